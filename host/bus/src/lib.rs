@@ -1,0 +1,191 @@
+//! The bus: topics, partitions and consumer groups, behind one pair of traits.
+//!
+//! Two implementations: Kafka (production) and a durable log in PostgreSQL (nothing configured). Both promise:
+//! at least once, in order within a partition; a key always goes to the same partition; what was acknowledged
+//! is durable. It knows no component and no consumer's database.
+
+pub mod embedded;
+pub mod kafka;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// A message as the bus carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The key; decides the partition. Empty: any partition.
+    pub key: String,
+    /// The payload.
+    pub value: Bytes,
+    /// In order; names may repeat.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+/// A record on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where to.
+    pub topic: String,
+    /// What.
+    pub record: Record,
+}
+
+/// A record as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// Its place in the partition.
+    pub offset: i64,
+    /// When the bus took it, in milliseconds since 1970.
+    pub published_at_ms: i64,
+    /// What.
+    pub record: Record,
+}
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition {
+    /// The topic.
+    pub topic: String,
+    /// Its number, from 0.
+    pub number: i32,
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.number)
+    }
+}
+
+/// One holding of a partition by one member of a group. A later holding of the same partition, by whomever, has
+/// another number; what comes late from an old one is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Assignment {
+    /// The partition.
+    pub partition: Partition,
+    /// Which holding of it.
+    pub generation: u64,
+}
+
+/// A stretch of one partition.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Under which holding it was read.
+    pub assignment: Assignment,
+    /// At least one, in order of offset.
+    pub records: Vec<Incoming>,
+}
+
+/// What a subscription has to say.
+#[derive(Debug)]
+pub enum Event {
+    /// A partition is now held by this member. Its records follow, from the group's committed offset, or from
+    /// the partition's beginning where the group has none; the holder may `seek` before or between batches.
+    Assigned(Assignment),
+    /// The partition must be given back: finish or abandon what is in flight, commit, then drop the guard. The bus
+    /// waits for the guard, at most two seconds.
+    Revoked(Assignment, RevokeGuard),
+    /// Records to be handled. The next batch of this partition comes only after `commit` or `seek` for it.
+    Batch(Batch),
+}
+
+/// Keeps a partition from going to another member until it is dropped.
+#[derive(Debug)]
+pub struct RevokeGuard(
+    #[expect(dead_code, reason = "its drop is the message")]
+    Option<tokio::sync::oneshot::Sender<()>>,
+);
+
+impl RevokeGuard {
+    /// A guard, and what resolves when it is dropped.
+    pub fn new() -> (Self, tokio::sync::oneshot::Receiver<()>) {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        (Self(Some(sender)), receiver)
+    }
+
+    /// A guard that nobody waits for: the partition is lost already.
+    pub fn lost() -> Self {
+        Self(None)
+    }
+}
+
+/// Why the bus did not do as it was told.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It cannot be reached, or did not acknowledge in time. It is worth trying again.
+    #[error("the bus cannot be reached: {0}")]
+    Unavailable(String),
+    /// The partition is held by another member by now; what was read under the old holding must be dropped.
+    #[error("partition {0} is no longer held by this host")]
+    Fenced(Partition),
+    /// It will not take this, now or later: too large, a topic that may not be.
+    #[error("the bus refused it: {0}")]
+    Refused(String),
+}
+
+/// A bus.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Make sure that a topic exists. Its number of partitions never changes afterwards.
+    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), Error>;
+
+    /// Publish records; returns when all of them are durable, with one result for each in their order. Records of one
+    /// key that follow each other keep their order; after a failed one of a key, later ones of that key in the same
+    /// call are failed too.
+    ///
+    /// Concurrent calls are gathered into few round trips.
+    async fn publish(&self, records: Vec<Outgoing>) -> Vec<Result<(), Error>>;
+
+    /// Join a consumer group for one topic.
+    async fn subscribe(
+        &self,
+        group: &str,
+        topic: &str,
+        limits: BatchLimits,
+    ) -> Result<Box<dyn Subscription>, Error>;
+
+    /// Whether it answers now.
+    async fn ping(&self) -> Result<(), Error>;
+
+    /// What to call it in a summary: `Kafka at 127.0.0.1:9092`, `the embedded bus in database bus`. No secrets.
+    fn describe(&self) -> String;
+
+    /// Flush what was taken and stop. Bounded by its caller.
+    async fn close(&self);
+}
+
+/// A member of a consumer group. Dropping it without `close` leaves its partitions to time out.
+#[async_trait]
+pub trait Subscription: Send {
+    /// What comes next. Cancel-safe. An error is passing: call again (the implementation backs off by itself).
+    async fn next(&mut self) -> Result<Event, Error>;
+
+    /// Everything before `offset` is dealt with. Asks for the next batch of the partition.
+    async fn commit(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
+
+    /// Read on from `offset` instead; drops what was read ahead. Asks for the next batch of the partition.
+    async fn seek(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
+
+    /// Leave the group: partitions go to other members at once.
+    async fn close(self: Box<Self>);
+}
+
+/// How large a batch may be.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Records.
+    pub records: usize,
+    /// Bytes of keys, values and headers together; one record may exceed it alone.
+    pub bytes: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self {
+            records: 500,
+            bytes: 4 * 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What can go wrong with a database, sorted by what a caller can do about it.
+
+use tokio_postgres::error::SqlState;
+
+/// Why a statement, or the connection for it, was not to be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The URL cannot be used as it stands.
+    #[error("the URL of database {database} cannot be used: {reason}")]
+    Url {
+        /// The database by name.
+        database: String,
+        /// What is wrong with it, without the URL itself.
+        reason: String,
+    },
+    /// No connection in time, or the one in use broke. It is worth trying again.
+    #[error("database {database} cannot be reached: {reason}")]
+    Unavailable {
+        /// The database by name.
+        database: String,
+        /// What the operating system, the pool or the server said.
+        reason: String,
+    },
+    /// The server, or the driver on its behalf, refused the statement.
+    #[error("database {database} refused a statement")]
+    Statement {
+        /// The database by name.
+        database: String,
+        /// What it said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// A statement came after one that failed in the same unit of work.
+    #[error(
+        "the unit of work on database {database} has failed before; it can only be rolled back"
+    )]
+    UnitFailed {
+        /// The database by name.
+        database: String,
+    },
+}
+
+impl Error {
+    /// Sort what the driver said.
+    pub fn from_driver(database: &str, source: tokio_postgres::Error) -> Self {
+        let lost = source.is_closed()
+            || source.as_db_error().is_none() && is_io(&source)
+            || code(&source).is_some_and(is_connection_class);
+        if lost {
+            Self::Unavailable {
+                database: database.to_owned(),
+                reason: chain(&source),
+            }
+        } else {
+            Self::Statement {
+                database: database.to_owned(),
+                source,
+            }
+        }
+    }
+
+    /// The server's code for it, where the server said anything.
+    pub fn code(&self) -> Option<&SqlState> {
+        match self {
+            Self::Statement { source, .. } => code(source),
+            _ => None,
+        }
+    }
+
+    /// Whether the same work may succeed if it is done again from its start: a serialization failure or a deadlock.
+    pub fn is_conflict(&self) -> bool {
+        self.code().is_some_and(is_conflict)
+    }
+
+    /// Whether the database could not be reached, which is no fault of the statement.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// Why a unit of work did not commit.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// It was rolled back; nothing of it stands.
+    #[error("the unit of work was rolled back")]
+    RolledBack(#[source] Error),
+    /// The commit was sent and its answer was lost: it stands or it does not. Never report this as failed.
+    #[error("the commit's answer was lost; whether it stands is unknown: {0}")]
+    Unknown(String),
+}
+
+impl CommitError {
+    /// Whether the same work may succeed if it is done again from its start.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::RolledBack(error) if error.is_conflict())
+    }
+}
+
+/// The server's code in a driver's error.
+pub fn code(error: &tokio_postgres::Error) -> Option<&SqlState> {
+    error.code()
+}
+
+/// An error and all its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+pub(crate) fn is_conflict(code: &SqlState) -> bool {
+    *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED
+}
+
+/// Class 08 (connection), 57P (the server is going down or starting) and 53300 (no connection left): the
+/// statement was not judged.
+fn is_connection_class(code: &SqlState) -> bool {
+    let code = code.code();
+    code.starts_with("08") || code.starts_with("57P") || code == "53300"
+}
+
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if cause.is::<std::io::Error>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}

@@ -1,0 +1,17 @@
+//! PostgreSQL for the host: pools, units of work and migrations.
+//!
+//! The only crate that opens a connection to a database. It knows no component, no message and no bus: those
+//! who do hold a [`Database`] and say SQL.
+
+mod config;
+mod error;
+pub mod migrate;
+mod pool;
+mod tls;
+mod unit;
+
+pub use config::{Config, Secret};
+pub use error::{CommitError, Error, code};
+pub use migrate::Migrations;
+pub use pool::{Connection, Database};
+pub use unit::Unit;

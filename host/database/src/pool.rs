@@ -1,0 +1,308 @@
+//! A database and its pooled connections.
+//!
+//! Bound: `pool_size` connections, `acquire_timeout` for one of them. A connection goes back to the pool only
+//! when it is known to be outside a transaction; one in doubt is closed.
+
+use std::sync::Arc;
+
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
+use tokio_postgres::{NoTls, Row, Statement, config::SslMode, types::ToSql};
+use tokio_util::task::TaskTracker;
+
+use crate::{Config, Error, Unit, error::chain, tls};
+
+/// One database: cheap to clone, shared by all who use it.
+#[derive(Clone)]
+pub struct Database(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    pool: Pool,
+    /// Owns the short tasks that end statements nobody waits for any more.
+    reapers: TaskTracker,
+    /// Whether the reapers' cancel requests go over TLS too.
+    tls: Option<tokio_postgres_rustls::MakeRustlsConnect>,
+}
+
+impl Database {
+    /// Prepare a pool. Nothing is connected yet.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let bad = |reason: String| Error::Url {
+            database: config.name.clone(),
+            reason,
+        };
+        let (mut postgres, root_file) = parse(config.url.reveal()).map_err(bad)?;
+        postgres.connect_timeout(config.acquire_timeout);
+        // Set for the whole session when it starts, so that they cost no round trip later.
+        let options = format!(
+            "{} -c statement_timeout={} -c idle_in_transaction_session_timeout={} -c timezone=UTC",
+            postgres.get_options().unwrap_or_default(),
+            config.statement_timeout.as_millis(),
+            config.idle_in_transaction_timeout.as_millis(),
+        );
+        postgres.options(options.trim_start());
+        if postgres.get_application_name().is_none() {
+            postgres.application_name("marquee");
+        }
+
+        let manager_config = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let (manager, tls) = if postgres.get_ssl_mode() == SslMode::Require {
+            let connector = tls::connector(root_file.as_deref()).map_err(|reason| Error::Url {
+                database: config.name.clone(),
+                reason,
+            })?;
+            (
+                Manager::from_config(postgres, connector.clone(), manager_config),
+                Some(connector),
+            )
+        } else {
+            postgres.ssl_mode(SslMode::Disable);
+            (Manager::from_config(postgres, NoTls, manager_config), None)
+        };
+        let pool = Pool::builder(manager)
+            .max_size(config.pool_size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(config.acquire_timeout))
+            .create_timeout(Some(config.acquire_timeout))
+            .build()
+            .map_err(|error| Error::Url {
+                database: config.name.clone(),
+                reason: error.to_string(),
+            })?;
+        Ok(Self(Arc::new(Inner {
+            name: config.name.clone(),
+            pool,
+            reapers: TaskTracker::new(),
+            tls,
+        })))
+    }
+
+    /// What the manifest calls it.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// A connection outside any transaction: each statement stands alone.
+    pub async fn connection(&self) -> Result<Connection, Error> {
+        let object = self
+            .0
+            .pool
+            .get()
+            .await
+            .map_err(|error| self.pool_error(error))?;
+        if object.statement_cache.size() > STATEMENTS_CACHED {
+            object.statement_cache.clear();
+        }
+        Ok(Connection {
+            object: Some(object),
+            database: self.clone(),
+            busy: false,
+        })
+    }
+
+    /// A unit of work. Nothing is sent, and no connection taken, before its first statement.
+    pub fn unit(&self) -> Unit {
+        Unit::new(self.clone())
+    }
+
+    /// Whether the database answers now.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.connection()
+            .await?
+            .query("select 1", &[])
+            .await
+            .map(drop)
+    }
+
+    /// Connections in use and the most there can be.
+    pub fn usage(&self) -> (usize, usize) {
+        let status = self.0.pool.status();
+        (
+            status.size.saturating_sub(status.available),
+            status.max_size,
+        )
+    }
+
+    /// Give no more connections, and wait until the last reaper is done.
+    pub async fn close(&self) {
+        self.0.pool.close();
+        self.0.reapers.close();
+        self.0.reapers.wait().await;
+    }
+
+    pub(crate) fn driver_error(&self, error: tokio_postgres::Error) -> Error {
+        Error::from_driver(&self.0.name, error)
+    }
+
+    fn pool_error(&self, error: PoolError) -> Error {
+        match error {
+            PoolError::Backend(error) => match self.driver_error(error) {
+                // A server that refuses the connection (password, missing database) says so in a database error.
+                Error::Statement { database, source } => Error::Unavailable {
+                    database,
+                    reason: chain(&source),
+                },
+                other => other,
+            },
+            other => Error::Unavailable {
+                database: self.0.name.clone(),
+                reason: match other {
+                    PoolError::Timeout(_) => "no free connection in time".to_owned(),
+                    other => chain(&other),
+                },
+            },
+        }
+    }
+
+    /// End what the connection is doing and close it. The server rolls back what was open.
+    fn discard(&self, object: Object) {
+        let client = Object::take(object);
+        let token = client.cancel_token();
+        let tls = self.0.tls.clone();
+        drop(client);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        self.0.reapers.spawn_on(
+            async move {
+                let cancelled = async {
+                    match tls {
+                        Some(tls) => token.cancel_query(tls).await,
+                        None => token.cancel_query(NoTls).await,
+                    }
+                };
+                if let Ok(Err(error)) = tokio::time::timeout(CANCEL_TIMEOUT, cancelled).await {
+                    tracing::debug!(%error, "a statement could not be cancelled; its timeout ends it");
+                }
+            },
+            &runtime,
+        );
+    }
+}
+
+/// A pooled connection outside a transaction. Dropped while a statement is under way, it is closed and the
+/// statement cancelled; otherwise it goes back to the pool.
+pub struct Connection {
+    object: Option<Object>,
+    database: Database,
+    busy: bool,
+}
+
+impl Connection {
+    /// Run a statement and read its rows. One round trip once the statement is prepared on this connection.
+    pub async fn query(
+        &mut self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        self.during(async |client| {
+            let statement = client.prepare_cached(sql).await?;
+            client.query(&statement, params).await
+        })
+        .await
+    }
+
+    /// Run a statement that changes rows and learn how many.
+    pub async fn execute(
+        &mut self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, Error> {
+        self.during(async |client| {
+            let statement = client.prepare_cached(sql).await?;
+            client.execute(&statement, params).await
+        })
+        .await
+    }
+
+    /// The prepared form of a statement, from the connection's cache.
+    pub async fn prepare(&mut self, sql: &str) -> Result<Statement, Error> {
+        self.during(async |client| client.prepare_cached(sql).await)
+            .await
+    }
+
+    /// Run statements without parameters, several where they are separated by semicolons. They are one
+    /// transaction unless they say otherwise themselves.
+    pub async fn batch(&mut self, sql: &str) -> Result<(), Error> {
+        self.during(async |client| client.batch_execute(sql).await)
+            .await
+    }
+
+    /// Do something with the driver's client; an unfinished use closes the connection.
+    pub async fn during<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&deadpool_postgres::ClientWrapper) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Error> {
+        let Some(object) = &self.object else {
+            return Err(Error::Unavailable {
+                database: self.database.name().to_owned(),
+                reason: "the connection was closed".to_owned(),
+            });
+        };
+        self.busy = true;
+        let result = work(object).await;
+        self.busy = false;
+        result.map_err(|error| self.database.driver_error(error))
+    }
+
+    /// Close it instead of giving it back.
+    pub fn discard(mut self) {
+        self.busy = true;
+    }
+
+    pub(crate) fn mark_busy(&mut self, busy: bool) {
+        self.busy = busy;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take()
+            && self.busy
+        {
+            self.database.discard(object);
+        }
+    }
+}
+
+/// The driver's configuration, and the file of certificates to trust. tokio-postgres does not know
+/// `sslrootcert`, nor libpq's stricter modes; ours verifies always, which is what those ask for.
+fn parse(url: &str) -> Result<(tokio_postgres::Config, Option<String>), String> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        let config = url
+            .parse()
+            .map_err(|error: tokio_postgres::Error| chain(&error))?;
+        return Ok((config, None));
+    }
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut root_file = None;
+    let mut kept = Vec::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match name.as_ref() {
+            "sslrootcert" => root_file = Some(value.into_owned()),
+            "sslmode" if value == "verify-ca" || value == "verify-full" => {
+                kept.push("sslmode=require".to_owned());
+            }
+            _ => kept.push(format!(
+                "{name}={}",
+                url::form_urlencoded::byte_serialize(value.as_bytes())
+                    .collect::<String>()
+                    .replace('+', "%20")
+            )),
+        }
+    }
+    let config = format!("{base}?{}", kept.join("&"))
+        .parse()
+        .map_err(|error: tokio_postgres::Error| chain(&error))?;
+    Ok((config, root_file))
+}
+
+/// Statements kept prepared on a connection. A component that builds SQL as it goes would fill the server's
+/// memory otherwise; past this the cache starts anew.
+const STATEMENTS_CACHED: usize = 256;
+/// A cancel request is one packet; a server that does not take it in this time ends the statement by its timeout.
+const CANCEL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);

@@ -1,0 +1,13 @@
+//! What wit-bindgen makes of the world `movie:gateway/gateway`: the imports of the other components and of
+//! the bus. Only `upstream.rs` names anything in here.
+
+wit_bindgen::generate!({
+    path: [
+        "../../wit/marquee-messaging",
+        "../../wit/movie-metadata",
+        "../../wit/movie-rating",
+        "../../wit/movie-gateway",
+    ],
+    world: "movie:gateway/gateway",
+    generate_all,
+});

@@ -1,0 +1,48 @@
+//! What travels with a call.
+
+use std::{any::Any, sync::Arc, time::Instant};
+
+/// One call of a component, as everything on its way sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Call {
+    /// Names the request or delivery that this call is part of; the same through all components.
+    pub request_id: Arc<str>,
+    /// The W3C `traceparent` that came with it, if one did.
+    pub traceparent: Option<Arc<str>>,
+    /// When it must have ended, by wall clock.
+    pub deadline: Instant,
+    /// The unit of work that it runs in, if it does. The runtime does not look inside.
+    pub unit: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Call {
+    /// A call outside any unit of work.
+    pub fn new(request_id: impl Into<Arc<str>>, deadline: Instant) -> Self {
+        Self { request_id: request_id.into(), traceparent: None, deadline, unit: None }
+    }
+
+    /// The same call with what it came with.
+    #[must_use]
+    pub fn with_traceparent(mut self, traceparent: Option<Arc<str>>) -> Self {
+        self.traceparent = traceparent;
+        self
+    }
+
+    /// The same call in a unit of work.
+    #[must_use]
+    pub fn with_unit(mut self, unit: Arc<dyn Any + Send + Sync>) -> Self {
+        self.unit = Some(unit);
+        self
+    }
+
+    /// A call that this one makes of another component: the same request, no unit (each component has its own),
+    /// and no more time than is left.
+    pub(crate) fn onward(&self, deadline: Instant) -> Self {
+        Self {
+            request_id: Arc::clone(&self.request_id),
+            traceparent: self.traceparent.clone(),
+            deadline: self.deadline.min(deadline),
+            unit: None,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What a component may be given, as the runtime sees it.
+//!
+//! A capability has state of three lifetimes: itself (process), [`Grant`] (component) and [`View`] (call). The
+//! store of an instance holds the views of the call that it runs.
+
+use std::{any::Any, sync::Arc};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use crate::stub::ComponentId;
+use wasmtime::component::{Linker, Val};
+use wasmtime_wasi_http::WasiHttpHooks;
+
+use crate::{Call, CallError, State};
+
+/// What one component was given of a capability.
+pub type Grant = Arc<dyn Any + Send + Sync>;
+/// What one call has of a capability. Found again by its type, through [`State::view`].
+pub type View = Box<dyn Any + Send>;
+
+/// Interfaces that the host provides.
+pub trait Capability: Send + Sync + 'static {
+    /// The interfaces, with their versions: `spin:postgres/postgres@4.2.0`.
+    fn interfaces(&self) -> &'static [&'static str];
+
+    /// Define them.
+    fn link(&self, linker: &mut Linker<State>) -> wasmtime::Result<()>;
+
+    /// What this component gets of it. Asked only for a component that imports one of the interfaces; the error
+    /// says what is missing and where it is granted.
+    fn grant(&self, component: &ComponentId) -> Result<Grant, String>;
+
+    /// What a call gets of it.
+    fn view(&self, grant: &Grant, call: &Call) -> View;
+}
+
+/// Makes calls of transactional interfaces all-or-nothing.
+#[async_trait]
+pub trait Transactor: Send + Sync + 'static {
+    /// Run `body` in a unit of work of the component's database, again from its start after a conflict. What it
+    /// answers stands only if it is not an error of its interface; the answer comes back after the commit.
+    async fn run(
+        &self,
+        component: &ComponentId,
+        call: Call,
+        body: Body,
+    ) -> Result<Val, CallError>;
+}
+
+/// What a transactor runs: the call itself, as often as it takes.
+pub type Body = Box<dyn Fn(Call) -> BoxFuture<'static, Result<Val, CallError>> + Send + Sync>;
+
+/// Outgoing HTTP: who may reach what.
+pub trait Outbound: Send + Sync + 'static {
+    /// What decides on, and sends, the requests of one call.
+    fn hooks(&self, component: &ComponentId, call: &Call) -> Box<dyn WasiHttpHooks>;
+}
+
+/// All that the host gives.
+pub struct Lineup {
+    /// Interfaces beside WASI's own.
+    pub capabilities: Vec<Arc<dyn Capability>>,
+    /// Units of work.
+    pub transactor: Arc<dyn Transactor>,
+    /// Outgoing HTTP.
+    pub outbound: Arc<dyn Outbound>,
+}

@@ -1,0 +1,144 @@
+//! Why a component could not be loaded, or a call had no answer.
+
+use std::sync::Arc;
+
+use crate::stub::ComponentId;
+
+/// Why a call had no answer. Nothing of it stands, unless the variant says otherwise.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// No component of this name is loaded.
+    #[error("component {0} is not loaded")]
+    UnknownComponent(ComponentId),
+    /// The component's active version does not export what is called.
+    #[error("component {component} does not export {export}")]
+    NoExport {
+        /// Who.
+        component: ComponentId,
+        /// What.
+        export: String,
+    },
+    /// All its instances are busy and stayed so.
+    #[error("component {0} has more calls than it may have at once")]
+    Overloaded(ComponentId),
+    /// It did not end in time and was ended.
+    #[error("component {0} did not answer in time")]
+    Deadline(ComponentId),
+    /// It trapped.
+    #[error("component {component}@{version} trapped")]
+    Trap {
+        /// Who.
+        component: ComponentId,
+        /// Which version, by short digest.
+        version: String,
+        /// Where and why.
+        #[source]
+        source: Arc<wasmtime::Error>,
+    },
+    /// No instance of it could be made.
+    #[error("component {component}@{version} cannot be instantiated")]
+    Instantiate {
+        /// Who.
+        component: ComponentId,
+        /// Which version, by short digest.
+        version: String,
+        /// Why.
+        #[source]
+        source: Arc<wasmtime::Error>,
+    },
+    /// Whoever waited for it went away, or the host stops.
+    #[error("the call of component {0} was cancelled")]
+    Cancelled(ComponentId),
+    /// Its unit of work could not be made to stand: it was rolled back.
+    #[error("the unit of work of component {component} was rolled back: {reason}")]
+    RolledBack {
+        /// Who.
+        component: ComponentId,
+        /// What the database said.
+        reason: String,
+        /// Whether the database could not be reached, which is no fault of the call.
+        unavailable: bool,
+    },
+    /// The answer to its commit was lost: it stands or it does not.
+    #[error("whether the unit of work of component {component} stands is unknown: {reason}")]
+    Unknown {
+        /// Who.
+        component: ComponentId,
+        /// What was lost.
+        reason: String,
+    },
+}
+
+/// Why a component could not be loaded. What was active stays active.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// Its bytes are not a component that this host can run.
+    #[error("component {component} does not compile")]
+    Compile {
+        /// Who.
+        component: ComponentId,
+        /// What the compiler said.
+        #[source]
+        source: wasmtime::Error,
+    },
+    /// It imports something that nobody gives.
+    #[error("component {component} imports {import}, which neither the host nor a dependency in its manifest provides")]
+    UnknownImport {
+        /// Who.
+        component: ComponentId,
+        /// What.
+        import: String,
+    },
+    /// It imports something that it was not granted.
+    #[error("component {component} imports {import}: {reason}")]
+    NotGranted {
+        /// Who.
+        component: ComponentId,
+        /// What.
+        import: String,
+        /// What is missing, and where it is granted.
+        reason: String,
+    },
+    /// The component that its manifest names for an import does not export it, or exports it with other types.
+    #[error("component {importer} imports {interface} from component {exporter}: {difference}")]
+    Mismatch {
+        /// Who imports.
+        importer: ComponentId,
+        /// Who should export.
+        exporter: ComponentId,
+        /// What.
+        interface: String,
+        /// The first difference, both sides named.
+        difference: String,
+    },
+    /// It does not export what its manifest says it has.
+    #[error("component {component} does not export {interface}, which its manifest needs for {purpose}")]
+    MissingExport {
+        /// Who.
+        component: ComponentId,
+        /// What.
+        interface: String,
+        /// What for.
+        purpose: String,
+    },
+    /// It cannot be linked.
+    #[error("component {component} cannot be linked")]
+    Link {
+        /// Who.
+        component: ComponentId,
+        /// What is wrong.
+        #[source]
+        source: wasmtime::Error,
+    },
+    /// It cannot be started: a trap or an endless loop while it is instantiated.
+    #[error("component {component} cannot be instantiated")]
+    Instantiate {
+        /// Who.
+        component: ComponentId,
+        /// What happened.
+        #[source]
+        source: CallError,
+    },
+}

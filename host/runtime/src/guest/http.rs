@@ -1,0 +1,113 @@
+//! `wasi:http/handler@0.3.0`: a request in, a response out.
+//!
+//! The answer is returned as soon as the guest has it; its body streams on while the call lasts. Whoever drops the
+//! response or its body cancels the call.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
+use http_body::{Body, Frame, SizeHint};
+use crate::stub::ComponentId;
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::{
+    Error as HttpError, WasiBody, WasiHttpView as _,
+    p3::{Request as WasiRequest, bindings::Service},
+};
+
+use crate::{Call, CallError, Runtime, pool::Running};
+
+/// A request for a component.
+pub type Request = http::Request<WasiBody>;
+/// A component's answer.
+pub type Response = http::Response<ResponseBody>;
+
+/// The body of a component's answer. Holds the call that makes it.
+pub struct ResponseBody {
+    body: WasiBody,
+    running: Option<Running>,
+}
+
+impl Runtime {
+    /// Let a component answer a request.
+    pub async fn handle_http(
+        &self,
+        component: &ComponentId,
+        request: Request,
+        call: Call,
+    ) -> Result<Response, CallError> {
+        let loaded = self.0.loaded(component)?;
+        let (send, receive) = oneshot::channel();
+        let job: crate::pool::Job = Box::new(move |accessor, instance| {
+            async move {
+                let service = accessor.with(|mut access| Service::new(&mut access, instance))?;
+                let (request, sent) = accessor.with(|mut access| {
+                    let (request, sent) = WasiRequest::from_http(access.data_mut().http().hooks, request);
+                    (request, Box::pin(sent) as BoxFuture<'static, _>)
+                });
+                let answer = service.handle(accessor, request).await?;
+                let answer = match answer {
+                    Ok(response) => accessor.with(|access| response.into_http(access, sent))?,
+                    Err(code) => return Err(wasmtime::Error::msg(format!("the handler answered {code:?}"))),
+                };
+                // Whoever asked may have gone; the body is dropped then, which the guest sees.
+                let _ = send.send(answer);
+                Ok(())
+            }
+            .boxed()
+        });
+        let running = loaded.pool.start(&self.0, &loaded, call, job).await?;
+        match receive.await {
+            Ok(response) => Ok(response.map(|body| ResponseBody { body, running: Some(running) })),
+            Err(_) => match running.ended().await {
+                Err(error) => Err(error),
+                Ok(()) => Err(CallError::Cancelled(component.clone())),
+            },
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(frame, Poll::Ready(None)) {
+            self.finish();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl ResponseBody {
+    /// The answer is complete: what the guest still does, it does by itself.
+    fn finish(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.let_go();
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if self.body.is_end_stream() {
+            self.finish();
+        }
+    }
+}
+

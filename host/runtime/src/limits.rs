@@ -1,0 +1,39 @@
+//! The bounds of a component's calls.
+
+use std::time::Duration;
+
+/// Bounds per component. The manifest sets them; these are the defaults.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Wall clock and CPU of one call, as one: a call that computes is ended at the next tick (10 ms) after it.
+    pub deadline: Duration,
+    /// Linear memory of one instance, in bytes.
+    pub memory_bytes: usize,
+    /// Calls at once; more wait.
+    pub concurrent_calls: usize,
+    /// How long a call waits for its turn before it is refused.
+    pub queue_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Longer than any statement timeout below it leaves to a person who waits for a page.
+            deadline: Duration::from_secs(10),
+            // A Rust guest needs 1 to 3 MiB; a batch of 4 MiB is decoded in a few times its size.
+            memory_bytes: 64 * 1024 * 1024,
+            // Far above what two cores finish at once, low enough to bound memory to a few GiB.
+            concurrent_calls: 128,
+            queue_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What one guest-to-host call may copy, in bytes: a full batch of messages with room for its framing.
+pub(crate) const HOSTCALL_BYTES: usize = 16 * 1024 * 1024;
+/// Handles (connections, streams, bodies) that an instance holds at once.
+pub(crate) const HANDLES: usize = 1_000;
+/// The headers of one request or response, as they lie in memory.
+pub(crate) const FIELDS_BYTES: usize = 64 * 1024;
+/// Random bytes in one call.
+pub(crate) const RANDOM_BYTES: u64 = 64 * 1024;

@@ -1,0 +1,159 @@
+//! Satisfying a component's imports: WASI, the host's capabilities, and other components.
+
+use std::sync::Arc;
+
+use crate::stub::ComponentId;
+use wasmtime::component::{
+    Component, Linker,
+    types::{ComponentInstance, ComponentItem},
+};
+
+use crate::{
+    Capability, Grant, LoadError, Spec, State,
+    failure::Failure,
+    runtime::{Shared, Target, chain},
+    types,
+};
+
+/// What the component is granted of each capability that it imports.
+pub(crate) fn grants(
+    shared: &Shared,
+    spec: &Spec,
+    component: &Component,
+) -> Result<Vec<(Arc<dyn Capability>, Grant)>, LoadError> {
+    let engine = &shared.clocked.engine;
+    let mut grants = Vec::new();
+    for capability in &shared.lineup.capabilities {
+        let imports = component.component_type();
+        let used = imports
+            .imports(engine)
+            .map(|(name, _)| name)
+            .find(|name| capability.interfaces().contains(name) && !spec.dependencies.contains_key(*name));
+        let Some(import) = used else { continue };
+        let grant = capability.grant(&spec.id).map_err(|reason| LoadError::NotGranted {
+            component: spec.id.clone(),
+            import: import.to_owned(),
+            reason,
+        })?;
+        grants.push((Arc::clone(capability), grant));
+    }
+    Ok(grants)
+}
+
+/// A linker with everything that the component imports.
+pub(crate) fn linker(
+    shared: &Arc<Shared>,
+    spec: &Spec,
+    component: &Component,
+    grants: &[(Arc<dyn Capability>, Grant)],
+) -> Result<Linker<State>, LoadError> {
+    let engine = &shared.clocked.engine;
+    let broken = |source| LoadError::Link { component: spec.id.clone(), source };
+    let mut linker = shared.wasi.clone();
+    for (capability, _) in grants {
+        capability.link(&mut linker).map_err(broken)?;
+    }
+    for (import, item) in component.component_type().imports(engine) {
+        if let Some(target) = spec.dependencies.get(import) {
+            let ComponentItem::ComponentInstance(interface) = item.ty else {
+                return Err(unknown(spec, import));
+            };
+            dependency(shared, spec, &mut linker, import, &interface, target)?;
+            continue;
+        }
+        let host = import.starts_with("wasi:")
+            || grants.iter().any(|(capability, _)| capability.interfaces().contains(&import));
+        if host {
+            continue;
+        }
+        // An interface of types alone needs nobody behind it.
+        match item.ty {
+            ComponentItem::ComponentInstance(interface) if is_types_only(shared, &interface) => {
+                linker.instance(import).map(drop).map_err(broken)?;
+            }
+            _ => return Err(unknown(spec, import)),
+        }
+    }
+    Ok(linker)
+}
+
+/// Forward an imported interface to the component that provides it.
+fn dependency(
+    shared: &Arc<Shared>,
+    spec: &Spec,
+    linker: &mut Linker<State>,
+    name: &str,
+    needed: &ComponentInstance,
+    target: &ComponentId,
+) -> Result<(), LoadError> {
+    let engine = &shared.clocked.engine;
+    let mismatch = |difference: String| LoadError::Mismatch {
+        importer: spec.id.clone(),
+        exporter: target.clone(),
+        interface: name.to_owned(),
+        difference,
+    };
+    let exporter = shared.active(target).ok_or_else(|| mismatch("that component is not loaded".to_owned()))?;
+    let had = exporter.interface(shared, name).ok_or_else(|| {
+        let mut has: Vec<_> = exporter.interfaces().collect();
+        has.sort_unstable();
+        mismatch(format!("it is not exported; the exporter has {}", has.join(", ")))
+    })?;
+    if let Some(difference) = types::first_difference(engine, needed, &had) {
+        return Err(mismatch(difference));
+    }
+
+    let broken = |source| LoadError::Link { component: spec.id.clone(), source };
+    let mut instance = linker.instance(name).map_err(broken)?;
+    for (function, item) in needed.exports(engine) {
+        let ComponentItem::ComponentFunc(ty) = item.ty else { continue };
+        if let Some(handle) = types::first_handle(&ty) {
+            return Err(mismatch(format!("function {function}: {handle}, which cannot go from one component to another")));
+        }
+        let failure = Failure::of(&ty);
+        let shared = Arc::downgrade(shared);
+        let target = Arc::new(Target {
+            component: target.clone(),
+            interface: name.to_owned(),
+            function: function.to_owned(),
+        });
+        instance
+            .func_new_concurrent(function, move |accessor, _, params, results| {
+                let call = accessor.with(|mut access| access.data_mut().call().cloned());
+                let target = Arc::clone(&target);
+                let shared = shared.upgrade();
+                Box::pin(async move {
+                    let (Some(call), Some(shared)) = (call, shared) else {
+                        return Err(wasmtime::Error::msg("a component called another outside of any call"));
+                    };
+                    let value = match shared.invoke(&target, params.to_vec(), &call).await {
+                        Ok(value) => value,
+                        Err(error) => {
+                            tracing::warn!(
+                                callee = %target.component, interface = target.interface,
+                                function = target.function, error = %chain(&error),
+                                "a call of another component failed"
+                            );
+                            failure.result(&error)?
+                        }
+                    };
+                    if let Some(slot) = results.first_mut() {
+                        *slot = value;
+                    }
+                    Ok(())
+                })
+            })
+            .map_err(broken)?;
+    }
+    Ok(())
+}
+
+fn is_types_only(shared: &Shared, interface: &ComponentInstance) -> bool {
+    interface
+        .exports(&shared.clocked.engine)
+        .all(|(_, item)| matches!(item.ty, ComponentItem::Type(_)))
+}
+
+fn unknown(spec: &Spec, import: &str) -> LoadError {
+    LoadError::UnknownImport { component: spec.id.clone(), import: import.to_owned() }
+}

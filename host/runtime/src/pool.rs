@@ -1,0 +1,232 @@
+//! Instances of one version of a component, and the calls that run in them.
+//!
+//! One call at a time in an instance. After a random 128 to 256 calls it is replaced, so that what leaks in a guest
+//! stays small; after a trap, a passed deadline or a cancellation at once. Bound: `concurrent_calls` instances.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::future::BoxFuture;
+use rand::RngExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument as _;
+use wasmtime::{
+    Store, UpdateDeadline,
+    component::{Accessor, Instance, InstancePre},
+};
+
+use crate::{Call, CallError, State, limits, load::Loaded, runtime::Shared};
+
+/// What a call does in its instance. It sends its answer by a channel of its own.
+pub(crate) type Job =
+    Box<dyn for<'a> FnOnce(&'a Accessor<State>, &'a Instance) -> BoxFuture<'a, wasmtime::Result<()>> + Send>;
+
+/// The idle instances of a version.
+pub(crate) struct Pool {
+    idle: Mutex<Vec<Slot>>,
+    permits: Arc<Semaphore>,
+}
+
+/// An instance with its store.
+struct Slot {
+    store: Store<State>,
+    instance: Instance,
+    calls_left: u32,
+}
+
+/// A call under way. Dropped before its end, it cancels the call.
+pub(crate) struct Running {
+    ended: oneshot::Receiver<Result<(), CallError>>,
+    guard: DropGuard,
+    component: crate::stub::ComponentId,
+}
+
+impl Running {
+    /// Let the call run on by itself.
+    pub(crate) fn let_go(self) {
+        self.guard.disarm();
+    }
+
+    /// Wait until the instance has nothing left to do for this call.
+    pub(crate) async fn ended(self) -> Result<(), CallError> {
+        let result = self.ended.await;
+        self.guard.disarm();
+        // The task is gone without a word only when the async runtime shuts down.
+        result.unwrap_or(Err(CallError::Cancelled(self.component)))
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(concurrent_calls: usize) -> Self {
+        Self { idle: Mutex::new(Vec::new()), permits: Arc::new(Semaphore::new(concurrent_calls)) }
+    }
+
+    /// Start a call in an instance of `loaded`, in a task of its own.
+    pub(crate) async fn start(
+        &self,
+        shared: &Arc<Shared>,
+        loaded: &Arc<Loaded>,
+        call: Call,
+        job: Job,
+    ) -> Result<Running, CallError> {
+        let component = loaded.spec.id.clone();
+        let permit = self.permit(loaded, &call).await?;
+        let cancel = shared.stop.child_token();
+        let (send, ended) = oneshot::channel();
+        let span = tracing::info_span!(
+            "call",
+            request_id = %call.request_id,
+            component = %component,
+            version = %loaded.version,
+        );
+        let task = Task {
+            shared: Arc::clone(shared),
+            loaded: Arc::clone(loaded),
+            call,
+            cancel: cancel.clone(),
+            permit,
+        };
+        shared.tasks.spawn(
+            async move {
+                let result = task.run(job).await;
+                // Nobody waits for a call whose caller has gone.
+                let _ = send.send(result);
+            }
+            .instrument(span),
+        );
+        Ok(Running { ended, guard: cancel.drop_guard(), component })
+    }
+
+    async fn permit(&self, loaded: &Loaded, call: &Call) -> Result<OwnedSemaphorePermit, CallError> {
+        let permits = Arc::clone(&self.permits);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let patience =
+            loaded.spec.limits.queue_timeout.min(call.deadline.saturating_duration_since(Instant::now()));
+        match tokio::time::timeout(patience, permits.acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(CallError::Overloaded(loaded.spec.id.clone())),
+        }
+    }
+
+    fn take(&self) -> Option<Slot> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give_back(&self, slot: Slot) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+    }
+}
+
+/// One call and all that it needs.
+struct Task {
+    shared: Arc<Shared>,
+    loaded: Arc<Loaded>,
+    call: Call,
+    cancel: CancellationToken,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Task {
+    async fn run(self, job: Job) -> Result<(), CallError> {
+        let id = &self.loaded.spec.id;
+        let mut slot = match self.loaded.pool.take() {
+            Some(slot) => slot,
+            None => self.instantiate().await?,
+        };
+        let views = self.loaded.views(&self.call);
+        let hooks = self.shared.lineup.outbound.hooks(id, &self.call);
+        slot.store.data_mut().begin(self.call.clone(), views, hooks);
+        slot.store.set_epoch_deadline(1);
+
+        let instance = slot.instance;
+        let late = tokio::time::sleep_until((self.call.deadline + GRACE).into());
+        let outcome = {
+            let running = slot.store.run_concurrent(async |accessor| {
+                job(accessor, &instance).await?;
+                // What the guest does after it has answered belongs to the call.
+                std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+                wasmtime::error::Ok(())
+            });
+            // A guest that computes is ended by the epoch at its deadline. One that waits is ended here: its store is
+            // dropped together with all that it waits for, and never used again.
+            tokio::select! {
+                biased;
+                result = running => Some(result.flatten()),
+                () = late => None,
+                () = self.cancel.cancelled() => return Err(CallError::Cancelled(id.clone())),
+            }
+        };
+        let result = match outcome {
+            None => return Err(CallError::Deadline(id.clone())),
+            Some(Err(_)) if slot.store.data().is_late() => return Err(CallError::Deadline(id.clone())),
+            Some(Err(source)) => return Err(self.trap(source)),
+            Some(Ok(())) => Ok(()),
+        };
+        slot.store.data_mut().end();
+        slot.calls_left -= 1;
+        if slot.calls_left > 0 {
+            self.loaded.pool.give_back(slot);
+        }
+        drop(self.permit);
+        result
+    }
+
+    async fn instantiate(&self) -> Result<Slot, CallError> {
+        let (store, instance) =
+            instantiate(&self.shared, &self.loaded.pre, &self.loaded.spec, self.call.deadline).await.map_err(
+                |source| CallError::Instantiate {
+                    component: self.loaded.spec.id.clone(),
+                    version: self.loaded.version.to_string(),
+                    source: Arc::new(source),
+                },
+            )?;
+        Ok(Slot { store, instance, calls_left: rand::rng().random_range(REUSE) })
+    }
+
+    fn trap(&self, source: wasmtime::Error) -> CallError {
+        // A failure that came through from a component called by this one keeps its own name.
+        match source.downcast::<CallError>() {
+            Ok(error) => error,
+            Err(source) => CallError::Trap {
+                component: self.loaded.spec.id.clone(),
+                version: self.loaded.version.to_string(),
+                source: Arc::new(source),
+            },
+        }
+    }
+}
+
+/// A new instance in a new store.
+pub(crate) async fn instantiate(
+    shared: &Shared,
+    pre: &InstancePre<State>,
+    spec: &crate::Spec,
+    deadline: Instant,
+) -> wasmtime::Result<(Store<State>, Instance)> {
+    let mut state = State::new(&spec.environment, spec.limits.memory_bytes);
+    state.set_deadline(deadline);
+    let mut store = Store::new(&shared.clocked.engine, state);
+    store.limiter(|state| &mut state.limits);
+    store.set_hostcall_fuel(limits::HOSTCALL_BYTES);
+    store.set_max_component_handles(limits::HANDLES);
+    store.epoch_deadline_callback(|context| {
+        if context.data().is_late() {
+            Ok(UpdateDeadline::Interrupt)
+        } else {
+            Ok(UpdateDeadline::Yield(1))
+        }
+    });
+    store.set_epoch_deadline(1);
+    let instance = pre.instantiate_async(&mut store).await?;
+    Ok((store, instance))
+}
+
+/// Calls that an instance serves before it is replaced.
+const REUSE: std::ops::Range<u32> = 128..257;
+/// What a call gets past its deadline to end by itself: its own deadlines for statements and requests come first.
+const GRACE: Duration = Duration::from_millis(100);

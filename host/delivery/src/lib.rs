@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Delivery: what stands between a committed row and its effect in another service's database.
+//!
+//! Promise: an event that was acknowledged is never lost and never counted twice, whatever dies. The way out is
+//! [`outbox`] (rows to the bus, in order within a key); the way in is [`consume`] (a batch, its fence and its
+//! de-duplication in one transaction) and [`retry`] (what could not be applied yet); [`messages`] is what a person
+//! does about the rest. All of it is SQL in the schema `marquee` of the service's own database.
+//!
+//! It knows no WebAssembly, no Kafka, no HTTP and no component: a caller delivers the messages.
+
+use marquee_database::{Migrations, migrate::MigrateError};
+
+/// The schema `marquee`, to be applied to each database with messaging before a component's own migrations.
+pub fn migrations() -> Result<Migrations, MigrateError> {
+    Migrations::built_in(
+        "delivery",
+        &[
+            ("0001_outbox.sql", include_str!("../schema/0001_outbox.sql")),
+            ("0002_inbox.sql", include_str!("../schema/0002_inbox.sql")),
+        ],
+    )
+}

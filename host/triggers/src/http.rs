@@ -1,0 +1,218 @@
+//! The HTTP trigger: a request becomes one call of the component that its route names.
+//!
+//! Bounds: requests at once (503 with Retry-After above), the length of the URI, the size of a body. A component
+//! that traps, or does not answer in time, is answered for.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
+use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use marquee_runtime::ComponentId;
+use marquee_runtime::{Call, ResponseBody, Runtime};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wasmtime_wasi_http::Error as HttpError;
+
+use crate::{
+    problem::{self, Problem},
+    server,
+};
+
+/// Where requests go, and their bounds.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Routes in the manifest's form: `/...` for all, `/v1/...` for a prefix, `/health` for one path.
+    pub routes: Vec<(String, ComponentId)>,
+    /// Requests at once.
+    pub concurrent_requests: usize,
+    /// The largest body that is passed on. Components refuse what is smaller but still too large for them.
+    pub body_bytes: usize,
+    /// Bounds of connections and headers.
+    pub server: server::Limits,
+}
+
+impl Config {
+    /// Default bounds.
+    pub fn new(routes: Vec<(String, ComponentId)>) -> Self {
+        Self { routes, concurrent_requests: 512, body_bytes: 1024 * 1024, server: server::Limits::default() }
+    }
+}
+
+/// Serves requests until it is told to stop.
+pub struct Trigger {
+    runtime: Runtime,
+    routes: Vec<Route>,
+    places: Arc<Semaphore>,
+    body_bytes: usize,
+}
+
+struct Route {
+    path: String,
+    is_prefix: bool,
+    component: ComponentId,
+}
+
+/// What is answered: a component's body, or one of the host's own.
+type Body = Either<ResponseBody, Full<Bytes>>;
+
+impl Trigger {
+    /// Serve on a listener until `stop`; returns when the last connection has ended.
+    pub async fn serve(runtime: Runtime, config: Config, listener: TcpListener, stop: CancellationToken) {
+        let trigger = Arc::new(Self {
+            runtime,
+            routes: routes(config.routes),
+            places: Arc::new(Semaphore::new(config.concurrent_requests)),
+            body_bytes: config.body_bytes,
+        });
+        let handler = move |request| {
+            let trigger = Arc::clone(&trigger);
+            async move { trigger.answer(request).await }
+        };
+        server::serve(listener, config.server, handler, stop).await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let request_id = request_id(request.headers());
+        let started = Instant::now();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let mut response = match self.call(request, &request_id).await {
+            Ok(response) => response.map(Either::Left),
+            Err(problem) => problem.response(&request_id).map(Either::Right),
+        };
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        tracing::debug!(
+            request_id, %method, path, status = response.status().as_u16(),
+            duration_ms = started.elapsed().as_millis(), "answered a request"
+        );
+        response
+    }
+
+    async fn call(
+        &self,
+        request: Request<Incoming>,
+        request_id: &str,
+    ) -> Result<Response<ResponseBody>, Problem> {
+        let (mut parts, body) = request.into_parts();
+        if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+            return Err(problem::METHOD);
+        }
+        if parts.uri.path_and_query().is_some_and(|path| path.as_str().len() > URI_BYTES) {
+            return Err(problem::URI_TOO_LONG);
+        }
+        parts.uri = absolute(&parts).ok_or(problem::HOST)?;
+        let component = self.route(parts.uri.path()).ok_or(problem::NOT_FOUND)?;
+        let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        if length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > self.body_bytes as u64) {
+            return Err(problem::TOO_LARGE);
+        }
+        let Ok(place) = self.places.try_acquire() else { return Err(problem::OVERLOADED) };
+
+        if let Ok(value) = HeaderValue::from_str(request_id) {
+            parts.headers.insert(REQUEST_ID, value);
+        }
+        let traceparent = traceparent(&parts.headers);
+        let body = Limited::new(body, self.body_bytes).map_err(body_error).boxed_unsync();
+        let deadline = self.runtime.deadline(component).map_err(|error| self.failed(&error))?;
+        let call = Call::new(request_id, deadline).with_traceparent(traceparent);
+        let response = self.runtime.handle_http(component, Request::from_parts(parts, body), call).await;
+        drop(place);
+        response.map_err(|error| self.failed(&error))
+    }
+
+    /// The client learns what to do; the log learns why.
+    fn failed(&self, error: &marquee_runtime::CallError) -> Problem {
+        let problem = Problem::from(error);
+        if problem.status.is_server_error() {
+            tracing::warn!(error = %marquee_runtime::chain(error), status = problem.status.as_u16(), "a request failed");
+        }
+        problem
+    }
+
+    fn route(&self, path: &str) -> Option<&ComponentId> {
+        let found = self.routes.iter().find(|route| {
+            if route.is_prefix {
+                path.strip_prefix(route.path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            } else {
+                path == route.path
+            }
+        });
+        found.map(|route| &route.component)
+    }
+}
+
+/// Exact paths before prefixes, long prefixes before short ones.
+fn routes(config: Vec<(String, ComponentId)>) -> Vec<Route> {
+    let mut routes: Vec<Route> = config
+        .into_iter()
+        .map(|(pattern, component)| match pattern.strip_suffix("/...") {
+            Some(prefix) => Route { path: prefix.to_owned(), is_prefix: true, component },
+            None => Route { path: pattern, is_prefix: false, component },
+        })
+        .collect();
+    routes.sort_by_key(|route| (route.is_prefix, std::cmp::Reverse(route.path.len())));
+    routes
+}
+
+/// The URI with scheme and authority, as a component expects it. None without exactly one authority.
+fn absolute(parts: &http::request::Parts) -> Option<Uri> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return None;
+    }
+    let authority = match (parts.uri.authority(), host) {
+        (Some(authority), _) => authority.as_str().to_owned(),
+        (None, Some(host)) => host.to_str().ok()?.to_owned(),
+        // HTTP/1.0 knows no Host.
+        (None, None) if parts.version == Version::HTTP_10 => "localhost".to_owned(),
+        (None, None) => return None,
+    };
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    Uri::builder().scheme("http").authority(authority).path_and_query(path).build().ok()
+}
+
+/// The client's own request id where it is a plain one, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let plain = |id: &&str| {
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let own = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain);
+    own.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// A W3C `traceparent` of version 00, checked for its form; another is as good as none.
+fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let hex = |part: &str, length| {
+        part.len() == length
+            && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+            && part.bytes().any(|byte| byte != b'0')
+    };
+    let mut parts = text.split('-');
+    let well_formed = parts.next() == Some("00")
+        && parts.next().is_some_and(|trace| hex(trace, 32))
+        && parts.next().is_some_and(|parent| hex(parent, 16))
+        && parts.next().is_some_and(|flags| flags == "00" || hex(flags, 2))
+        && parts.next().is_none();
+    well_formed.then(|| text.into())
+}
+
+fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
+    if error.is::<LengthLimitError>() {
+        HttpError::HttpRequestBodySize(None)
+    } else {
+        HttpError::HttpProtocolError
+    }
+}
+
+/// The name of a request in logs, problems and responses.
+const REQUEST_ID: &str = "x-request-id";
+/// What servers in front of this one let through; longer ones are never meant.
+const URI_BYTES: usize = 4_096;
+

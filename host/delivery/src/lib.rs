@@ -7,6 +7,15 @@
 //!
 //! It knows no WebAssembly, no Kafka, no HTTP and no component: a caller delivers the messages.
 
+pub mod consume;
+mod error;
+mod message;
+mod policy;
+
+pub use error::Error;
+pub use message::{Message, Verdict};
+pub use policy::{ATTEMPTS, Consumer, FirstContact, INTERVAL, Policy};
+
 use marquee_database::{Migrations, migrate::MigrateError};
 
 /// The schema `marquee`, to be applied to each database with messaging before a component's own migrations.

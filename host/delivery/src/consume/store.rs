@@ -1,0 +1,102 @@
+//! The SQL of consuming. Locks are taken in one order everywhere: position, keys, event ids, parked messages.
+
+/// A count that the schema keeps from being negative.
+pub(crate) fn count(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}
+
+/// $1 consumer, $2 topic, $3 partition.
+pub(crate) const POSITION: &str = "
+select position, starts from marquee.positions
+where consumer = $1 and topic = $2 and partition = $3";
+
+/// As above; another host may have been quicker.
+pub(crate) const NEW_POSITION: &str = "
+insert into marquee.positions (consumer, topic, partition) values ($1, $2, $3)
+on conflict do nothing";
+
+/// $4: the position as it was seen. No row: it moved.
+pub(crate) const START: &str = "
+update marquee.positions set starts = starts + 1
+where consumer = $1 and topic = $2 and partition = $3 and position = $4
+returning starts";
+
+/// As above.
+pub(crate) const SURVIVED: &str = "
+update marquee.positions set starts = 0
+where consumer = $1 and topic = $2 and partition = $3 and position = $4
+returning starts";
+
+/// The first statement of a batch's unit of work: the fence, the locks, what is known. $4 position seen, $5 position
+/// after the batch, $6 and $7 sources and keys, $8 ids of events without number, in order.
+///
+/// Kinds of rows: 0 the fence held; 1 a key's state; 2 an event not seen before. Every part looks at the fence
+/// first, so that a fenced batch waits for nothing but the position and changes nothing. Recording an event id waits
+/// for whoever records the same one now, which is what makes it count once whichever way it comes.
+pub(crate) const OPEN: &str = "
+with fence as (
+    update marquee.positions set position = $5, starts = 0, updated_at = now()
+    where consumer = $1 and topic = $2 and partition = $3 and position = $4
+    returning 1
+), states as (
+    select k.source, k.key, k.last_seq, k.parked
+    from unnest($6::text[], $7::text[]) as batch (source, key)
+    join marquee.key_state k on k.source = batch.source and k.key = batch.key
+    where k.consumer = $1 and k.topic = $2 and exists (select from fence)
+    order by k.key, k.source
+    for update of k
+), fresh as (
+    insert into marquee.inbox (consumer, event_id)
+    select $1, batch.event_id from unnest($8::uuid[]) as batch (event_id)
+    where exists (select from fence)
+    on conflict on constraint inbox_pkey do nothing
+    returning event_id
+)
+select 0::int4 as kind, null::text as source, null::text as key, null::bigint as last_seq, null::int4 as parked, null::uuid as event_id from fence
+union all select 1, source, key, last_seq, parked, null from states
+union all select 2, null, null, null, null, event_id from fresh";
+
+/// What came of a batch. $1 consumer, $2 topic, $3 partition, then a column each of the messages to keep, then the
+/// keys with their watermarks.
+///
+/// A kept message is due only if it is the first of its key in the table too; the key's lock, held since OPEN, keeps
+/// that true. A number that is parked already (a redelivery beyond a gap) is left as it is and not counted twice.
+pub(crate) const SETTLE: &str = "
+with batch as (
+    select * from unnest(
+        $4::text[], $5::text[], $6::bigint[], $7::uuid[], $8::jsonb[], $9::bytea[], $10::bigint[], $11::bigint[],
+        $12::text[], $13::text[], $14::text[], $15::int4[], $16::bool[], $17::float8[]
+    ) with ordinality as b (
+        source, key, seq, event_id, headers, value, published_at_ms, place,
+        state, reason, error, attempts, ordered, due_in, ordinal
+    )
+), kept as (
+    insert into marquee.parked (
+        consumer, topic, partition, source, key, seq, event_id, headers, value, published_at, \"offset\",
+        state, reason, error, attempts, ordered, next_attempt_at, first_failed_at, last_failed_at
+    )
+    select
+        $1, $2, $3, b.source, b.key, b.seq, b.event_id, b.headers, b.value,
+        to_timestamp(b.published_at_ms / 1000.0), b.place,
+        b.state, b.reason, b.error, b.attempts, b.ordered,
+        case when not b.ordered or not exists (
+            select from marquee.parked p
+            where p.consumer = $1 and p.topic = $2 and p.key = b.key and p.source = b.source and p.ordered
+                and coalesce(p.seq, 0) <= coalesce(b.seq, 0)
+        ) then now() + make_interval(secs => b.due_in) end,
+        case when b.error is not null then now() end,
+        case when b.error is not null then now() end
+    from batch b order by b.ordinal
+    on conflict do nothing
+    returning source, key, ordered
+), added as (
+    select source, key, count(*)::int4 as messages from kept where ordered group by source, key
+), states as (
+    insert into marquee.key_state as k (consumer, source, topic, key, last_seq, parked)
+    select $1, b.source, $2, b.key, b.last_seq, coalesce(a.messages, 0)
+    from unnest($18::text[], $19::text[], $20::bigint[]) as b (source, key, last_seq)
+    left join added a on a.source = b.source and a.key = b.key
+    on conflict on constraint key_state_pkey do update
+    set last_seq = greatest(k.last_seq, excluded.last_seq), parked = k.parked + excluded.parked
+)
+select count(*) from kept";

@@ -1,1 +1,20 @@
-//! Placeholder.
+//! `spin.toml`: text in, a checked [`App`] out.
+//!
+//! The manifest is Spin's, version 2, and both hosts read it. What only Marquee understands stands in
+//! `[component.NAME.tool.marquee]`, which Spin ignores. A key that this host does not support is a problem with its
+//! line, never ignored; all problems are found in one go. Pure: no file and no environment is read.
+
+mod app;
+mod id;
+mod order;
+mod parse;
+mod problem;
+mod reader;
+mod units;
+
+pub use app::{
+    App, Component, Database, Every, Limits, Outside, Route, Schedule, Subscription, Variable,
+    defaults,
+};
+pub use id::{ComponentId, InvalidId};
+pub use problem::Problem;

@@ -18,7 +18,10 @@ impl Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = if f.alternate() { self.0.len() } else { 6 };
-        self.0.iter().take(shown).try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0
+            .iter()
+            .take(shown)
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

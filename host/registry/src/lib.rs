@@ -33,7 +33,12 @@ impl<T> Default for Registry<T> {
 
 impl<T> Registry<T> {
     /// Make a version the active one of its component. Returns the one that was; calls that hold it end on it.
-    pub fn activate(&self, component: ComponentId, digest: Digest, payload: T) -> Option<Arc<Version<T>>> {
+    pub fn activate(
+        &self,
+        component: ComponentId,
+        digest: Digest,
+        payload: T,
+    ) -> Option<Arc<Version<T>>> {
         let version = Arc::new(Version { digest, payload });
         let before = self.0.rcu(|active| {
             let mut active = HashMap::clone(active);
@@ -68,15 +73,27 @@ mod tests {
         registry.activate(component(), Digest::of(b"one"), 1);
         let before = registry.snapshot();
         registry.activate(component(), Digest::of(b"two"), 2);
-        assert_eq!(before.get(&component()).map(|version| version.payload), Some(1));
-        assert_eq!(registry.active(&component()).map(|version| version.payload), Some(2));
+        assert_eq!(
+            before.get(&component()).map(|version| version.payload),
+            Some(1)
+        );
+        assert_eq!(
+            registry.active(&component()).map(|version| version.payload),
+            Some(2)
+        );
     }
 
     #[test]
     fn activating_returns_the_version_that_was_active() {
         let registry = Registry::default();
-        assert!(registry.activate(component(), Digest::of(b"one"), 1).is_none());
-        let before = registry.activate(component(), Digest::of(b"two"), 2).expect("one was active");
+        assert!(
+            registry
+                .activate(component(), Digest::of(b"one"), 1)
+                .is_none()
+        );
+        let before = registry
+            .activate(component(), Digest::of(b"two"), 2)
+            .expect("one was active");
         assert_eq!((before.digest, before.payload), (Digest::of(b"one"), 1));
     }
 
@@ -94,7 +111,10 @@ mod tests {
                     })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Vec<_>>()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"))
+                .collect::<Vec<_>>()
         });
         seen.push(registry.active(&component()).expect("the last one").payload);
         seen.sort_unstable();

@@ -18,7 +18,12 @@ pub struct Call {
 impl Call {
     /// A call outside any unit of work.
     pub fn new(request_id: impl Into<Arc<str>>, deadline: Instant) -> Self {
-        Self { request_id: request_id.into(), traceparent: None, deadline, unit: None }
+        Self {
+            request_id: request_id.into(),
+            traceparent: None,
+            deadline,
+            unit: None,
+        }
     }
 
     /// The same call with what it came with.

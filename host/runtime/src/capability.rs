@@ -7,7 +7,7 @@ use std::{any::Any, sync::Arc};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use crate::stub::ComponentId;
+use marquee_manifest::ComponentId;
 use wasmtime::component::{Linker, Val};
 use wasmtime_wasi_http::WasiHttpHooks;
 
@@ -39,12 +39,7 @@ pub trait Capability: Send + Sync + 'static {
 pub trait Transactor: Send + Sync + 'static {
     /// Run `body` in a unit of work of the component's database, again from its start after a conflict. What it
     /// answers stands only if it is not an error of its interface; the answer comes back after the commit.
-    async fn run(
-        &self,
-        component: &ComponentId,
-        call: Call,
-        body: Body,
-    ) -> Result<Val, CallError>;
+    async fn run(&self, component: &ComponentId, call: Call, body: Body) -> Result<Val, CallError>;
 }
 
 /// What a transactor runs: the call itself, as often as it takes.

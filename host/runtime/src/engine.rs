@@ -22,12 +22,17 @@ impl Clocked {
         let (stop, stopped) = sync_channel::<()>(0);
         let ticking = engine.clone();
         // A thread and not a task: the epoch must move while every worker of the async runtime computes.
-        let thread = std::thread::Builder::new().name("marquee-epoch".to_owned()).spawn(move || {
-            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-                ticking.increment_epoch();
-            }
-        })?;
-        Ok(Self { engine, ticker: Some((stop, thread)) })
+        let thread = std::thread::Builder::new()
+            .name("marquee-epoch".to_owned())
+            .spawn(move || {
+                while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                    ticking.increment_epoch();
+                }
+            })?;
+        Ok(Self {
+            engine,
+            ticker: Some((stop, thread)),
+        })
     }
 }
 

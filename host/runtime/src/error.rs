@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::stub::ComponentId;
+use marquee_manifest::ComponentId;
 
 /// Why a call had no answer. Nothing of it stands, unless the variant says otherwise.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -84,7 +84,9 @@ pub enum LoadError {
         source: wasmtime::Error,
     },
     /// It imports something that nobody gives.
-    #[error("component {component} imports {import}, which neither the host nor a dependency in its manifest provides")]
+    #[error(
+        "component {component} imports {import}, which neither the host nor a dependency in its manifest provides"
+    )]
     UnknownImport {
         /// Who.
         component: ComponentId,
@@ -114,7 +116,9 @@ pub enum LoadError {
         difference: String,
     },
     /// It does not export what its manifest says it has.
-    #[error("component {component} does not export {interface}, which its manifest needs for {purpose}")]
+    #[error(
+        "component {component} does not export {interface}, which its manifest needs for {purpose}"
+    )]
     MissingExport {
         /// Who.
         component: ComponentId,

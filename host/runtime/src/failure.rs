@@ -19,9 +19,15 @@ pub(crate) enum Failure {
 
 impl Failure {
     pub(crate) fn of(function: &ComponentFunc) -> Self {
-        let Some(Type::Result(result)) = function.results().next() else { return Self::Traps };
-        let Some(Type::Variant(error)) = result.err() else { return Self::Traps };
-        let told = error.cases().any(|case| case.name == UNAVAILABLE && case.ty == Some(Type::String));
+        let Some(Type::Result(result)) = function.results().next() else {
+            return Self::Traps;
+        };
+        let Some(Type::Variant(error)) = result.err() else {
+            return Self::Traps;
+        };
+        let told = error
+            .cases()
+            .any(|case| case.name == UNAVAILABLE && case.ty == Some(Type::String));
         if told { Self::Told } else { Self::Traps }
     }
 

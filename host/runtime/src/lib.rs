@@ -20,9 +20,6 @@ mod log;
 mod pool;
 mod runtime;
 mod state;
-#[allow(missing_docs)]
-mod stub;
-pub use stub::*;
 mod types;
 
 pub use call::Call;
@@ -34,5 +31,5 @@ pub use guest::http::{Request, Response, ResponseBody};
 pub use guest::job::JOB;
 pub use limits::Limits;
 pub use load::Spec;
-pub use runtime::Runtime;
+pub use runtime::{Runtime, chain};
 pub use state::State;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::stub::ComponentId;
+use marquee_manifest::ComponentId;
 use wasmtime::component::{
     Component, Linker,
     types::{ComponentInstance, ComponentItem},
@@ -25,16 +25,17 @@ pub(crate) fn grants(
     let mut grants = Vec::new();
     for capability in &shared.lineup.capabilities {
         let imports = component.component_type();
-        let used = imports
-            .imports(engine)
-            .map(|(name, _)| name)
-            .find(|name| capability.interfaces().contains(name) && !spec.dependencies.contains_key(*name));
+        let used = imports.imports(engine).map(|(name, _)| name).find(|name| {
+            capability.interfaces().contains(name) && !spec.dependencies.contains_key(*name)
+        });
         let Some(import) = used else { continue };
-        let grant = capability.grant(&spec.id).map_err(|reason| LoadError::NotGranted {
-            component: spec.id.clone(),
-            import: import.to_owned(),
-            reason,
-        })?;
+        let grant = capability
+            .grant(&spec.id)
+            .map_err(|reason| LoadError::NotGranted {
+                component: spec.id.clone(),
+                import: import.to_owned(),
+                reason,
+            })?;
         grants.push((Arc::clone(capability), grant));
     }
     Ok(grants)
@@ -48,7 +49,10 @@ pub(crate) fn linker(
     grants: &[(Arc<dyn Capability>, Grant)],
 ) -> Result<Linker<State>, LoadError> {
     let engine = &shared.clocked.engine;
-    let broken = |source| LoadError::Link { component: spec.id.clone(), source };
+    let broken = |source| LoadError::Link {
+        component: spec.id.clone(),
+        source,
+    };
     let mut linker = shared.wasi.clone();
     for (capability, _) in grants {
         capability.link(&mut linker).map_err(broken)?;
@@ -62,7 +66,9 @@ pub(crate) fn linker(
             continue;
         }
         let host = import.starts_with("wasi:")
-            || grants.iter().any(|(capability, _)| capability.interfaces().contains(&import));
+            || grants
+                .iter()
+                .any(|(capability, _)| capability.interfaces().contains(&import));
         if host {
             continue;
         }
@@ -93,22 +99,34 @@ fn dependency(
         interface: name.to_owned(),
         difference,
     };
-    let exporter = shared.active(target).ok_or_else(|| mismatch("that component is not loaded".to_owned()))?;
+    let exporter = shared
+        .active(target)
+        .ok_or_else(|| mismatch("that component is not loaded".to_owned()))?;
     let had = exporter.interface(shared, name).ok_or_else(|| {
         let mut has: Vec<_> = exporter.interfaces().collect();
         has.sort_unstable();
-        mismatch(format!("it is not exported; the exporter has {}", has.join(", ")))
+        mismatch(format!(
+            "it is not exported; the exporter has {}",
+            has.join(", ")
+        ))
     })?;
     if let Some(difference) = types::first_difference(engine, needed, &had) {
         return Err(mismatch(difference));
     }
 
-    let broken = |source| LoadError::Link { component: spec.id.clone(), source };
+    let broken = |source| LoadError::Link {
+        component: spec.id.clone(),
+        source,
+    };
     let mut instance = linker.instance(name).map_err(broken)?;
     for (function, item) in needed.exports(engine) {
-        let ComponentItem::ComponentFunc(ty) = item.ty else { continue };
+        let ComponentItem::ComponentFunc(ty) = item.ty else {
+            continue;
+        };
         if let Some(handle) = types::first_handle(&ty) {
-            return Err(mismatch(format!("function {function}: {handle}, which cannot go from one component to another")));
+            return Err(mismatch(format!(
+                "function {function}: {handle}, which cannot go from one component to another"
+            )));
         }
         let failure = Failure::of(&ty);
         let shared = Arc::downgrade(shared);
@@ -124,7 +142,9 @@ fn dependency(
                 let shared = shared.upgrade();
                 Box::pin(async move {
                     let (Some(call), Some(shared)) = (call, shared) else {
-                        return Err(wasmtime::Error::msg("a component called another outside of any call"));
+                        return Err(wasmtime::Error::msg(
+                            "a component called another outside of any call",
+                        ));
                     };
                     let value = match shared.invoke(&target, params.to_vec(), &call).await {
                         Ok(value) => value,
@@ -155,5 +175,8 @@ fn is_types_only(shared: &Shared, interface: &ComponentInstance) -> bool {
 }
 
 fn unknown(spec: &Spec, import: &str) -> LoadError {
-    LoadError::UnknownImport { component: spec.id.clone(), import: import.to_owned() }
+    LoadError::UnknownImport {
+        component: spec.id.clone(),
+        import: import.to_owned(),
+    }
 }

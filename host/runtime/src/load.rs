@@ -9,16 +9,16 @@ use std::{
     time::Instant,
 };
 
-use crate::stub::ComponentId;
-use crate::stub::Digest;
+use marquee_manifest::ComponentId;
+use marquee_registry::Digest;
 use wasmtime::component::{
     Component, ComponentExportIndex, InstancePre,
     types::{ComponentInstance, ComponentItem},
 };
 
 use crate::{
-    Call, CallError, Capability, Grant, Limits, LoadError, State, View, link, pool,
-    pool::Pool, runtime::Shared,
+    Call, CallError, Capability, Grant, Limits, LoadError, State, View, link, pool, pool::Pool,
+    runtime::Shared,
 };
 
 /// What is to be loaded.
@@ -59,7 +59,11 @@ pub(crate) struct Export {
 
 impl Loaded {
     /// Load a component whose dependencies are loaded.
-    pub(crate) async fn load(shared: &Arc<Shared>, spec: Spec, bytes: &[u8]) -> Result<Arc<Self>, LoadError> {
+    pub(crate) async fn load(
+        shared: &Arc<Shared>,
+        spec: Spec,
+        bytes: &[u8],
+    ) -> Result<Arc<Self>, LoadError> {
         let id = spec.id.clone();
         let engine = shared.clocked.engine.clone();
         let version = Digest::of(bytes);
@@ -67,13 +71,19 @@ impl Loaded {
         let compiled = tokio::task::spawn_blocking(move || Component::new(&engine, bytes)).await;
         let component = compiled
             .unwrap_or_else(|panic| Err(wasmtime::Error::new(panic)))
-            .map_err(|source| LoadError::Compile { component: id.clone(), source })?;
+            .map_err(|source| LoadError::Compile {
+                component: id.clone(),
+                source,
+            })?;
 
         let grants = link::grants(shared, &spec, &component)?;
         let linker = link::linker(shared, &spec, &component, &grants)?;
         let pre = linker
             .instantiate_pre(&component)
-            .map_err(|source| LoadError::Link { component: id.clone(), source })?;
+            .map_err(|source| LoadError::Link {
+                component: id.clone(),
+                source,
+            })?;
         let exports = exports(shared, &component);
         for (interface, purpose) in &spec.entry_points {
             if !exports.contains_key(interface) {
@@ -96,30 +106,49 @@ impl Loaded {
                     version: version.to_string(),
                     source: Arc::new(source),
                 };
-                return Err(LoadError::Instantiate { component: id, source });
+                return Err(LoadError::Instantiate {
+                    component: id,
+                    source,
+                });
             }
             Err(_) => {
                 let source = CallError::Deadline(id.clone());
-                return Err(LoadError::Instantiate { component: id, source });
+                return Err(LoadError::Instantiate {
+                    component: id,
+                    source,
+                });
             }
         }
         let pool = Pool::new(spec.limits.concurrent_calls);
-        Ok(Arc::new(Self { spec, version, pre, pool, component, grants, exports }))
+        Ok(Arc::new(Self {
+            spec,
+            version,
+            pre,
+            pool,
+            component,
+            grants,
+            exports,
+        }))
     }
 
     /// What a call gets of each capability that was granted.
     pub(crate) fn views(&self, call: &Call) -> Vec<View> {
-        self.grants.iter().map(|(capability, grant)| capability.view(grant, call)).collect()
+        self.grants
+            .iter()
+            .map(|(capability, grant)| capability.view(grant, call))
+            .collect()
     }
 
     /// A function of an exported interface.
     pub(crate) fn export(&self, interface: &str, function: &str) -> Result<Export, CallError> {
-        self.exports.get(interface).and_then(|functions| functions.get(function)).copied().ok_or_else(|| {
-            CallError::NoExport {
+        self.exports
+            .get(interface)
+            .and_then(|functions| functions.get(function))
+            .copied()
+            .ok_or_else(|| CallError::NoExport {
                 component: self.spec.id.clone(),
                 export: format!("{interface}#{function}"),
-            }
-        })
+            })
     }
 
     /// The type of an exported interface.
@@ -141,13 +170,25 @@ fn exports(shared: &Shared, component: &Component) -> HashMap<String, HashMap<St
     let engine = &shared.clocked.engine;
     let mut all = HashMap::new();
     for (interface, export) in component.component_type().exports(engine) {
-        let ComponentItem::ComponentInstance(instance) = export.ty else { continue };
-        let Some(parent) = component.get_export_index(None, interface) else { continue };
+        let ComponentItem::ComponentInstance(instance) = export.ty else {
+            continue;
+        };
+        let Some(parent) = component.get_export_index(None, interface) else {
+            continue;
+        };
         let mut functions = HashMap::new();
         for (name, item) in instance.exports(engine) {
-            let ComponentItem::ComponentFunc(function) = item.ty else { continue };
+            let ComponentItem::ComponentFunc(function) = item.ty else {
+                continue;
+            };
             if let Some(index) = component.get_export_index(Some(&parent), name) {
-                functions.insert(name.to_owned(), Export { index, results: function.results().len() });
+                functions.insert(
+                    name.to_owned(),
+                    Export {
+                        index,
+                        results: function.results().len(),
+                    },
+                );
             }
         }
         all.insert(interface.to_owned(), functions);

@@ -26,7 +26,10 @@ impl IsTerminal for Output {
 
 impl StdoutStream for Output {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(Lines { output: *self, line: Vec::new() })
+        Box::new(Lines {
+            output: *self,
+            line: Vec::new(),
+        })
     }
 }
 
@@ -43,7 +46,8 @@ impl Lines {
                 None => (piece, false),
             };
             let room = LINE_BYTES.saturating_sub(self.line.len());
-            self.line.extend_from_slice(text.get(..room).unwrap_or(text));
+            self.line
+                .extend_from_slice(text.get(..room).unwrap_or(text));
             if ends {
                 self.emit();
             }
@@ -57,7 +61,13 @@ impl Lines {
         // Control characters could forge lines or colours on an operator's terminal.
         let text: String = String::from_utf8_lossy(&self.line)
             .chars()
-            .map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
+            .map(|c| {
+                if c.is_control() && c != '\t' {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    c
+                }
+            })
             .collect();
         self.line.clear();
         match self.output {
@@ -74,7 +84,11 @@ impl Drop for Lines {
 }
 
 impl AsyncWrite for Lines {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.get_mut().write(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -21,8 +21,10 @@ use wasmtime::{
 use crate::{Call, CallError, State, limits, load::Loaded, runtime::Shared};
 
 /// What a call does in its instance. It sends its answer by a channel of its own.
-pub(crate) type Job =
-    Box<dyn for<'a> FnOnce(&'a Accessor<State>, &'a Instance) -> BoxFuture<'a, wasmtime::Result<()>> + Send>;
+pub(crate) type Job = Box<
+    dyn for<'a> FnOnce(&'a Accessor<State>, &'a Instance) -> BoxFuture<'a, wasmtime::Result<()>>
+        + Send,
+>;
 
 /// The idle instances of a version.
 pub(crate) struct Pool {
@@ -41,7 +43,7 @@ struct Slot {
 pub(crate) struct Running {
     ended: oneshot::Receiver<Result<(), CallError>>,
     guard: DropGuard,
-    component: crate::stub::ComponentId,
+    component: marquee_manifest::ComponentId,
 }
 
 impl Running {
@@ -61,7 +63,10 @@ impl Running {
 
 impl Pool {
     pub(crate) fn new(concurrent_calls: usize) -> Self {
-        Self { idle: Mutex::new(Vec::new()), permits: Arc::new(Semaphore::new(concurrent_calls)) }
+        Self {
+            idle: Mutex::new(Vec::new()),
+            permits: Arc::new(Semaphore::new(concurrent_calls)),
+        }
     }
 
     /// Start a call in an instance of `loaded`, in a task of its own.
@@ -97,16 +102,27 @@ impl Pool {
             }
             .instrument(span),
         );
-        Ok(Running { ended, guard: cancel.drop_guard(), component })
+        Ok(Running {
+            ended,
+            guard: cancel.drop_guard(),
+            component,
+        })
     }
 
-    async fn permit(&self, loaded: &Loaded, call: &Call) -> Result<OwnedSemaphorePermit, CallError> {
+    async fn permit(
+        &self,
+        loaded: &Loaded,
+        call: &Call,
+    ) -> Result<OwnedSemaphorePermit, CallError> {
         let permits = Arc::clone(&self.permits);
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             return Ok(permit);
         }
-        let patience =
-            loaded.spec.limits.queue_timeout.min(call.deadline.saturating_duration_since(Instant::now()));
+        let patience = loaded
+            .spec
+            .limits
+            .queue_timeout
+            .min(call.deadline.saturating_duration_since(Instant::now()));
         match tokio::time::timeout(patience, permits.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(CallError::Overloaded(loaded.spec.id.clone())),
@@ -114,11 +130,17 @@ impl Pool {
     }
 
     fn take(&self) -> Option<Slot> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
     }
 
     fn give_back(&self, slot: Slot) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(slot);
     }
 }
 
@@ -163,7 +185,9 @@ impl Task {
         };
         let result = match outcome {
             None => return Err(CallError::Deadline(id.clone())),
-            Some(Err(_)) if slot.store.data().is_late() => return Err(CallError::Deadline(id.clone())),
+            Some(Err(_)) if slot.store.data().is_late() => {
+                return Err(CallError::Deadline(id.clone()));
+            }
             Some(Err(source)) => return Err(self.trap(source)),
             Some(Ok(())) => Ok(()),
         };
@@ -177,15 +201,23 @@ impl Task {
     }
 
     async fn instantiate(&self) -> Result<Slot, CallError> {
-        let (store, instance) =
-            instantiate(&self.shared, &self.loaded.pre, &self.loaded.spec, self.call.deadline).await.map_err(
-                |source| CallError::Instantiate {
-                    component: self.loaded.spec.id.clone(),
-                    version: self.loaded.version.to_string(),
-                    source: Arc::new(source),
-                },
-            )?;
-        Ok(Slot { store, instance, calls_left: rand::rng().random_range(REUSE) })
+        let (store, instance) = instantiate(
+            &self.shared,
+            &self.loaded.pre,
+            &self.loaded.spec,
+            self.call.deadline,
+        )
+        .await
+        .map_err(|source| CallError::Instantiate {
+            component: self.loaded.spec.id.clone(),
+            version: self.loaded.version.to_string(),
+            source: Arc::new(source),
+        })?;
+        Ok(Slot {
+            store,
+            instance,
+            calls_left: rand::rng().random_range(REUSE),
+        })
     }
 
     fn trap(&self, source: wasmtime::Error) -> CallError {

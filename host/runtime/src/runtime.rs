@@ -6,8 +6,8 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use crate::stub::ComponentId;
-use crate::stub::{Digest, Registry};
+use marquee_manifest::ComponentId;
+use marquee_registry::{Digest, Registry};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wasmtime::component::{Linker, Val};
@@ -67,7 +67,10 @@ impl Runtime {
     /// Wait until no call is under way, at most `grace`; then end what is left. Returns how many were ended.
     pub async fn drain(&self, grace: Duration) -> usize {
         self.0.tasks.close();
-        if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_ok() {
+        if tokio::time::timeout(grace, self.0.tasks.wait())
+            .await
+            .is_ok()
+        {
             return 0;
         }
         let abandoned = self.0.tasks.len();
@@ -79,11 +82,14 @@ impl Runtime {
 
 impl Shared {
     pub(crate) fn active(&self, component: &ComponentId) -> Option<Arc<Loaded>> {
-        self.registry.active(component).map(|version| Arc::clone(&version.payload))
+        self.registry
+            .active(component)
+            .map(|version| Arc::clone(&version.payload))
     }
 
     pub(crate) fn loaded(&self, component: &ComponentId) -> Result<Arc<Loaded>, CallError> {
-        self.active(component).ok_or_else(|| CallError::UnknownComponent(component.clone()))
+        self.active(component)
+            .ok_or_else(|| CallError::UnknownComponent(component.clone()))
     }
 
     /// Call a function of another component on behalf of `caller`, in a unit of work where its interface is
@@ -97,14 +103,21 @@ impl Shared {
         let loaded = self.loaded(&target.component)?;
         let call = caller.onward(Instant::now() + loaded.spec.limits.deadline);
         if !loaded.spec.transactional.contains(&target.interface) {
-            return Arc::clone(self).call_export(loaded, Arc::clone(target), params, call).await;
+            return Arc::clone(self)
+                .call_export(loaded, Arc::clone(target), params, call)
+                .await;
         }
         let (shared, target_) = (Arc::clone(self), Arc::clone(target));
         let body: Body = Box::new(move |call| {
             let (shared, loaded) = (Arc::clone(&shared), Arc::clone(&loaded));
-            shared.call_export(loaded, Arc::clone(&target_), params.clone(), call).boxed()
+            shared
+                .call_export(loaded, Arc::clone(&target_), params.clone(), call)
+                .boxed()
         });
-        self.lineup.transactor.run(&target.component, call, body).await
+        self.lineup
+            .transactor
+            .run(&target.component, call, body)
+            .await
     }
 
     async fn call_export(
@@ -133,7 +146,9 @@ impl Shared {
         });
         let running = loaded.pool.start(&self, &loaded, call, job).await?;
         running.ended().await?;
-        receive.await.map_err(|_| CallError::Cancelled(loaded.spec.id.clone()))
+        receive
+            .await
+            .map_err(|_| CallError::Cancelled(loaded.spec.id.clone()))
     }
 }
 
@@ -145,7 +160,7 @@ pub(crate) struct Target {
 }
 
 /// An error and its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -50,7 +50,15 @@ impl State {
             .memories(4)
             .trap_on_grow_failure(true)
             .build();
-        Self { table, wasi, http, limits, current: None, closed: Closed, deadline: Instant::now() }
+        Self {
+            table,
+            wasi,
+            http,
+            limits,
+            current: None,
+            closed: Closed,
+            deadline: Instant::now(),
+        }
     }
 
     /// The call under way, if one is.
@@ -91,7 +99,10 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
@@ -102,7 +113,11 @@ impl WasiHttpView for State {
             // Between calls nothing is sent, whatever a component left behind.
             None => &mut self.closed,
         };
-        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks }
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks,
+        }
     }
 }
 
@@ -115,7 +130,17 @@ impl WasiHttpHooks for Closed {
         _: http::Request<WasiBody>,
         _: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>> + Send> {
+    ) -> Box<
+        dyn Future<
+                Output = Result<
+                    (
+                        http::Response<WasiBody>,
+                        Box<dyn Future<Output = Result<(), Error>> + Send>,
+                    ),
+                    Error,
+                >,
+            > + Send,
+    > {
         Box::new(async { Err(Error::HttpRequestDenied) })
     }
 }

@@ -13,12 +13,16 @@ pub(crate) fn first_difference(
     had: &ComponentInstance,
 ) -> Option<String> {
     for (name, needed) in needed.exports(engine) {
-        let ComponentItem::ComponentFunc(needed) = needed.ty else { continue };
+        let ComponentItem::ComponentFunc(needed) = needed.ty else {
+            continue;
+        };
         let Some(had) = had.get_export(engine, name) else {
             return Some(format!("the exporter has no function {name}"));
         };
         let ComponentItem::ComponentFunc(had) = had.ty else {
-            return Some(format!("{name} is a function to the importer and something else to the exporter"));
+            return Some(format!(
+                "{name} is a function to the importer and something else to the exporter"
+            ));
         };
         if let Some(difference) = function_difference(&needed, &had) {
             return Some(format!("function {name}: {difference}"));
@@ -29,8 +33,14 @@ pub(crate) fn first_difference(
 
 /// What of a function cannot cross from one store to another, if anything: handles belong to their store.
 pub(crate) fn first_handle(function: &ComponentFunc) -> Option<String> {
-    let params = function.params().find_map(|(name, ty)| handle_in(&ty).map(|h| format!("parameter {name} has {h}")));
-    params.or_else(|| function.results().find_map(|ty| handle_in(&ty).map(|h| format!("its result has {h}"))))
+    let params = function
+        .params()
+        .find_map(|(name, ty)| handle_in(&ty).map(|h| format!("parameter {name} has {h}")));
+    params.or_else(|| {
+        function
+            .results()
+            .find_map(|ty| handle_in(&ty).map(|h| format!("its result has {h}")))
+    })
 }
 
 fn function_difference(needed: &ComponentFunc, had: &ComponentFunc) -> Option<String> {
@@ -52,7 +62,9 @@ fn function_difference(needed: &ComponentFunc, had: &ComponentFunc) -> Option<St
     }
     for ((needed_name, needed), (had_name, had)) in needs.zip(has) {
         if needed_name != had_name {
-            return Some(format!("parameter {needed_name} of the importer is {had_name} to the exporter"));
+            return Some(format!(
+                "parameter {needed_name} of the importer is {had_name} to the exporter"
+            ));
         }
         if let Some(difference) = difference(&needed, &had) {
             return Some(format!("parameter {needed_name}{difference}"));
@@ -62,44 +74,64 @@ fn function_difference(needed: &ComponentFunc, had: &ComponentFunc) -> Option<St
     if needs.len() != has.len() {
         return Some("only one of them has a result".to_owned());
     }
-    needs.zip(has).find_map(|(needed, had)| difference(&needed, &had)).map(|d| format!("result{d}"))
+    needs
+        .zip(has)
+        .find_map(|(needed, had)| difference(&needed, &had))
+        .map(|d| format!("result{d}"))
 }
 
 /// `.path.into.it: the importer has X, the exporter Y`.
 fn difference(needed: &Type, had: &Type) -> Option<String> {
-    let both = || Some(format!(": the importer has {}, the exporter {}", name(needed), name(had)));
-    let pairs = |needed: Vec<(String, Option<Type>)>, had: Vec<(String, Option<Type>)>, what: &str| {
-        for index in 0..needed.len().max(had.len()) {
-            match (needed.get(index), had.get(index)) {
-                (Some((n, needed)), Some((h, had))) if n == h => match (needed, had) {
-                    (Some(needed), Some(had)) => {
-                        if let Some(d) = difference(needed, had) {
-                            return Some(format!(".{n}{d}"));
+    let both = || {
+        Some(format!(
+            ": the importer has {}, the exporter {}",
+            name(needed),
+            name(had)
+        ))
+    };
+    let pairs =
+        |needed: Vec<(String, Option<Type>)>, had: Vec<(String, Option<Type>)>, what: &str| {
+            for index in 0..needed.len().max(had.len()) {
+                match (needed.get(index), had.get(index)) {
+                    (Some((n, needed)), Some((h, had))) if n == h => match (needed, had) {
+                        (Some(needed), Some(had)) => {
+                            if let Some(d) = difference(needed, had) {
+                                return Some(format!(".{n}{d}"));
+                            }
                         }
+                        (None, None) => {}
+                        _ => return Some(format!(": only one side has a payload in {what} {n}")),
+                    },
+                    (Some((n, _)), Some((h, _))) => {
+                        return Some(format!(
+                            ": the importer has {what} {n} where the exporter has {h}"
+                        ));
+                    }
+                    (Some((n, _)), None) => {
+                        return Some(format!(
+                            ": the importer has {what} {n}, the exporter does not"
+                        ));
+                    }
+                    (None, Some((h, _))) => {
+                        return Some(format!(
+                            ": the exporter has {what} {h}, the importer does not"
+                        ));
                     }
                     (None, None) => {}
-                    _ => return Some(format!(": only one side has a payload in {what} {n}")),
-                },
-                (Some((n, _)), Some((h, _))) => {
-                    return Some(format!(": the importer has {what} {n} where the exporter has {h}"));
                 }
-                (Some((n, _)), None) => {
-                    return Some(format!(": the importer has {what} {n}, the exporter does not"));
-                }
-                (None, Some((h, _))) => {
-                    return Some(format!(": the exporter has {what} {h}, the importer does not"));
-                }
-                (None, None) => {}
             }
-        }
-        None
-    };
+            None
+        };
     match (needed, had) {
         (Type::List(n), Type::List(h)) => difference(&n.ty(), &h.ty()).map(|d| format!("[]{d}")),
         (Type::Option(n), Type::Option(h)) => difference(&n.ty(), &h.ty()).map(|d| format!("?{d}")),
         (Type::Record(n), Type::Record(h)) => pairs(
-            n.fields().map(|f| (f.name.to_owned(), Some(f.ty))).collect(),
-            h.fields().map(|f| (f.name.to_owned(), Some(f.ty))).collect(),
+            n.fields()
+                .map(|f| (f.name.to_owned(), Some(f.ty)))
+                .collect(),
+            h.fields()
+                .map(|f| (f.name.to_owned(), Some(f.ty)))
+                .collect(),
             "field",
         ),
         (Type::Variant(n), Type::Variant(h)) => pairs(
@@ -108,8 +140,14 @@ fn difference(needed: &Type, had: &Type) -> Option<String> {
             "case",
         ),
         (Type::Tuple(n), Type::Tuple(h)) => pairs(
-            n.types().enumerate().map(|(i, ty)| (i.to_string(), Some(ty))).collect(),
-            h.types().enumerate().map(|(i, ty)| (i.to_string(), Some(ty))).collect(),
+            n.types()
+                .enumerate()
+                .map(|(i, ty)| (i.to_string(), Some(ty)))
+                .collect(),
+            h.types()
+                .enumerate()
+                .map(|(i, ty)| (i.to_string(), Some(ty)))
+                .collect(),
             "element",
         ),
         (Type::Result(n), Type::Result(h)) => pairs(
@@ -143,9 +181,10 @@ fn handle_in(ty: &Type) -> Option<&'static str> {
         Type::Record(record) => record.fields().find_map(|field| handle_in(&field.ty)),
         Type::Tuple(tuple) => tuple.types().find_map(|ty| handle_in(&ty)),
         Type::Variant(variant) => variant.cases().find_map(|case| handle_in(&case.ty?)),
-        Type::Result(result) => {
-            result.ok().and_then(|ty| handle_in(&ty)).or_else(|| result.err().and_then(|ty| handle_in(&ty)))
-        }
+        Type::Result(result) => result
+            .ok()
+            .and_then(|ty| handle_in(&ty))
+            .or_else(|| result.err().and_then(|ty| handle_in(&ty))),
         _ => None,
     }
 }
@@ -168,7 +207,14 @@ fn name(ty: &Type) -> String {
         Type::List(list) => format!("list<{}>", name(&list.ty())),
         Type::Option(option) => format!("option<{}>", name(&option.ty())),
         Type::Tuple(tuple) => {
-            format!("tuple<{}>", tuple.types().map(|ty| name(&ty)).collect::<Vec<_>>().join(", "))
+            format!(
+                "tuple<{}>",
+                tuple
+                    .types()
+                    .map(|ty| name(&ty))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         }
         Type::Record(_) => "a record".into(),
         Type::Variant(_) => "a variant".into(),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use marquee_runtime::ComponentId;
+use marquee_manifest::ComponentId;
 use marquee_runtime::{Call, ResponseBody, Runtime};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,12 @@ pub struct Config {
 impl Config {
     /// Default bounds.
     pub fn new(routes: Vec<(String, ComponentId)>) -> Self {
-        Self { routes, concurrent_requests: 512, body_bytes: 1024 * 1024, server: server::Limits::default() }
+        Self {
+            routes,
+            concurrent_requests: 512,
+            body_bytes: 1024 * 1024,
+            server: server::Limits::default(),
+        }
     }
 }
 
@@ -60,7 +65,12 @@ type Body = Either<ResponseBody, Full<Bytes>>;
 
 impl Trigger {
     /// Serve on a listener until `stop`; returns when the last connection has ended.
-    pub async fn serve(runtime: Runtime, config: Config, listener: TcpListener, stop: CancellationToken) {
+    pub async fn serve(
+        runtime: Runtime,
+        config: Config,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) {
         let trigger = Arc::new(Self {
             runtime,
             routes: routes(config.routes),
@@ -101,25 +111,45 @@ impl Trigger {
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
             return Err(problem::METHOD);
         }
-        if parts.uri.path_and_query().is_some_and(|path| path.as_str().len() > URI_BYTES) {
+        if parts
+            .uri
+            .path_and_query()
+            .is_some_and(|path| path.as_str().len() > URI_BYTES)
+        {
             return Err(problem::URI_TOO_LONG);
         }
         parts.uri = absolute(&parts).ok_or(problem::HOST)?;
         let component = self.route(parts.uri.path()).ok_or(problem::NOT_FOUND)?;
-        let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        if length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > self.body_bytes as u64) {
+        let length = parts
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
+        if length
+            .and_then(|length| length.parse::<u64>().ok())
+            .is_some_and(|length| length > self.body_bytes as u64)
+        {
             return Err(problem::TOO_LARGE);
         }
-        let Ok(place) = self.places.try_acquire() else { return Err(problem::OVERLOADED) };
+        let Ok(place) = self.places.try_acquire() else {
+            return Err(problem::OVERLOADED);
+        };
 
         if let Ok(value) = HeaderValue::from_str(request_id) {
             parts.headers.insert(REQUEST_ID, value);
         }
         let traceparent = traceparent(&parts.headers);
-        let body = Limited::new(body, self.body_bytes).map_err(body_error).boxed_unsync();
-        let deadline = self.runtime.deadline(component).map_err(|error| self.failed(&error))?;
+        let body = Limited::new(body, self.body_bytes)
+            .map_err(body_error)
+            .boxed_unsync();
+        let deadline = self
+            .runtime
+            .deadline(component)
+            .map_err(|error| self.failed(&error))?;
         let call = Call::new(request_id, deadline).with_traceparent(traceparent);
-        let response = self.runtime.handle_http(component, Request::from_parts(parts, body), call).await;
+        let response = self
+            .runtime
+            .handle_http(component, Request::from_parts(parts, body), call)
+            .await;
         drop(place);
         response.map_err(|error| self.failed(&error))
     }
@@ -136,7 +166,8 @@ impl Trigger {
     fn route(&self, path: &str) -> Option<&ComponentId> {
         let found = self.routes.iter().find(|route| {
             if route.is_prefix {
-                path.strip_prefix(route.path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                path.strip_prefix(route.path.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             } else {
                 path == route.path
             }
@@ -150,8 +181,16 @@ fn routes(config: Vec<(String, ComponentId)>) -> Vec<Route> {
     let mut routes: Vec<Route> = config
         .into_iter()
         .map(|(pattern, component)| match pattern.strip_suffix("/...") {
-            Some(prefix) => Route { path: prefix.to_owned(), is_prefix: true, component },
-            None => Route { path: pattern, is_prefix: false, component },
+            Some(prefix) => Route {
+                path: prefix.to_owned(),
+                is_prefix: true,
+                component,
+            },
+            None => Route {
+                path: pattern,
+                is_prefix: false,
+                component,
+            },
         })
         .collect();
     routes.sort_by_key(|route| (route.is_prefix, std::cmp::Reverse(route.path.len())));
@@ -173,16 +212,26 @@ fn absolute(parts: &http::request::Parts) -> Option<Uri> {
         (None, None) => return None,
     };
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    Uri::builder().scheme("http").authority(authority).path_and_query(path).build().ok()
+    Uri::builder()
+        .scheme("http")
+        .authority(authority)
+        .path_and_query(path)
+        .build()
+        .ok()
 }
 
 /// The client's own request id where it is a plain one, else a new one.
 fn request_id(headers: &HeaderMap) -> String {
     let plain = |id: &&str| {
         (1..=64).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
-    let own = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(plain);
+    let own = headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(plain);
     own.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
@@ -191,14 +240,18 @@ fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
     let text = headers.get("traceparent")?.to_str().ok()?;
     let hex = |part: &str, length| {
         part.len() == length
-            && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
             && part.bytes().any(|byte| byte != b'0')
     };
     let mut parts = text.split('-');
     let well_formed = parts.next() == Some("00")
         && parts.next().is_some_and(|trace| hex(trace, 32))
         && parts.next().is_some_and(|parent| hex(parent, 16))
-        && parts.next().is_some_and(|flags| flags == "00" || hex(flags, 2))
+        && parts
+            .next()
+            .is_some_and(|flags| flags == "00" || hex(flags, 2))
         && parts.next().is_none();
     well_formed.then(|| text.into())
 }
@@ -215,4 +268,3 @@ fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
 const REQUEST_ID: &str = "x-request-id";
 /// What servers in front of this one let through; longer ones are never meant.
 const URI_BYTES: usize = 4_096;
-

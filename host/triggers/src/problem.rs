@@ -17,8 +17,19 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    const fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: &'static str) -> Self {
-        Self { status, kind, title, detail, retry_after: false }
+    const fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: &'static str,
+    ) -> Self {
+        Self {
+            status,
+            kind,
+            title,
+            detail,
+            retry_after: false,
+        }
     }
 
     const fn retry_after(mut self) -> Self {
@@ -38,9 +49,18 @@ impl Problem {
         let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/problem+json"));
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(
+            header::CACHE_CONTROL,
+            header::HeaderValue::from_static("no-store"),
+        );
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            header::HeaderValue::from_static("nosniff"),
+        );
         if self.retry_after {
             headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
         }
@@ -52,14 +72,20 @@ impl From<&CallError> for Problem {
     fn from(error: &CallError) -> Self {
         match error {
             CallError::Deadline(_) => DEADLINE,
-            CallError::Overloaded(_) | CallError::Cancelled(_) | CallError::Unknown { .. } => OVERLOADED,
+            CallError::Overloaded(_) | CallError::Cancelled(_) | CallError::Unknown { .. } => {
+                OVERLOADED
+            }
             _ => INTERNAL,
         }
     }
 }
 
-pub(crate) const NOT_FOUND: Problem =
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found", "No component serves this path.");
+pub(crate) const NOT_FOUND: Problem = Problem::new(
+    StatusCode::NOT_FOUND,
+    "not-found",
+    "Not found",
+    "No component serves this path.",
+);
 pub(crate) const HOST: Problem = Problem::new(
     StatusCode::BAD_REQUEST,
     "bad-request",

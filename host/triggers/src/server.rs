@@ -52,11 +52,17 @@ impl Default for Limits {
 }
 
 /// Answers requests until `stop`, then lets the open connections end.
-pub async fn serve<H, F, B>(listener: TcpListener, limits: Limits, handler: H, stop: CancellationToken)
-where
+pub async fn serve<H, F, B>(
+    listener: TcpListener,
+    limits: Limits,
+    handler: H,
+    stop: CancellationToken,
+) where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static,
 {
     let places = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
@@ -90,11 +96,17 @@ where
     connections.wait().await;
 }
 
-async fn connection<H, F, B>(stream: TcpStream, limits: &Limits, handler: H, stop: CancellationToken)
-where
+async fn connection<H, F, B>(
+    stream: TcpStream,
+    limits: &Limits,
+    handler: H,
+    stop: CancellationToken,
+) where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static,
 {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone before it was served");

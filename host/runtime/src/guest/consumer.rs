@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use crate::stub::ComponentId;
+use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
 
 use crate::{Call, CallError, Runtime};
@@ -63,8 +63,12 @@ impl Runtime {
         let job: crate::pool::Job = Box::new(move |accessor, instance| {
             async move {
                 let messages: Vec<wit::Message> = messages.into_iter().map(Into::into).collect();
-                let subscriber = accessor.with(|mut access| Subscriber::new(&mut access, instance))?;
-                let verdicts = subscriber.marquee_messaging_consumer().call_handle(accessor, messages).await?;
+                let subscriber =
+                    accessor.with(|mut access| Subscriber::new(&mut access, instance))?;
+                let verdicts = subscriber
+                    .marquee_messaging_consumer()
+                    .call_handle(accessor, messages)
+                    .await?;
                 let verdicts = verdicts.map(|all| all.into_iter().map(Into::into).collect());
                 // Whoever asked may have gone; then nobody needs the verdicts.
                 let _ = send.send(verdicts);
@@ -74,7 +78,9 @@ impl Runtime {
         });
         let running = loaded.pool.start(&self.0, &loaded, call, job).await?;
         running.ended().await?;
-        receive.await.map_err(|_| CallError::Cancelled(component.clone()))
+        receive
+            .await
+            .map_err(|_| CallError::Cancelled(component.clone()))
     }
 }
 

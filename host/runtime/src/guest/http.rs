@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use http_body::{Body, Frame, SizeHint};
-use crate::stub::ComponentId;
+use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::{
     Error as HttpError, WasiBody, WasiHttpView as _,
@@ -45,13 +45,18 @@ impl Runtime {
             async move {
                 let service = accessor.with(|mut access| Service::new(&mut access, instance))?;
                 let (request, sent) = accessor.with(|mut access| {
-                    let (request, sent) = WasiRequest::from_http(access.data_mut().http().hooks, request);
+                    let (request, sent) =
+                        WasiRequest::from_http(access.data_mut().http().hooks, request);
                     (request, Box::pin(sent) as BoxFuture<'static, _>)
                 });
                 let answer = service.handle(accessor, request).await?;
                 let answer = match answer {
                     Ok(response) => accessor.with(|access| response.into_http(access, sent))?,
-                    Err(code) => return Err(wasmtime::Error::msg(format!("the handler answered {code:?}"))),
+                    Err(code) => {
+                        return Err(wasmtime::Error::msg(format!(
+                            "the handler answered {code:?}"
+                        )));
+                    }
                 };
                 // Whoever asked may have gone; the body is dropped then, which the guest sees.
                 let _ = send.send(answer);
@@ -61,7 +66,10 @@ impl Runtime {
         });
         let running = loaded.pool.start(&self.0, &loaded, call, job).await?;
         match receive.await {
-            Ok(response) => Ok(response.map(|body| ResponseBody { body, running: Some(running) })),
+            Ok(response) => Ok(response.map(|body| ResponseBody {
+                body,
+                running: Some(running),
+            })),
             Err(_) => match running.ended().await {
                 Err(error) => Err(error),
                 Ok(()) => Err(CallError::Cancelled(component.clone())),
@@ -110,4 +118,3 @@ impl Drop for ResponseBody {
         }
     }
 }
-

@@ -1,7 +1,7 @@
 //! `marquee:schedule/job`: work that the clock starts.
 
 use futures::FutureExt as _;
-use crate::stub::ComponentId;
+use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
 
 use crate::{Call, CallError, Runtime};
@@ -32,7 +32,10 @@ impl Runtime {
             async move {
                 let scheduled =
                     accessor.with(|mut access| bindings::Scheduled::new(&mut access, instance))?;
-                let result = scheduled.marquee_schedule_job().call_run(accessor, name, due_at_ms).await?;
+                let result = scheduled
+                    .marquee_schedule_job()
+                    .call_run(accessor, name, due_at_ms)
+                    .await?;
                 // Whoever asked may have gone.
                 let _ = send.send(result);
                 Ok(())
@@ -41,6 +44,8 @@ impl Runtime {
         });
         let running = loaded.pool.start(&self.0, &loaded, call, job).await?;
         running.ended().await?;
-        receive.await.map_err(|_| CallError::Cancelled(component.clone()))
+        receive
+            .await
+            .map_err(|_| CallError::Cancelled(component.clone()))
     }
 }

@@ -1,0 +1,185 @@
+//! What a manifest comes to.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use crate::ComponentId;
+
+/// An application: its components and what starts them.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// `application.name`.
+    pub name: String,
+    /// `application.version`.
+    pub version: Option<String>,
+    /// Application variables, by name.
+    pub variables: BTreeMap<String, Variable>,
+    /// HTTP routes, in the order of the manifest.
+    pub routes: Vec<Route>,
+    /// All components, by name.
+    pub components: BTreeMap<ComponentId, Component>,
+}
+
+/// An application variable: a default, or a value that must be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// None: it must be given when the host starts.
+    pub default: Option<String>,
+    /// Its value is not shown.
+    pub is_secret: bool,
+}
+
+/// A path pattern and the component that answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// `/...`, `/v1/...` or a path.
+    pub pattern: String,
+    /// Who answers.
+    pub component: ComponentId,
+}
+
+/// A component.
+#[derive(Debug, Clone)]
+pub struct Component {
+    /// Its name.
+    pub id: ComponentId,
+    /// The file with its bytes, relative to the manifest.
+    pub source: PathBuf,
+    /// Its variables: text in which `{{ name }}` stands for an application variable. `tool.marquee.variables` where
+    /// it is given, else the component's own, which under Spin its dependencies get too.
+    pub variables: BTreeMap<String, String>,
+    /// WASI environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// Where it may send HTTP requests, in Spin's form.
+    pub allowed_outbound_hosts: Vec<String>,
+    /// For each interface that another component provides to it, which one. Without `marquee:` interfaces: those
+    /// the host provides, whatever stands in for them under Spin.
+    pub dependencies: BTreeMap<String, ComponentId>,
+    /// How it is built, if the manifest says so.
+    pub build: Option<String>,
+    /// Its database.
+    pub database: Option<Database>,
+    /// Exported interfaces whose calls are units of work.
+    pub transactional: Vec<String>,
+    /// Topics that it may publish on through the producer import.
+    pub publish: Vec<String>,
+    /// Topics that it consumes.
+    pub subscriptions: Vec<Subscription>,
+    /// Jobs that the clock starts.
+    pub schedules: Vec<Schedule>,
+    /// Bounds of its calls.
+    pub limits: Limits,
+}
+
+/// A component's own database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// Its logical name: `rating` is reached by `DATABASE_URL_RATING`, and by the component as `marquee:rating`.
+    pub name: String,
+    /// The folder of its migrations, relative to the manifest.
+    pub migrations: Option<PathBuf>,
+    /// Connections at the most.
+    pub pool_size: usize,
+}
+
+/// A topic that a component consumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// The topic.
+    pub topic: String,
+    /// Its partitions where the host has to create it. Never changed afterwards.
+    pub partitions: i32,
+    /// How often parked messages of it are tried again, and the first delay of one.
+    pub retry: Duration,
+    /// Tries before a message is dead.
+    pub attempts: u32,
+    /// Messages in a batch at the most.
+    pub batch: usize,
+    /// The wall clock and CPU of one batch.
+    pub deadline: Duration,
+}
+
+/// A job that the clock starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// What the component is told.
+    pub name: String,
+    /// When.
+    pub every: Every,
+}
+
+/// When a job is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Every {
+    /// This long after it was due before.
+    Interval(Duration),
+    /// By a cron expression of five fields, in UTC.
+    Cron(String),
+}
+
+/// Bounds of a component's calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Wall clock and CPU of one call.
+    pub deadline: Duration,
+    /// Linear memory of an instance, in bytes.
+    pub memory_bytes: usize,
+    /// Calls at once.
+    pub concurrent_calls: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline: defaults::DEADLINE,
+            memory_bytes: defaults::MEMORY_BYTES,
+            concurrent_calls: defaults::CONCURRENT_CALLS,
+        }
+    }
+}
+
+/// Who outside the manifest is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outside {
+    /// Some component consumes or publishes.
+    Bus,
+    /// None does.
+    Nothing,
+}
+
+impl App {
+    /// Whether the application needs a bus.
+    pub fn outside(&self) -> Outside {
+        let uses = |component: &Component| {
+            !component.subscriptions.is_empty() || !component.publish.is_empty()
+        };
+        if self.components.values().any(uses) {
+            Outside::Bus
+        } else {
+            Outside::Nothing
+        }
+    }
+}
+
+/// The defaults of what the manifest leaves out, each with its reason.
+pub mod defaults {
+    use std::time::Duration;
+
+    /// Enough to keep two cores of database busy; ten hosts stay under PostgreSQL's default of 100.
+    pub const POOL_SIZE: usize = 16;
+    /// More than any host of two cores can use at once, and what ten hosts divide well.
+    pub const PARTITIONS: i32 = 8;
+    /// As in the system that this one re-makes.
+    pub const RETRY: Duration = Duration::from_secs(10);
+    /// With doubling delays from 10 s these are about 20 minutes: longer than a restart, shorter than a night.
+    pub const ATTEMPTS: u32 = 8;
+    /// A transaction of 500 upserts takes some tens of milliseconds; more gains little and holds locks longer.
+    pub const BATCH: usize = 500;
+    /// Far below Kafka's five minutes between polls.
+    pub const BATCH_DEADLINE: Duration = Duration::from_secs(30);
+    /// Longer than the 5 s of a statement, shorter than a person waits.
+    pub const DEADLINE: Duration = Duration::from_secs(10);
+    /// A Rust guest needs 1 to 3 MiB; a batch of 4 MiB is decoded in a few times its size.
+    pub const MEMORY_BYTES: usize = 64 << 20;
+    /// Far above what two cores finish at once, low enough to bound memory.
+    pub const CONCURRENT_CALLS: usize = 128;
+}

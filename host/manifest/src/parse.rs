@@ -1,0 +1,519 @@
+//! From text to [`App`].
+
+use std::{collections::BTreeMap, ops::Range, path::PathBuf, time::Duration};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::{
+    App, Component, ComponentId, Database, Every, Limits, Problem, Route, Schedule, Subscription,
+    Variable, defaults, order,
+    reader::{At, Problems, Section},
+    units,
+};
+
+impl App {
+    /// Read a manifest. On failure: every problem of it, in the order of the text.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        let problems = Problems::new(text);
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            problems.add(
+                error.span().unwrap_or(0..0),
+                format!("this is not TOML: {}", error.message()),
+            );
+        }
+        let app = problems_or(&problems, app(table, &problems))?;
+        Ok(app)
+    }
+}
+
+/// What could not be read has left a problem; what could be read is checked as a whole.
+fn problems_or(problems: &Problems<'_>, app: (App, Places)) -> Result<App, Vec<Problem>> {
+    let (app, places) = app;
+    order::check(&app, &places, problems);
+    let found = problems.take();
+    if found.is_empty() {
+        Ok(app)
+    } else {
+        Err(found)
+    }
+}
+
+/// Where things stand that are checked against each other after all is read.
+#[derive(Default)]
+pub(crate) struct Places {
+    pub(crate) routes: Vec<Range<usize>>,
+    pub(crate) components: BTreeMap<ComponentId, Range<usize>>,
+    pub(crate) dependencies: Vec<(ComponentId, String, ComponentId, Range<usize>)>,
+    pub(crate) spin_settings: BTreeMap<ComponentId, (&'static str, Range<usize>)>,
+}
+
+fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {
+    let mut places = Places::default();
+    let mut root = Section::new("", table, problems);
+    match root.take("spin_manifest_version") {
+        Some(version)
+            if version
+                .get_ref()
+                .as_integer()
+                .is_some_and(|v| v.as_str() == "2") => {}
+        Some(version) => problems.add(version.span(), "spin_manifest_version must be 2"),
+        None => problems.add(0..0, "spin_manifest_version = 2 is missing"),
+    }
+    let mut app = App {
+        name: String::new(),
+        version: None,
+        variables: BTreeMap::new(),
+        routes: Vec::new(),
+        components: BTreeMap::new(),
+    };
+    match root.section("application") {
+        Some(mut section) => {
+            app.name = section
+                .required_string("name")
+                .map(|(name, _)| name)
+                .unwrap_or_default();
+            app.version = section.string("version").map(|(version, _)| version);
+            section.skip("description");
+            section.skip("authors");
+            if let Some(tool) = section.section("tool") {
+                application_tool(tool);
+            }
+            section.finish("an application has name, version, description, authors and tool");
+        }
+        None => problems.add(0..0, "the table [application] is missing"),
+    }
+    if let Some(variables) = root.section("variables") {
+        let names = variables.entries();
+        for ((name, span), value) in names {
+            if let Some(variable) = variable(&name, span, value, problems) {
+                app.variables.insert(name, variable);
+            }
+        }
+    }
+    if let Some(mut triggers) = root.section("trigger") {
+        for mut trigger in triggers.sections("http") {
+            if let Some(route) = route(&mut trigger, &mut places) {
+                app.routes.push(route);
+            }
+            trigger.finish("an HTTP trigger has id, route and component");
+        }
+        for ((name, span), _) in triggers.entries() {
+            problems.add_with_help(
+                span,
+                format!("trigger.{name} is not supported: HTTP is the only trigger that both hosts start"),
+                "topics and schedules stand in [component.NAME.tool.marquee]",
+            );
+        }
+    }
+    if let Some(components) = root.section("component") {
+        for ((name, span), value) in components.entries() {
+            match name.parse::<ComponentId>() {
+                Ok(id) => {
+                    let table = match value {
+                        value if value.get_ref().is_table() => value,
+                        value => {
+                            problems.add(value.span(), format!("component.{name} must be a table"));
+                            continue;
+                        }
+                    };
+                    places.components.insert(id.clone(), span);
+                    let root =
+                        Section::new("component", Spanned::new(0..0, DeTable::new()), problems);
+                    if let Some(section) = root.as_section(&name, table)
+                        && let Some(component) = component(id.clone(), section, &mut places)
+                    {
+                        app.components.insert(id, component);
+                    }
+                }
+                Err(error) => problems.add(span, error.to_string()),
+            }
+        }
+    }
+    root.finish("a manifest has application, variables, trigger and component");
+    (app, places)
+}
+
+/// Other tools' tables are theirs; ours has nothing yet at this level.
+fn application_tool(mut tool: Section<'_>) {
+    if let Some(ours) = tool.section("marquee") {
+        ours.finish("nothing can be set for the whole application");
+    }
+}
+
+fn variable(
+    name: &str,
+    span: Range<usize>,
+    value: Spanned<DeValue<'_>>,
+    problems: &Problems<'_>,
+) -> Option<Variable> {
+    let parent = Section::new("variables", Spanned::new(0..0, DeTable::new()), problems);
+    let mut section = parent.as_section(name, value)?;
+    let default = section.string("default").map(|(value, _)| value);
+    let required = section
+        .boolean("required")
+        .is_some_and(|(required, _)| required);
+    let is_secret = section.boolean("secret").is_some_and(|(secret, _)| secret);
+    section.skip("description");
+    section.finish("a variable has default, required, secret and description");
+    if required == default.is_some() {
+        problems.add(
+            span,
+            format!("variables.{name} needs either a default or required = true"),
+        );
+    }
+    Some(Variable { default, is_secret })
+}
+
+fn route(trigger: &mut Section<'_>, places: &mut Places) -> Option<Route> {
+    trigger.skip("id");
+    let pattern = trigger.required_string("route");
+    let component = trigger
+        .required_string("component")
+        .and_then(|at| id(at, trigger.problems()));
+    let (pattern, span) = pattern?;
+    let wild = pattern.strip_suffix("/...").unwrap_or(&pattern);
+    let plain = (pattern.starts_with('/'))
+        && !wild.contains("...")
+        && !wild.contains(':')
+        && !wild.ends_with('/')
+        && !wild.contains("//");
+    if !plain && pattern != "/" {
+        trigger.problems().add_with_help(
+            span,
+            format!("trigger.http.route {pattern:?} is not supported"),
+            "use a path, or one that ends in /... for all below it",
+        );
+        return None;
+    }
+    places.routes.push(span);
+    Some(Route {
+        pattern,
+        component: component?.0,
+    })
+}
+
+fn component(id: ComponentId, mut section: Section<'_>, places: &mut Places) -> Option<Component> {
+    let problems = section.problems().clone();
+    let source = source(&mut section);
+    section.skip("description");
+    for key in ["variables", "allowed_outbound_hosts", "environment"] {
+        // Spin gives these to a trigger's component only; `order::check` compares.
+        if let Some(value) = section.take(key) {
+            places
+                .spin_settings
+                .entry(id.clone())
+                .or_insert((key, value.span()));
+            section.put_back(key, value);
+        }
+    }
+    let spin_variables = section
+        .section("variables")
+        .map(Section::map)
+        .unwrap_or_default();
+    let environment = section
+        .section("environment")
+        .map(Section::map)
+        .unwrap_or_default();
+    let allowed_outbound_hosts = texts(section.strings("allowed_outbound_hosts"));
+    let build = section.section("build").and_then(|mut build| {
+        let command = build.required_string("command").map(|(command, _)| command);
+        build.skip("workdir");
+        build.skip("watch");
+        build.finish("a build has command, workdir and watch");
+        command
+    });
+    let mut dependencies = BTreeMap::new();
+    if let Some(table) = section.section("dependencies") {
+        dependencies = read_dependencies(&id, table, places, &problems);
+    }
+    let mut component = Component {
+        id: id.clone(),
+        source: source.clone().unwrap_or_default(),
+        variables: spin_variables,
+        environment,
+        allowed_outbound_hosts,
+        dependencies,
+        build,
+        database: None,
+        transactional: Vec::new(),
+        publish: Vec::new(),
+        subscriptions: Vec::new(),
+        schedules: Vec::new(),
+        limits: Limits::default(),
+    };
+    if let Some(mut tool) = section.section("tool")
+        && let Some(ours) = tool.section("marquee")
+    {
+        marquee(&mut component, ours);
+    }
+    section.finish("this host knows source, description, variables, environment, allowed_outbound_hosts, dependencies, build and tool");
+    source.map(|_| component)
+}
+
+fn source(section: &mut Section<'_>) -> Option<PathBuf> {
+    let problems = section.problems().clone();
+    match section.take("source") {
+        None => {
+            problems.add(
+                section.span(),
+                format!("{} is missing", section.full("source")),
+            );
+            None
+        }
+        Some(value) if value.get_ref().is_table() => {
+            problems.add_with_help(
+                value.span(),
+                format!(
+                    "{} from a registry or URL is not supported",
+                    section.full("source")
+                ),
+                "name a local file",
+            );
+            None
+        }
+        Some(value) => section
+            .as_string("source", value)
+            .map(|(path, _)| PathBuf::from(path)),
+    }
+}
+
+fn read_dependencies(
+    importer: &ComponentId,
+    table: Section<'_>,
+    places: &mut Places,
+    problems: &Problems<'_>,
+) -> BTreeMap<String, ComponentId> {
+    let mut dependencies = BTreeMap::new();
+    let parent = Section::new(
+        format!("component.{importer}.dependencies"),
+        Spanned::new(0..0, DeTable::new()),
+        problems,
+    );
+    for ((interface, span), value) in table.entries() {
+        let Some(mut entry) = parent.as_section(&interface, value) else {
+            continue;
+        };
+        let target = entry
+            .required_string("component")
+            .and_then(|at| id(at, problems));
+        entry.skip("inherit_configuration");
+        entry.finish("a dependency is a component of this manifest: { component = \"name\", inherit_configuration = true }");
+        if !is_interface(&interface) {
+            problems.add_with_help(
+                span,
+                format!("dependency {interface:?} does not name an interface with its version"),
+                "write it as \"namespace:package/interface@1.2.3\"",
+            );
+            continue;
+        }
+        let Some((target, at)) = target else { continue };
+        places
+            .dependencies
+            .push((importer.clone(), interface.clone(), target.clone(), at));
+        if !interface.starts_with("marquee:") {
+            dependencies.insert(interface, target);
+        }
+    }
+    dependencies
+}
+
+fn marquee(component: &mut Component, mut ours: Section<'_>) {
+    let problems = ours.problems().clone();
+    if let Some(mut table) = ours.section("database") {
+        let name = table.required_string("name");
+        let migrations = table
+            .string("migrations")
+            .map(|(path, _)| PathBuf::from(path));
+        let pool_size = table
+            .number("pool", 1..=100)
+            .map_or(defaults::POOL_SIZE, |n| usize::try_from(n).unwrap_or(1));
+        table.finish("a database has name, migrations and pool");
+        if let Some((name, span)) = name {
+            if is_plain(&name) {
+                component.database = Some(Database {
+                    name,
+                    migrations,
+                    pool_size,
+                });
+            } else {
+                problems.add(span, format!("a database cannot be called {name:?}: lower-case letters, digits and _, a letter first"));
+            }
+        }
+    }
+    if let Some(variables) = ours.section("variables") {
+        component.variables = variables.map();
+    }
+    for (interface, span) in ours.strings("transactional") {
+        if is_interface(&interface) {
+            component.transactional.push(interface);
+        } else {
+            problems.add(
+                span,
+                format!("{interface:?} does not name an interface with its version"),
+            );
+        }
+    }
+    for (topic, span) in ours.strings("publish") {
+        if is_topic(&topic) {
+            component.publish.push(topic);
+        } else {
+            problems.add(span, format!("{topic:?} cannot name a topic"));
+        }
+    }
+    for table in ours.sections("subscriptions") {
+        if let Some(subscription) = subscription(table) {
+            component.subscriptions.push(subscription);
+        }
+    }
+    for table in ours.sections("schedules") {
+        if let Some(schedule) = schedule(table) {
+            component.schedules.push(schedule);
+        }
+    }
+    if let Some(mut table) = ours.section("limits") {
+        let limits = &mut component.limits;
+        if let Some(deadline) = duration(&mut table, "deadline", 1, 300) {
+            limits.deadline = deadline;
+        }
+        let memory = table.measured("memory", units::size, (1 << 20)..=(1 << 30), "64MiB", |n| {
+            format!("{}MiB", n >> 20)
+        });
+        if let Some(memory) = memory {
+            limits.memory_bytes = memory;
+        }
+        if let Some(calls) = table.number("concurrent_calls", 1..=500) {
+            limits.concurrent_calls = usize::try_from(calls).unwrap_or(1);
+        }
+        table.finish("limits are deadline, memory and concurrent_calls");
+    }
+    let needs = [
+        (!component.transactional.is_empty(), "transactional"),
+        (!component.subscriptions.is_empty(), "subscriptions"),
+    ];
+    for (used, key) in needs {
+        if used && component.database.is_none() {
+            problems.add(
+                ours.span(),
+                format!(
+                    "{} needs a database: its calls are transactions of one",
+                    ours.full(key)
+                ),
+            );
+        }
+    }
+    ours.finish("tool.marquee has database, variables, transactional, publish, subscriptions, schedules and limits");
+}
+
+fn subscription(mut table: Section<'_>) -> Option<Subscription> {
+    let problems = table.problems().clone();
+    let topic = table.required_string("topic");
+    let partitions = table
+        .number("partitions", 1..=64)
+        .and_then(|n| i32::try_from(n).ok());
+    let retry = duration(&mut table, "retry", 1, 3_600);
+    let attempts = table
+        .number("attempts", 1..=100)
+        .and_then(|n| u32::try_from(n).ok());
+    let batch = table
+        .number("batch", 1..=500)
+        .and_then(|n| usize::try_from(n).ok());
+    let deadline = duration(&mut table, "deadline", 1, 120);
+    table.finish("a subscription has topic, partitions, retry, attempts, batch and deadline");
+    let (topic, span) = topic?;
+    if !is_topic(&topic) {
+        problems.add(span, format!("{topic:?} cannot name a topic"));
+        return None;
+    }
+    Some(Subscription {
+        topic,
+        partitions: partitions.unwrap_or(defaults::PARTITIONS),
+        retry: retry.unwrap_or(defaults::RETRY),
+        attempts: attempts.unwrap_or(defaults::ATTEMPTS),
+        batch: batch.unwrap_or(defaults::BATCH),
+        deadline: deadline.unwrap_or(defaults::BATCH_DEADLINE),
+    })
+}
+
+fn schedule(mut table: Section<'_>) -> Option<Schedule> {
+    let problems = table.problems().clone();
+    let name = table.required_string("name");
+    let every = duration(&mut table, "every", 1, 86_400);
+    let cron = table.string("cron");
+    let span = table.span();
+    table.finish("a schedule has name, and every or cron");
+    let every = match (every, cron) {
+        (Some(every), None) => Every::Interval(every),
+        (None, Some((cron, _))) => Every::Cron(cron),
+        _ => {
+            problems.add(
+                span,
+                "a schedule has either every = \"10s\" or cron = \"0 3 * * *\"",
+            );
+            return None;
+        }
+    };
+    Some(Schedule {
+        name: name?.0,
+        every,
+    })
+}
+
+fn duration(table: &mut Section<'_>, key: &str, low_s: u64, high_s: u64) -> Option<Duration> {
+    let bounds = Duration::from_secs(low_s)..=Duration::from_secs(high_s);
+    table.measured(key, units::duration, bounds, "10s", |d| {
+        format!("{}s", d.as_secs())
+    })
+}
+
+fn id((text, span): At<String>, problems: &Problems<'_>) -> Option<At<ComponentId>> {
+    match text.parse() {
+        Ok(id) => Some((id, span)),
+        Err(error) => {
+            problems.add(span, format!("{error}"));
+            None
+        }
+    }
+}
+
+fn texts(list: Vec<At<String>>) -> Vec<String> {
+    list.into_iter().map(|(text, _)| text).collect()
+}
+
+fn is_interface(text: &str) -> bool {
+    let Some((package, version)) = text.split_once('@') else {
+        return false;
+    };
+    let named = package.split_once(':').is_some_and(|(namespace, rest)| {
+        is_kebab(namespace)
+            && rest
+                .split_once('/')
+                .is_some_and(|(package, interface)| is_kebab(package) && is_kebab(interface))
+    });
+    named && semver::Version::parse(version).is_ok()
+}
+
+fn is_kebab(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+fn is_plain(text: &str) -> bool {
+    text.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
+        && text.len() <= 48
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// Kafka's own rule, which the embedded bus keeps.
+fn is_topic(text: &str) -> bool {
+    (1..=200).contains(&text.len())
+        && text != "."
+        && text != ".."
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}

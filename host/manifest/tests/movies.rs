@@ -1,0 +1,108 @@
+//! The manifest in the repository's root, read as the host reads it.
+
+use std::time::Duration;
+
+use marquee_manifest::{App, Component};
+
+fn movies() -> App {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../spin.toml");
+    let text = std::fs::read_to_string(path).expect("the manifest is there");
+    App::parse(&text).expect("the manifest is right")
+}
+
+fn component<'a>(app: &'a App, name: &str) -> &'a Component {
+    &app.components[&name.parse().expect("a name")]
+}
+
+#[test]
+fn each_component_has_its_own_database_and_the_gateway_none() {
+    let app = movies();
+    let name = |component: &Component| {
+        component
+            .database
+            .as_ref()
+            .map(|database| database.name.clone())
+    };
+    assert_eq!(
+        name(component(&app, "metadata")).as_deref(),
+        Some("metadata")
+    );
+    assert_eq!(name(component(&app, "rating")).as_deref(), Some("rating"));
+    assert_eq!(name(component(&app, "gateway")), None);
+    assert!(component(&app, "gateway").variables.is_empty());
+}
+
+#[test]
+fn the_host_provides_messaging_itself_so_that_no_bus_is_not_loaded() {
+    let app = movies();
+    let gateway = component(&app, "gateway");
+    assert!(
+        gateway
+            .dependencies
+            .keys()
+            .all(|interface| interface.starts_with("movie:"))
+    );
+    let order: Vec<_> = app
+        .load_order()
+        .into_iter()
+        .map(|component| component.id.as_str())
+        .collect();
+    assert_eq!(order, ["metadata", "rating", "gateway"]);
+}
+
+#[test]
+fn parked_ratings_are_tried_every_ten_seconds_and_metadata_every_minute() {
+    let app = movies();
+    let retries: Vec<_> = component(&app, "rating")
+        .subscriptions
+        .iter()
+        .map(|subscription| {
+            (
+                subscription.topic.as_str(),
+                subscription.retry,
+                subscription.attempts,
+            )
+        })
+        .collect();
+    assert_eq!(
+        retries,
+        [
+            ("metadata", Duration::from_secs(60), 8),
+            ("ratings", Duration::from_secs(10), 8)
+        ]
+    );
+}
+
+#[test]
+fn stock_spin_can_start_it() {
+    let app = movies();
+    assert_eq!(app.routes.len(), 1, "HTTP is the only trigger");
+    for name in ["metadata", "rating", "no-bus"] {
+        let component = component(&app, name);
+        assert!(
+            component.dependencies.is_empty(),
+            "a dependency has no dependencies under Spin: {name}"
+        );
+        assert!(
+            component.allowed_outbound_hosts.is_empty(),
+            "nor hosts: {name}"
+        );
+    }
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../spin.toml"))
+        .expect("read");
+    let toml: toml::Table = text.parse().expect("TOML");
+    let gateway = &toml["component"]["gateway"];
+    for (interface, dependency) in gateway["dependencies"].as_table().expect("a table") {
+        assert_eq!(
+            dependency["inherit_configuration"].as_bool(),
+            Some(true),
+            "{interface}"
+        );
+    }
+    for name in ["metadata_database_url", "rating_database_url"] {
+        assert!(
+            gateway["variables"].get(name).is_some(),
+            "dependencies inherit {name} from the gateway"
+        );
+    }
+}

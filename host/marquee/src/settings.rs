@@ -1,0 +1,228 @@
+//! Every setting of the host, where it came from, and what it comes to.
+//!
+//! Flag, then environment, then the runtime config file, then the default; decided here and nowhere else, before
+//! anything is opened. What the manifest says about components stays in the manifest.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use marquee_database::Secret;
+use serde::Deserialize;
+
+/// What can be said on the command line of every verb that reads the manifest.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Flags {
+    /// The manifest, or the folder that it is in [default: spin.toml]
+    #[arg(short = 'f', long, value_name = "PATH")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// A file with database URLs, brokers and variables, for what should not stand in the environment
+    #[arg(long, value_name = "FILE")]
+    pub(crate) runtime_config: Option<PathBuf>,
+    /// Where the host keeps its data [default: .marquee beside the manifest]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
+    /// What is logged, in the form of RUST_LOG [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+/// What can be said beside them when the host is started.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct UpFlags {
+    /// Where to serve [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where to answer /healthz and /readyz [default: 127.0.0.1:3001]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// How long work in flight may take to end after a signal, e.g. 10s [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) grace: Option<String>,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Flag(&'static str),
+    Environment(String),
+    File(PathBuf),
+    Default,
+}
+
+/// A value and where it came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Set<T> {
+    pub(crate) value: T,
+    pub(crate) source: Source,
+}
+
+/// All settings, decided.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) manifest: Set<PathBuf>,
+    pub(crate) data: Set<PathBuf>,
+    pub(crate) log: Set<String>,
+    pub(crate) listen: Set<SocketAddr>,
+    pub(crate) admin_listen: Set<SocketAddr>,
+    pub(crate) grace: Set<Duration>,
+    /// None: the embedded bus.
+    pub(crate) kafka_brokers: Option<Set<String>>,
+    /// Where the embedded bus lives. None: in the embedded PostgreSQL, or else in the first database.
+    pub(crate) bus_database: Option<Set<Secret>>,
+    environment: BTreeMap<String, String>,
+    file: Option<(PathBuf, RuntimeConfig)>,
+}
+
+/// The runtime config file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuntimeConfig {
+    #[serde(default)]
+    databases: BTreeMap<String, String>,
+    #[serde(default)]
+    kafka: Kafka,
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kafka {
+    brokers: Option<String>,
+}
+
+impl Settings {
+    /// Decide. Reads the runtime config file and nothing else.
+    pub(crate) fn decide(
+        flags: &Flags,
+        up: &UpFlags,
+        environment: BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
+        let from = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
+        let text = |flag: Option<String>, flag_name, variable: &str, default: &str| match (flag, from(variable)) {
+            (Some(value), _) => Set { value, source: Source::Flag(flag_name) },
+            (None, Some(value)) => Set { value, source: Source::Environment(variable.to_owned()) },
+            (None, None) => Set { value: default.to_owned(), source: Source::Default },
+        };
+        let path = |flag: &Option<PathBuf>| flag.as_ref().map(|path| path.to_string_lossy().into_owned());
+
+        let mut manifest =
+            text(path(&flags.manifest), "--manifest", "MARQUEE_MANIFEST", "spin.toml").map(PathBuf::from);
+        if manifest.value.is_dir() {
+            manifest.value.push("spin.toml");
+        }
+        let beside = manifest.value.parent().unwrap_or(Path::new("")).join(".marquee");
+        let data = text(path(&flags.data), "--data", "MARQUEE_DATA", &beside.to_string_lossy()).map(PathBuf::from);
+        let log = text(flags.log.clone(), "--log", "MARQUEE_LOG", crate::logging::DEFAULT_FILTER);
+        let listen = text(up.listen.map(|a| a.to_string()), "--listen", "MARQUEE_LISTEN", LISTEN).parse("an address")?;
+        let admin_listen =
+            text(up.admin_listen.map(|a| a.to_string()), "--admin-listen", "MARQUEE_ADMIN_LISTEN", ADMIN_LISTEN)
+                .parse("an address")?;
+        let grace = text(up.grace.clone(), "--grace", "MARQUEE_GRACE", GRACE);
+        let grace = Set {
+            value: humantime::parse_duration(&grace.value)
+                .with_context(|| format!("{:?} of {} is not a duration such as 10s", grace.value, grace.source))?,
+            source: grace.source,
+        };
+
+        let file = match path(&flags.runtime_config).or_else(|| from("MARQUEE_RUNTIME_CONFIG")) {
+            Some(path) => Some(read(PathBuf::from(path))?),
+            None => None,
+        };
+        let kafka_brokers = match (from("KAFKA_BROKERS"), &file) {
+            (Some(value), _) => Some(Set { value, source: Source::Environment("KAFKA_BROKERS".to_owned()) }),
+            (None, Some((path, file))) => file
+                .kafka
+                .brokers
+                .clone()
+                .map(|value| Set { value, source: Source::File(path.clone()) }),
+            (None, None) => None,
+        };
+        let mut settings = Self {
+            manifest,
+            data,
+            log,
+            listen,
+            admin_listen,
+            grace,
+            kafka_brokers,
+            bus_database: None,
+            environment,
+            file,
+        };
+        settings.bus_database = settings.database_url("bus");
+        Ok(settings)
+    }
+
+    /// The URL of a database, if one was given: `DATABASE_URL_RATING`, or `databases.rating` of the file.
+    pub(crate) fn database_url(&self, name: &str) -> Option<Set<Secret>> {
+        let variable = format!("DATABASE_URL_{}", screaming(name));
+        self.lookup(&variable, |file| file.databases.get(name)).map(|set| set.map(Secret::new))
+    }
+
+    /// The value of an application variable, if one was given: `SPIN_VARIABLE_NAME`, or `variables.name`.
+    pub(crate) fn variable(&self, name: &str) -> Option<Set<Secret>> {
+        let variable = format!("SPIN_VARIABLE_{}", screaming(name));
+        self.lookup(&variable, |file| file.variables.get(name)).map(|set| set.map(Secret::new))
+    }
+
+    fn lookup(&self, variable: &str, in_file: impl Fn(&RuntimeConfig) -> Option<&String>) -> Option<Set<String>> {
+        if let Some(value) = self.environment.get(variable).filter(|value| !value.is_empty()) {
+            return Some(Set { value: value.clone(), source: Source::Environment(variable.to_owned()) });
+        }
+        let (path, file) = self.file.as_ref()?;
+        in_file(file).map(|value| Set { value: value.clone(), source: Source::File(path.clone()) })
+    }
+}
+
+impl<T> Set<T> {
+    fn map<U>(self, to: impl FnOnce(T) -> U) -> Set<U> {
+        Set { value: to(self.value), source: self.source }
+    }
+}
+
+impl Set<String> {
+    fn parse<T: std::str::FromStr>(self, what: &str) -> anyhow::Result<Set<T>> {
+        match self.value.parse() {
+            Ok(value) => Ok(Set { value, source: self.source }),
+            Err(_) => bail!("{:?} of {} is not {what}", self.value, self.source),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+fn read(path: PathBuf) -> anyhow::Result<(PathBuf, RuntimeConfig)> {
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("the runtime config file {} cannot be read", path.display()))?;
+    let file = toml::from_str(&text)
+        .with_context(|| format!("the runtime config file {} is not right", path.display()))?;
+    Ok((path, file))
+}
+
+fn screaming(name: &str) -> String {
+    name.replace('-', "_").to_ascii_uppercase()
+}
+
+/// As `spin up` does.
+const LISTEN: &str = "127.0.0.1:3000";
+/// Beside the public one; loopback only, since it says what is wrong inside.
+const ADMIN_LISTEN: &str = "127.0.0.1:3001";
+/// Twice the longest deadline of a request would be too long for a person who waits at a terminal.
+const GRACE: &str = "10s";

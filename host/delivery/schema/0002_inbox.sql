@@ -29,10 +29,13 @@ create table marquee.key_state (
 ) with (fillfactor = 70);
 comment on table marquee.key_state is
     'A consumer''s view of each key. Locked by whoever delivers, parks or retries a message of the key, so these follow each other.';
-comment on column marquee.key_state.source is 'The outbox that numbered the messages; empty for messages without numbers.';
+comment on column marquee.key_state.source is 'The outbox that numbered the messages; empty for messages without numbers, and only for those.';
 comment on column marquee.key_state.last_seq is
     'Every number up to this one was applied or is parked. It never expires. 0: none, or messages without numbers.';
 comment on column marquee.key_state.parked is 'Messages in marquee.parked that hold this key, dead ones included. More than 0: later messages wait behind them.';
+
+create index key_state_blocked_idx on marquee.key_state (consumer, topic) where parked > 0;
+create index key_state_idle_idx on marquee.key_state (consumer) where source = '' and parked = 0;
 
 create table marquee.inbox (
     consumer text not null,

@@ -9,8 +9,12 @@
 
 pub mod consume;
 mod error;
+pub mod lag;
 mod message;
+pub mod messages;
+pub mod outbox;
 mod policy;
+pub mod retry;
 
 pub use error::Error;
 pub use message::{Message, Verdict};

@@ -97,6 +97,10 @@ pub(crate) fn decode(topic: &str, attempt: u32, record: &Incoming) -> Decoded {
         if event_id.is_none() && problem.is_none() {
             problem = Some(format!("it has neither {EVENT_ID} nor {SEQ}"));
         }
+    } else if source.is_empty() {
+        // Whose numbers these are nobody can say, so they say nothing.
+        problem = Some(format!("it has {SEQ} and no {SOURCE}"));
+        seq = None;
     }
     if record.record.value.len() > VALUE_BYTES {
         problem = Some(format!("its value is larger than {VALUE_BYTES} bytes"));
@@ -224,13 +228,17 @@ mod tests {
             ("no id", incoming("a", &[])),
             ("no id, no key", incoming("", &[(SEQ, b"1")])),
             ("id is no UUID", incoming("a", &[(EVENT_ID, b"x")])),
+            (
+                "seq, no source",
+                incoming("a", &[(EVENT_ID, ID), (SEQ, b"1")]),
+            ),
             ("seq 0", incoming("a", &[(EVENT_ID, ID), (SEQ, b"0")])),
             ("seq text", incoming("a", &[(EVENT_ID, ID), (SEQ, b"one")])),
             (
                 "source bytes",
                 incoming("a", &[(EVENT_ID, ID), (SOURCE, b"\xff")]),
             ),
-            ("long key", incoming(&long, &[(EVENT_ID, ID), (SEQ, b"1")])),
+            ("long key", incoming(&long, &[(EVENT_ID, ID)])),
             ("NUL in key", incoming("a\0b", &[(EVENT_ID, ID)])),
             ("large value", large),
         ];

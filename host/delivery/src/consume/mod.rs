@@ -39,4 +39,7 @@ pub use plan::{PARKED_PER_KEY, Summary};
 pub use position::{Mode, Position};
 pub use receipt::{Receipt, Settled, bury, park_failed};
 
+pub(crate) use plan::error_text;
+pub(crate) use store::count;
+
 use crate::policy::Consumer;

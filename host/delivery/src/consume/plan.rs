@@ -379,3 +379,7 @@ pub(crate) fn error_text(error: &str) -> String {
 pub const PARKED_PER_KEY: usize = 1_000;
 /// A thousand characters, for the most part.
 const ERROR_BYTES: usize = 1_000;
+
+#[cfg(test)]
+#[path = "plan_model.rs"]
+mod model;

@@ -1,0 +1,13 @@
+//! The way out: committed rows of `marquee.outbox`, to the bus.
+//!
+//! Promise: at least once, and in the order of the key: a row is published only after all earlier rows of its key were
+//! acknowledged, and deleted only after it was acknowledged itself. Bound: 500 rows or 8 MiB in memory. Not here:
+//! who wrote the row, which is `marquee.publish`.
+
+mod lease;
+mod relay;
+mod run;
+mod store;
+
+pub use lease::{RENEW_AFTER, SHARDS, TTL};
+pub use relay::{Poke, Relay};

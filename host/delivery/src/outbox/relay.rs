@@ -1,0 +1,414 @@
+//! The loop that moves rows: lease, read, publish, delete.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use marquee_bus::Bus;
+use marquee_database::Database;
+use rand::RngExt as _;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    lease::{Leases, TTL},
+    run::{self, Report, Sent},
+    store,
+};
+use crate::consume::error_text;
+
+/// Moves the outbox of one database to a bus. Any number of hosts run one for the same database.
+pub struct Relay {
+    database: Database,
+    bus: Arc<dyn Bus>,
+    wake: Poke,
+    leases: Leases,
+    /// Shards whose last run failed.
+    backing_off: BTreeMap<i16, BackOff>,
+    /// Keys that the bus refused a row of, and rows without key that it refused: left out until then.
+    refused: HashMap<Refused, Held>,
+    /// Shards whose row in `marquee.shards` speaks of a failure.
+    noted: BTreeSet<i16>,
+    quick_until: Instant,
+}
+
+/// Says that there may be something to relay. A hint: the relay looks by itself too.
+#[derive(Debug, Clone, Default)]
+pub struct Poke(Arc<Notify>);
+
+#[derive(Debug, Clone, Copy)]
+struct BackOff {
+    attempts: u32,
+    until: Instant,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Refused {
+    Key { topic: String, key: String },
+    Row(i64),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    shard: i16,
+    until: Instant,
+}
+
+/// What a pass over the outbox came to.
+enum Pass {
+    /// Something was moved, and there may be more.
+    Moved,
+    /// There is nothing to do now.
+    Idle,
+}
+
+impl Poke {
+    /// Look now.
+    pub fn poke(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl Relay {
+    /// A relay from a database to a bus. The database's name goes with each message as its source.
+    pub fn new(database: Database, bus: Arc<dyn Bus>) -> Self {
+        Self::with_lease(database, bus, TTL)
+    }
+
+    /// One whose leases have another length than [`TTL`]; the times of renewing and claiming follow it.
+    pub fn with_lease(database: Database, bus: Arc<dyn Bus>, ttl: Duration) -> Self {
+        Self {
+            database,
+            bus,
+            wake: Poke::default(),
+            leases: Leases::new(ttl),
+            backing_off: BTreeMap::new(),
+            refused: HashMap::new(),
+            noted: BTreeSet::new(),
+            quick_until: Instant::now(),
+        }
+    }
+
+    /// A handle that wakes it.
+    pub fn poke(&self) -> Poke {
+        self.wake.clone()
+    }
+
+    /// Relay until told to stop; then finish the run under way and hand the leases back.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut failures = 0_u32;
+        while !stop.is_cancelled() {
+            // Registered before looking, so that a poke in between is not lost.
+            let wake = self.wake.clone();
+            let woken = wake.0.notified();
+            let mut until = match self.pass().await {
+                Ok(Pass::Moved) => {
+                    failures = 0;
+                    continue;
+                }
+                Ok(Pass::Idle) => {
+                    failures = 0;
+                    Instant::now() + self.pause()
+                }
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    tracing::warn!(
+                        database = self.database.name(),
+                        attempt = failures,
+                        error = &error as &dyn std::error::Error,
+                        "the outbox of database {} cannot be relayed now: {error}",
+                        self.database.name()
+                    );
+                    let until = Instant::now() + backoff(failures).min(POLL_IDLE * 10);
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = sleep_until(until) => {}
+                    }
+                    continue;
+                }
+            };
+            until = until.min(self.leases.due_at());
+            if let Some(first) = self.backing_off.values().map(|one| one.until).min() {
+                until = until.min(first);
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = woken => self.quick_until = Instant::now() + QUICK_FOR,
+                () = sleep_until(until) => {}
+            }
+        }
+        if let Err(error) = self.leases.release(&self.database).await {
+            tracing::warn!(
+                database = self.database.name(),
+                "the relay's leases could not be handed back; they run out by themselves: {error}"
+            );
+        }
+    }
+
+    async fn pass(&mut self) -> Result<Pass, marquee_database::Error> {
+        for taken in self.leases.tend(&self.database).await? {
+            // The owner before was backing off: this one tries at once, and clears the note when it succeeds.
+            if taken.attempts > 0 {
+                let noted = BackOff {
+                    attempts: u32::try_from(taken.attempts).unwrap_or(0),
+                    until: Instant::now(),
+                };
+                self.backing_off.insert(taken.shard, noted);
+                self.noted.insert(taken.shard);
+            } else {
+                self.backing_off.remove(&taken.shard);
+            }
+        }
+        let rows = self.read().await?;
+        let Some(count) = std::num::NonZeroUsize::new(rows.len()) else {
+            return Ok(Pass::Idle);
+        };
+        self.quick_until = Instant::now() + QUICK_FOR;
+        let (sent, outgoing): (Vec<Sent>, Vec<_>) = rows
+            .iter()
+            .map(|row| run::outgoing(self.database.name(), row))
+            .unzip();
+        drop(rows);
+        let shards: Vec<i16> = sent.iter().map(|row| row.shard).collect();
+        let results = self.publish(outgoing).await?;
+        let report = run::report(sent, results);
+        let moved = report.acknowledged.len();
+        self.delete(&report).await?;
+        self.note(shards, report).await?;
+        tracing::debug!(
+            database = self.database.name(),
+            "relayed {moved} of {count} messages"
+        );
+        Ok(if moved > 0 { Pass::Moved } else { Pass::Idle })
+    }
+
+    async fn read(&self) -> Result<Vec<tokio_postgres::Row>, marquee_database::Error> {
+        let now = Instant::now();
+        let shards: Vec<i16> = self
+            .leases
+            .trusted()
+            .filter(|shard| {
+                self.backing_off
+                    .get(shard)
+                    .is_none_or(|one| one.until <= now)
+            })
+            .collect();
+        if shards.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut topics, mut keys, mut ids) = (Vec::new(), Vec::new(), Vec::new());
+        for (refused, _) in self.refused.iter().filter(|(_, one)| one.until > now) {
+            match refused {
+                Refused::Key { topic, key } => {
+                    topics.push(topic.as_str());
+                    keys.push(key.as_str());
+                }
+                Refused::Row(id) => ids.push(*id),
+            }
+        }
+        self.database
+            .connection()
+            .await?
+            .query(
+                store::READ,
+                &[&shards, &topics, &keys, &ids, &RUN_ROWS, &RUN_BYTES],
+            )
+            .await
+    }
+
+    /// Publish, and keep the leases meanwhile.
+    async fn publish(
+        &mut self,
+        records: Vec<marquee_bus::Outgoing>,
+    ) -> Result<Vec<Result<(), marquee_bus::Error>>, marquee_database::Error> {
+        let bus = Arc::clone(&self.bus);
+        let publishing = timeout(PUBLISH_TIMEOUT, bus.publish(records));
+        tokio::pin!(publishing);
+        loop {
+            let renew_at = self.leases.due_at();
+            tokio::select! {
+                // No answer in time is no acknowledgement of anything.
+                results = &mut publishing => return Ok(results.unwrap_or_default()),
+                () = sleep_until(renew_at.max(Instant::now() + LEAST_PAUSE)) => {
+                    if let Err(error) = self.leases.renew(&self.database).await {
+                        tracing::warn!(database = self.database.name(), "the relay's leases could not be renewed: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn delete(&self, report: &Report) -> Result<(), marquee_database::Error> {
+        let mut shards = Vec::with_capacity(report.acknowledged.len());
+        let mut ids = Vec::with_capacity(report.acknowledged.len());
+        let mut epochs = Vec::with_capacity(report.acknowledged.len());
+        for (shard, id) in &report.acknowledged {
+            // Lost meanwhile: the new owner publishes it again and deletes it.
+            if let Some(epoch) = self.leases.epoch(*shard) {
+                shards.push(*shard);
+                ids.push(*id);
+                epochs.push(epoch);
+            }
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.database
+            .connection()
+            .await?
+            .execute(
+                store::ACKNOWLEDGED,
+                &[&self.leases.owner(), &shards, &ids, &epochs],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Remember what failed, for the next run and for operators; clear what succeeded.
+    async fn note(
+        &mut self,
+        mut shards: Vec<i16>,
+        mut report: Report,
+    ) -> Result<(), marquee_database::Error> {
+        shards.dedup();
+        let refused = self.refuse(&mut report);
+        for shard in shards {
+            if let Some(error) = report.failed.get(&shard) {
+                let before = self.backing_off.get(&shard).map_or(0, |one| one.attempts);
+                let attempts = before.saturating_add(1);
+                let delay = backoff(attempts);
+                let until = Instant::now() + delay;
+                self.backing_off.insert(shard, BackOff { attempts, until });
+                tracing::warn!(
+                    database = self.database.name(),
+                    shard,
+                    attempt = attempts,
+                    "the bus did not take shard {shard}: {error}; next try in {} ms",
+                    delay.as_millis()
+                );
+                self.write_note(shard, attempts, Some(error), Some(delay))
+                    .await?;
+                continue;
+            }
+            self.backing_off.remove(&shard);
+            if let Some(error) = refused.get(&shard) {
+                self.write_note(shard, 1, Some(error), Some(REFUSED_AGAIN))
+                    .await?;
+            } else if self.noted.contains(&shard)
+                && !self.refused.values().any(|held| held.shard == shard)
+            {
+                self.write_note(shard, 0, None, None).await?;
+                self.noted.remove(&shard);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hold back the keys that the bus refused; too many of them are a failure of their shards. Returns a note for
+    /// each shard.
+    fn refuse(&mut self, report: &mut Report) -> BTreeMap<i16, String> {
+        let now = Instant::now();
+        // Those that were read again: refused again below, or through.
+        self.refused.retain(|_, held| held.until > now);
+        let mut notes = BTreeMap::new();
+        for (row, reason) in std::mem::take(&mut report.refused) {
+            let note = format!("topic {}, key {:?}: {reason}", row.topic, row.key);
+            tracing::error!(
+                database = self.database.name(),
+                topic = row.topic,
+                "the bus refuses row {} of the outbox, which waits with all of its key: {note}",
+                row.id
+            );
+            if self.refused.len() >= REFUSED_KEYS {
+                report.failed.entry(row.shard).or_insert(note);
+                continue;
+            }
+            notes.insert(row.shard, note);
+            let name = if row.key.is_empty() {
+                Refused::Row(row.id)
+            } else {
+                Refused::Key {
+                    topic: row.topic,
+                    key: row.key,
+                }
+            };
+            let held = Held {
+                shard: row.shard,
+                until: now + REFUSED_AGAIN,
+            };
+            self.refused.insert(name, held);
+        }
+        notes
+    }
+
+    async fn write_note(
+        &mut self,
+        shard: i16,
+        attempts: u32,
+        error: Option<&str>,
+        delay: Option<Duration>,
+    ) -> Result<(), marquee_database::Error> {
+        let Some(epoch) = self.leases.epoch(shard) else {
+            return Ok(());
+        };
+        self.noted.insert(shard);
+        self.database
+            .connection()
+            .await?
+            .execute(
+                store::NOTE,
+                &[
+                    &self.leases.owner(),
+                    &shard,
+                    &epoch,
+                    &i32::try_from(attempts).unwrap_or(i32::MAX),
+                    &error.map(error_text),
+                    &delay.map(|delay| delay.as_secs_f64()),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    fn pause(&self) -> Duration {
+        let milliseconds = if Instant::now() < self.quick_until {
+            rand::rng().random_range(100..=250)
+        } else {
+            rand::rng().random_range(400..=500)
+        };
+        Duration::from_millis(milliseconds)
+    }
+}
+
+/// Exponential with full jitter, 0.1 s at least and 30 s at most.
+fn backoff(attempts: u32) -> Duration {
+    let whole = BACKOFF_LEAST
+        .saturating_mul(1 << attempts.min(16))
+        .min(BACKOFF_MOST);
+    whole
+        .mul_f64(rand::rng().random_range(0.0..=1.0))
+        .max(BACKOFF_LEAST)
+}
+
+const BACKOFF_LEAST: Duration = Duration::from_millis(100);
+const BACKOFF_MOST: Duration = Duration::from_secs(30);
+/// As many as one publish gathers well, and as little as a crash has to repeat.
+const RUN_ROWS: i64 = 500;
+/// Of values in memory at once; one row may exceed it alone.
+const RUN_BYTES: i64 = 8 * 1024 * 1024;
+/// The bus has its own, shorter bounds; this one ends a bus that breaks them.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
+/// A refusal may be a configuration that somebody corrects.
+const REFUSED_AGAIN: Duration = Duration::from_secs(30);
+/// Each of them costs every read a comparison.
+const REFUSED_KEYS: usize = 1_000;
+/// After something was there, more is likely.
+const QUICK_FOR: Duration = Duration::from_secs(2);
+const POLL_IDLE: Duration = Duration::from_millis(500);
+/// Keeps a renewal that fails from being tried in a loop.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);

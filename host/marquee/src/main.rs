@@ -1,2 +1,28 @@
-//! Placeholder.
-fn main() {}
+//! `marquee`: runs WebAssembly components over PostgreSQL and Kafka.
+//!
+//! The only crate that reads the environment, prints, and names all others.
+
+mod admin;
+mod app;
+mod cli;
+mod databases;
+mod host;
+mod logging;
+mod settings;
+mod shutdown;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let command = cli::Command::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return cli::report(&anyhow::Error::new(error).context("the async runtime cannot start")),
+    };
+    match runtime.block_on(command.run()) {
+        Ok(code) => code,
+        Err(error) => cli::report(&error),
+    }
+}

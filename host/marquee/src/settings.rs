@@ -173,6 +173,12 @@ impl Settings {
         self.lookup(&variable, |file| file.variables.get(name)).map(|set| set.map(Secret::new))
     }
 
+    /// The folder that paths of the manifest are relative to.
+    pub(crate) fn root(&self) -> &Path {
+        let parent = self.manifest.value.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.unwrap_or(Path::new("."))
+    }
+
     fn lookup(&self, variable: &str, in_file: impl Fn(&RuntimeConfig) -> Option<&String>) -> Option<Set<String>> {
         if let Some(value) = self.environment.get(variable).filter(|value| !value.is_empty()) {
             return Some(Set { value: value.clone(), source: Source::Environment(variable.to_owned()) });

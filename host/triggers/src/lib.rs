@@ -1,7 +1,13 @@
 //! Triggers: each turns something from outside into one call of a component.
 //!
-//! HTTP requests, messages from the bus, and the clock. None of them knows SQL.
+//! HTTP requests, messages from the bus, and the clock. None of them has SQL of its own.
 
+mod backoff;
+pub mod bus;
+mod delivery;
 pub mod http;
 mod problem;
+pub mod retry;
 pub mod server;
+
+pub use delivery::Deliverer;

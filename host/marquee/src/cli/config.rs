@@ -1,0 +1,104 @@
+//! `marquee config`: what the host would run with.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use comfy_table::{Table, presets::NOTHING};
+
+use super::{environment, print};
+use crate::{
+    app,
+    settings::{Flags, Set, Settings, UpFlags},
+};
+
+/// Print each setting and where it came from. Secrets are hidden.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  marquee config --listen 127.0.0.1:8080")]
+pub(crate) struct Config {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(flatten)]
+    up: UpFlags,
+}
+
+impl Config {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let settings = Settings::decide(&self.flags, &self.up, environment())?;
+        let app = app::read(&settings.manifest.value)?;
+        let mut table = Table::new();
+        table.load_preset(NOTHING).set_header(["setting", "value", "from"]);
+        let mut row = |name: String, value: String, from: String| {
+            table.add_row([name, value, from]);
+        };
+        let plain = |set: &Set<String>| (set.value.clone(), set.source.to_string());
+        row("manifest".into(), settings.manifest.value.display().to_string(), settings.manifest.source.to_string());
+        row("data".into(), settings.data.value.display().to_string(), settings.data.source.to_string());
+        row("listen".into(), settings.listen.value.to_string(), settings.listen.source.to_string());
+        row("admin listen".into(), settings.admin_listen.value.to_string(), settings.admin_listen.source.to_string());
+        row(
+            "grace".into(),
+            humantime::format_duration(settings.grace.value).to_string(),
+            settings.grace.source.to_string(),
+        );
+        let (value, from) = plain(&settings.log);
+        row("log".into(), value, from);
+        match &settings.kafka_brokers {
+            Some(brokers) => {
+                let (value, from) = plain(brokers);
+                row("kafka brokers".into(), value, from);
+            }
+            None => row("bus".into(), "embedded".into(), "default".into()),
+        }
+        for component in app.load_order() {
+            let id = &component.id;
+            if let Some(database) = &component.database {
+                let (value, from) = match settings.database_url(&database.name) {
+                    Some(url) => (url.value.to_string(), url.source.to_string()),
+                    None => ("embedded".to_owned(), "default".to_owned()),
+                };
+                row(format!("database {}", database.name), value, from);
+                row(format!("database {} pool", database.name), database.pool_size.to_string(), "manifest".into());
+            }
+            let limits = &component.limits;
+            let deadline = humantime::format_duration(limits.deadline).to_string();
+            row(format!("{id} deadline"), deadline, "manifest".into());
+            row(format!("{id} memory"), format!("{}MiB", limits.memory_bytes >> 20), "manifest".into());
+            row(format!("{id} concurrent calls"), limits.concurrent_calls.to_string(), "manifest".into());
+            for subscription in &component.subscriptions {
+                let value = format!(
+                    "retry every {}, dead after {} attempts, batches of {}",
+                    humantime::format_duration(subscription.retry),
+                    subscription.attempts,
+                    subscription.batch
+                );
+                row(format!("{id} topic {}", subscription.topic), value, "manifest".into());
+            }
+        }
+        for (name, variable) in &app.variables {
+            let (value, from) = match settings.variable(name) {
+                Some(set) if variable.is_secret => (set.value.to_string(), set.source.to_string()),
+                // A variable may hold a URL with a password without being marked.
+                Some(set) => (redacted(set.value.reveal()), set.source.to_string()),
+                None => match &variable.default {
+                    Some(default) => (redacted(default), "manifest".to_owned()),
+                    None => ("(missing)".to_owned(), String::new()),
+                },
+            };
+            row(format!("variable {name}"), value, from);
+        }
+        print(table.to_string());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A URL without its password.
+fn redacted(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(mut url) if url.password().is_some() => {
+            // Fails only for URLs that cannot have a password.
+            let _ = url.set_password(Some("***"));
+            url.to_string()
+        }
+        _ => text.to_owned(),
+    }
+}

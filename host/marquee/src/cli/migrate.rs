@@ -1,0 +1,38 @@
+//! `marquee migrate`: bring the databases to what the application needs.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{environment, print};
+use crate::{
+    app,
+    databases::Databases,
+    logging,
+    settings::{Flags, Settings, UpFlags},
+};
+
+/// Apply the missing migrations to every database of the application, and exit.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  DATABASE_URL_RATING=postgres://user@db/rating marquee migrate")]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Migrate {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let settings = Settings::decide(&self.flags, &UpFlags::default(), environment())?;
+        logging::start(&settings.log.value)?;
+        let app = app::read(&settings.manifest.value)?;
+        let databases = Databases::open(&app, &settings).await?;
+        let applied = databases.migrate(&app, &settings).await;
+        databases.close().await;
+        let applied = applied?;
+        if applied.is_empty() {
+            print("nothing to apply");
+        }
+        applied.iter().for_each(|name| print(format!("applied {name}")));
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,69 @@
+//! The command line: one file a verb.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or a manifest with problems.
+
+mod config;
+mod messages;
+mod migrate;
+mod up;
+
+use std::{collections::BTreeMap, io::Write as _, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::app::ManifestProblems;
+
+/// Run WebAssembly components over PostgreSQL and Kafka.
+#[derive(Debug, Parser)]
+#[command(name = "marquee", version, about, max_term_width = 100, after_help = "Example:\n  marquee up --listen 127.0.0.1:8080")]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Up(up::Up),
+    Migrate(migrate::Migrate),
+    Messages(messages::Messages),
+    Config(config::Config),
+}
+
+impl Command {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.verb {
+            Verb::Up(verb) => verb.run().await,
+            Verb::Migrate(verb) => verb.run().await,
+            Verb::Messages(verb) => verb.run().await,
+            Verb::Config(verb) => verb.run(),
+        }
+    }
+}
+
+/// The environment, read once.
+fn environment() -> BTreeMap<String, String> {
+    // What is not UTF-8 cannot name a setting of ours.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Print to standard output. A reader that has gone is no failure.
+fn print(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stdout().lock(), "{}", text.as_ref());
+}
+
+/// Say why the process fails, and with which code.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    let mut err = std::io::stderr().lock();
+    if let Some(problems) = error.downcast_ref::<ManifestProblems>() {
+        let _ = write!(err, "{}", problems.render());
+        return ExitCode::from(2);
+    }
+    let mut causes = error.chain();
+    let _ = writeln!(err, "error: {}", causes.next().map(ToString::to_string).unwrap_or_default());
+    for cause in causes {
+        let _ = writeln!(err, "  because: {cause}");
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,48 @@
+//! `marquee up`: run the application.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{environment, print};
+use crate::{
+    app,
+    host::Host,
+    logging,
+    settings::{Flags, Settings, UpFlags},
+    shutdown::Signals,
+};
+
+/// Run the application until a signal; start what it needs and what nobody named.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  marquee up
+  marquee up --listen 127.0.0.1:8080
+  DATABASE_URL_RATING=postgres://user@db/rating KAFKA_BROKERS=kafka:9092 marquee up")]
+pub(crate) struct Up {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(flatten)]
+    up: UpFlags,
+}
+
+impl Up {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let settings = Settings::decide(&self.flags, &self.up, environment())?;
+        logging::start(&settings.log.value)?;
+        let app = app::read(&settings.manifest.value)?;
+        let mut signals = Signals::listen()?;
+        let host = tokio::select! {
+            host = Host::build(&app, &settings) => host?,
+            () = signals.next() => return Ok(ExitCode::FAILURE),
+        };
+        print(host.summary(&settings));
+        let running = host.start();
+        signals.next().await;
+        print("stopping; a second signal ends the wait");
+        tokio::select! {
+            () = running.drain(settings.grace.value) => Ok(ExitCode::SUCCESS),
+            () = signals.next() => Ok(ExitCode::FAILURE),
+        }
+    }
+}

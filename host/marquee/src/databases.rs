@@ -1,0 +1,137 @@
+//! The application's databases: given by URL, or in a PostgreSQL of the host's own.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use marquee_database::{Config, Database, Migrations, Secret};
+use marquee_manifest::{App, Component, ComponentId, Outside};
+
+use crate::settings::{Set, Settings};
+
+/// What the application keeps its data in.
+pub(crate) struct Databases {
+    /// Of each component that has one.
+    pub(crate) by_component: BTreeMap<ComponentId, Database>,
+    /// Where the embedded bus lives, where it is used.
+    pub(crate) bus: Option<Database>,
+    /// The server that the host has started, or found running, for those without a URL.
+    pub(crate) embedded: Option<marquee_embedded::Server>,
+}
+
+impl Databases {
+    /// Start what is missing, connect nothing yet.
+    pub(crate) async fn open(app: &App, settings: &Settings) -> anyhow::Result<Self> {
+        let owners: Vec<&Component> = app.load_order().into_iter().filter(|c| c.database.is_some()).collect();
+        let names: Vec<&str> = owners.iter().filter_map(|c| Some(c.database.as_ref()?.name.as_str())).collect();
+        let given: BTreeMap<&str, Option<Set<Secret>>> =
+            names.iter().map(|name| (*name, settings.database_url(name))).collect();
+        let bus_needed = app.outside() == Outside::Bus && settings.kafka_brokers.is_none();
+
+        let embedded = if given.values().any(Option::is_none) {
+            let folder = settings.data.value.join("postgres");
+            let server = marquee_embedded::Server::start(marquee_embedded::Options::new(folder)).await;
+            Some(server.context("the embedded PostgreSQL cannot be started; DATABASE_URL_... names another one")?)
+        } else {
+            None
+        };
+        let mut urls = BTreeMap::new();
+        for (name, url) in given {
+            let url = match (url, &embedded) {
+                (Some(url), _) => url.value,
+                (None, Some(server)) => local(server, name).await?,
+                (None, None) => continue,
+            };
+            urls.insert(name, url);
+        }
+        let bus_url = match (&settings.bus_database, &embedded) {
+            _ if !bus_needed => None,
+            (Some(url), _) => Some(url.value.clone()),
+            (None, Some(server)) => Some(local(server, "bus").await?),
+            // All databases were given: the log lives beside the first one's data, in a schema of its own.
+            (None, None) => urls.values().next().cloned(),
+        };
+
+        let mut by_component = BTreeMap::new();
+        for component in owners {
+            let Some(own) = &component.database else { continue };
+            let Some(url) = urls.get(own.name.as_str()) else { continue };
+            let mut config = Config::new(&own.name, url.clone());
+            config.pool_size = own.pool_size;
+            by_component.insert(component.id.clone(), Database::new(&config)?);
+        }
+        let bus = bus_url.map(|url| Database::new(&Config::new("bus", url))).transpose()?;
+        Ok(Self { by_component, bus, embedded })
+    }
+
+    /// The application's databases as they are now, for a verb beside a running host: starts nothing and stops
+    /// nothing.
+    pub(crate) async fn attach(app: &App, settings: &Settings) -> anyhow::Result<Self> {
+        let mut by_component = BTreeMap::new();
+        let folder = settings.data.value.join("postgres");
+        for component in app.load_order() {
+            let Some(own) = &component.database else { continue };
+            let url = match settings.database_url(&own.name) {
+                Some(url) => url.value,
+                None => Secret::new(
+                    marquee_embedded::running(&folder, &own.name)
+                        .with_context(|| format!("database {} is not running; start it with `marquee up`", own.name))?,
+                ),
+            };
+            let database = Database::new(&Config { pool_size: 1, ..Config::new(&own.name, url) })?;
+            by_component.insert(component.id.clone(), database);
+        }
+        Ok(Self { by_component, bus: None, embedded: None })
+    }
+
+    /// Apply the host's schema and each component's own migrations.
+    pub(crate) async fn migrate(&self, app: &App, settings: &Settings) -> anyhow::Result<Vec<String>> {
+        let root = settings.root();
+        let ours = marquee_delivery::migrations()?;
+        let mut applied = Vec::new();
+        for (id, database) in &self.by_component {
+            let name = database.name();
+            let failed = || format!("database {name} cannot be migrated");
+            applied.extend(labelled(name, ours.apply(database).await.with_context(failed)?));
+            let own = app.components.get(id).and_then(|component| component.database.as_ref());
+            if let Some(folder) = own.and_then(|own| own.migrations.as_ref()) {
+                let migrations = Migrations::from_folder(name, &root.join(folder))?;
+                applied.extend(labelled(name, migrations.apply(database).await.with_context(failed)?));
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Where each database is, in words, without secrets.
+    pub(crate) fn describe(&self, settings: &Settings) -> Vec<(String, String)> {
+        let all = self.by_component.values().map(|database| {
+            let place = match settings.database_url(database.name()) {
+                Some(Set { source, .. }) => format!("PostgreSQL ({source})"),
+                None => "embedded PostgreSQL".to_owned(),
+            };
+            (database.name().to_owned(), place)
+        });
+        all.collect()
+    }
+
+    /// Close every pool, then stop the server that is the host's own.
+    pub(crate) async fn close(self) {
+        for database in self.by_component.values().chain(&self.bus) {
+            database.close().await;
+        }
+        if let Some(server) = self.embedded
+            && let Err(error) = server.stop().await
+        {
+            tracing::warn!(%error, "the embedded PostgreSQL did not stop as it should");
+        }
+    }
+}
+
+async fn local(server: &marquee_embedded::Server, name: &str) -> anyhow::Result<Secret> {
+    server.create_database(name).await.with_context(|| format!("database {name} cannot be created"))?;
+    Ok(Secret::new(server.url(name)))
+}
+
+fn labelled(database: &str, names: Vec<String>) -> impl Iterator<Item = String> {
+    names.into_iter().map(move |name| format!("{database}: {name}"))
+}
+

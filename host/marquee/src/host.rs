@@ -1,0 +1,338 @@
+//! The host: everything that the application needs, put together, started, and drained.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use marquee_bus::{BatchLimits, Bus, embedded, kafka};
+use marquee_capabilities::{messaging, outbound, postgres, variables};
+use marquee_database::{Database, Secret};
+use marquee_delivery::{Consumer, FirstContact, Policy, outbox::Relay};
+use marquee_manifest::{App, Component, ComponentId, Outside};
+use marquee_registry::Digest;
+use marquee_runtime::{CONSUMER, Limits, Lineup, Runtime, Spec};
+use marquee_triggers::{Deliverer, bus, http, retry};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{admin, databases::Databases, settings::Settings};
+
+/// Built and bound, not started.
+pub(crate) struct Host {
+    databases: Databases,
+    bus: Option<Arc<dyn Bus>>,
+    runtime: Runtime,
+    loaded: Vec<(ComponentId, Digest)>,
+    routes: Vec<(String, ComponentId)>,
+    listener: TcpListener,
+    admin: TcpListener,
+    relays: Vec<Relay>,
+    subscriptions: Vec<bus::Trigger>,
+    retries: Vec<retry::Trigger>,
+}
+
+/// Started.
+pub(crate) struct Running {
+    databases: Databases,
+    bus: Option<Arc<dyn Bus>>,
+    runtime: Runtime,
+    /// Ends what takes work from outside: HTTP, the bus, retries.
+    intake: CancellationToken,
+    triggers: TaskTracker,
+    /// Ends what works behind: the relays, the admin listener.
+    behind: CancellationToken,
+    background: TaskTracker,
+}
+
+impl Host {
+    /// Open databases and bus, load every component, bind the listeners.
+    pub(crate) async fn build(app: &App, settings: &Settings) -> anyhow::Result<Self> {
+        let listen = |address, name: &'static str| async move {
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another with {name}"))
+        };
+        // First what fails at once and costs nothing.
+        let listener = listen(settings.listen.value, "--listen").await?;
+        let admin = listen(settings.admin_listen.value, "--admin-listen").await?;
+        let databases = Databases::open(app, settings).await?;
+        databases.migrate(app, settings).await?;
+        let bus = open_bus(app, settings, &databases).await?;
+
+        let relays = relays(&databases, bus.as_ref());
+        let lineup = lineup(app, settings, &databases, bus.as_ref(), &relays)?;
+        let memory = app.components.values().map(|component| component.limits.memory_bytes).max().unwrap_or(64 << 20);
+        let runtime = Runtime::new(lineup, memory).map_err(anyhow::Error::from)?;
+        let mut loaded = Vec::new();
+        for component in app.load_order() {
+            let path = settings.root().join(&component.source);
+            let bytes = std::fs::read(&path).with_context(|| {
+                let how = component.build.as_deref().map(|build| format!("; build it with `{build}`"));
+                format!("component {} cannot be read from {}{}", component.id, path.display(), how.unwrap_or_default())
+            })?;
+            let digest = runtime.load(spec(app, component), &bytes).await?;
+            loaded.push((component.id.clone(), digest));
+        }
+
+        let mut subscriptions = Vec::new();
+        let mut retries = Vec::new();
+        for component in app.load_order() {
+            let Some(database) = databases.by_component.get(&component.id) else { continue };
+            for subscription in &component.subscriptions {
+                let deliverer = Arc::new(Deliverer {
+                    runtime: runtime.clone(),
+                    component: component.id.clone(),
+                    database: database.clone(),
+                    consumer: Consumer {
+                        name: component.id.to_string(),
+                        policy: Policy { attempts: subscription.attempts, interval: subscription.retry },
+                        first_contact: FirstContact::default(),
+                    },
+                    deadline: subscription.deadline,
+                });
+                subscriptions.push(bus::Trigger {
+                    deliverer: Arc::clone(&deliverer),
+                    group: format!("{}.{}.{}", app.name, component.id, subscription.topic),
+                    topic: subscription.topic.clone(),
+                    partitions: subscription.partitions,
+                    limits: BatchLimits { records: subscription.batch, ..BatchLimits::default() },
+                });
+                retries.push(retry::Trigger {
+                    deliverer,
+                    topic: subscription.topic.clone(),
+                    interval: subscription.retry,
+                });
+            }
+        }
+        let routes = app.routes.iter().map(|route| (route.pattern.clone(), route.component.clone())).collect();
+        Ok(Self { databases, bus, runtime, loaded, routes, listener, admin, relays, subscriptions, retries })
+    }
+
+    /// What a person wants to know when it is up.
+    pub(crate) fn summary(&self, settings: &Settings) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        let address = self.listener.local_addr().unwrap_or(settings.listen.value);
+        let admin = self.admin.local_addr().unwrap_or(settings.admin_listen.value);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "serving    http://{address}");
+        let _ = writeln!(text, "health     http://{admin}/readyz");
+        let _ = writeln!(text, "data       {}", settings.data.value.display());
+        for (name, place) in self.databases.describe(settings) {
+            let _ = writeln!(text, "database   {name}: {place}");
+        }
+        if let Some(bus) = &self.bus {
+            let _ = writeln!(text, "bus        {}", bus.describe());
+        }
+        for (component, digest) in &self.loaded {
+            let _ = writeln!(text, "component  {component} {digest}");
+        }
+        let _ = write!(text, "try        curl -i http://{address}/");
+        text
+    }
+
+    /// Start everything.
+    pub(crate) fn start(self) -> Running {
+        let intake = CancellationToken::new();
+        let behind = CancellationToken::new();
+        let triggers = TaskTracker::new();
+        let background = TaskTracker::new();
+
+        let parts = parts(&self.databases, self.bus.as_ref());
+        background.spawn(admin::serve(self.admin, parts, behind.clone()));
+        for relay in self.relays {
+            background.spawn(relay.run(behind.clone()));
+        }
+        if let Some(bus) = &self.bus {
+            for subscription in self.subscriptions {
+                triggers.spawn(subscription.run(Arc::clone(bus), intake.clone()));
+            }
+        }
+        for retry in self.retries {
+            triggers.spawn(retry.run(intake.clone()));
+        }
+        let config = http::Config::new(self.routes);
+        triggers.spawn(http::Trigger::serve(self.runtime.clone(), config, self.listener, intake.clone()));
+        Running {
+            databases: self.databases,
+            bus: self.bus,
+            runtime: self.runtime,
+            intake,
+            triggers,
+            behind,
+            background,
+        }
+    }
+}
+
+impl Running {
+    /// Take nothing new, finish what is in flight within `grace`, publish what was committed, close.
+    pub(crate) async fn drain(self, grace: Duration) {
+        // What follows the calls (offsets, leases, the last publishes) needs its share of the time.
+        let for_calls = grace.mul_f64(0.6);
+        self.intake.cancel();
+        self.triggers.close();
+        let finished = tokio::time::timeout(for_calls, self.triggers.wait()).await.is_ok();
+        let abandoned = self.runtime.drain(if finished { for_calls } else { Duration::ZERO }).await;
+        if abandoned > 0 {
+            tracing::warn!(abandoned, "calls did not end in time and were cancelled; what they did was rolled back");
+        }
+        self.triggers.wait().await;
+        self.behind.cancel();
+        self.background.close();
+        if tokio::time::timeout(grace.mul_f64(0.2), self.background.wait()).await.is_err() {
+            tracing::warn!("a relay did not end in time; what it did not publish is published at the next start");
+        }
+        if let Some(bus) = &self.bus
+            && tokio::time::timeout(grace.mul_f64(0.1), bus.close()).await.is_err()
+        {
+            tracing::warn!("the bus did not close in time");
+        }
+        self.databases.close().await;
+    }
+}
+
+async fn open_bus(app: &App, settings: &Settings, databases: &Databases) -> anyhow::Result<Option<Arc<dyn Bus>>> {
+    if app.outside() == Outside::Nothing {
+        return Ok(None);
+    }
+    if let Some(brokers) = &settings.kafka_brokers {
+        let bus = kafka::Kafka::new(kafka::Config::new(&brokers.value));
+        return Ok(Some(Arc::new(bus.context("Kafka cannot be used")?)));
+    }
+    let database = databases.bus.clone().context("the bus has no database; set DATABASE_URL_BUS or KAFKA_BROKERS")?;
+    let bus = embedded::Embedded::open(database, embedded::Config::default()).await;
+    Ok(Some(Arc::new(bus.context("the embedded bus cannot be opened")?)))
+}
+
+fn relays(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> Vec<Relay> {
+    let Some(bus) = bus else { return Vec::new() };
+    databases.by_component.values().map(|database| Relay::new(database.clone(), Arc::clone(bus))).collect()
+}
+
+fn lineup(
+    app: &App,
+    settings: &Settings,
+    databases: &Databases,
+    bus: Option<&Arc<dyn Bus>>,
+    relays: &[Relay],
+) -> anyhow::Result<Lineup> {
+    let granted: BTreeMap<ComponentId, postgres::Granted> = databases
+        .by_component
+        .iter()
+        .zip(relays)
+        .map(|((id, database), relay)| (id.clone(), grant(database, relay)))
+        .collect();
+    let values = app
+        .components
+        .values()
+        .map(|component| Ok((component.id.clone(), component_variables(app, settings, component)?)))
+        .collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+    let topics = app.components.values().map(|c| (c.id.clone(), c.publish.iter().cloned().collect())).collect();
+    let hosts = app.components.values().map(|c| (c.id.clone(), c.allowed_outbound_hosts.clone())).collect();
+    let postgres = postgres::Postgres::new(granted.clone());
+    let mut capabilities: Vec<Arc<dyn marquee_runtime::Capability>> =
+        vec![Arc::new(postgres), Arc::new(variables::Variables::new(values))];
+    if let Some(bus) = bus {
+        capabilities.push(Arc::new(messaging::Producer::new(Arc::clone(bus), topics)));
+    }
+    Ok(Lineup {
+        capabilities,
+        transactor: Arc::new(postgres::Transactor::new(granted)),
+        outbound: Arc::new(outbound::AllowedHosts::new(hosts)),
+    })
+}
+
+fn grant(database: &Database, relay: &Relay) -> postgres::Granted {
+    let poke = relay.poker();
+    postgres::Granted {
+        database: database.clone(),
+        addresses: vec![format!("marquee:{}", database.name())],
+        poke: Arc::new(move || poke.poke()),
+    }
+}
+
+/// A component's variables, with application variables put in for `{{ name }}`.
+fn component_variables(
+    app: &App,
+    settings: &Settings,
+    component: &Component,
+) -> anyhow::Result<BTreeMap<String, Secret>> {
+    let mut values = BTreeMap::new();
+    for (name, template) in &component.variables {
+        let mut value = String::new();
+        let mut rest = template.as_str();
+        while let Some((before, after)) = rest.split_once("{{") {
+            let (wanted, behind) = after
+                .split_once("}}")
+                .with_context(|| format!("variable {name} of component {} has {{{{ without }}}}", component.id))?;
+            let wanted = wanted.trim();
+            let variable = app
+                .variables
+                .get(wanted)
+                .with_context(|| format!("variable {name} of component {} names {wanted}, which the application does not have", component.id))?;
+            value.push_str(before);
+            match (settings.variable(wanted), &variable.default) {
+                (Some(set), _) => value.push_str(set.value.reveal()),
+                (None, Some(default)) => value.push_str(default),
+                (None, None) => anyhow::bail!(
+                    "variable {wanted} is required; set SPIN_VARIABLE_{}",
+                    wanted.replace('-', "_").to_ascii_uppercase()
+                ),
+            }
+            rest = behind;
+        }
+        value.push_str(rest);
+        values.insert(name.clone(), Secret::new(value));
+    }
+    Ok(values)
+}
+
+fn spec(app: &App, component: &Component) -> Spec {
+    let mut entry_points = BTreeMap::new();
+    if app.routes.iter().any(|route| route.component == component.id) {
+        entry_points.insert("wasi:http/handler@0.3.0".to_owned(), "its HTTP trigger".to_owned());
+    }
+    if !component.subscriptions.is_empty() {
+        entry_points.insert(CONSUMER.to_owned(), "its subscriptions".to_owned());
+    }
+    for interface in &component.transactional {
+        entry_points.insert(interface.clone(), "its transactional interfaces".to_owned());
+    }
+    Spec {
+        id: component.id.clone(),
+        dependencies: component.dependencies.clone(),
+        transactional: component.transactional.iter().cloned().collect(),
+        entry_points,
+        environment: component.environment.clone().into_iter().collect(),
+        limits: Limits {
+            deadline: component.limits.deadline,
+            memory_bytes: component.limits.memory_bytes,
+            concurrent_calls: component.limits.concurrent_calls,
+            ..Limits::default()
+        },
+    }
+}
+
+/// What must work before the host is ready.
+fn parts(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> Vec<admin::Part> {
+    let mut parts: Vec<admin::Part> = databases
+        .by_component
+        .values()
+        .cloned()
+        .map(|database| admin::Part {
+            name: format!("database {}", database.name()),
+            ask: Box::new(move || {
+                let database = database.clone();
+                Box::pin(async move { database.ping().await.map_err(|error| error.to_string()) })
+            }),
+        })
+        .collect();
+    if let Some(bus) = bus.cloned() {
+        parts.push(admin::Part {
+            name: "bus".to_owned(),
+            ask: Box::new(move || {
+                let bus = Arc::clone(&bus);
+                Box::pin(async move { bus.ping().await.map_err(|error| error.to_string()) })
+            }),
+        });
+    }
+    parts
+}

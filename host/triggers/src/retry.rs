@@ -1,0 +1,133 @@
+//! The schedule trigger for parked messages: brings each due one to its component again.
+//!
+//! Promise: a message is tried again within two intervals of its due time while some host runs; hosts share the work.
+//! Bounds: messages at once, one unit of work each. Not here: when a message is due and when it is dead, which is
+//! delivery's.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use marquee_delivery::retry::{self, Claimed, Retried};
+use rand::RngExt as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::{Deliverer, Refusal};
+
+/// Retries of one subscription.
+pub struct Trigger {
+    /// Hands messages to the component.
+    pub deliverer: Arc<Deliverer>,
+    /// The topic.
+    pub topic: String,
+    /// How often to look.
+    pub interval: Duration,
+}
+
+impl Trigger {
+    /// Look and deliver until `stop`; then finish what is in flight.
+    pub async fn run(self, stop: CancellationToken) {
+        // At once for what was left by the last run; then in step with nobody else.
+        let mut pause = Duration::ZERO;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            self.drain(&stop).await;
+            pause = self.interval.mul_f64(rand::rng().random_range(0.8..=1.0));
+        }
+    }
+
+    /// Deliver until nothing is due: what was applied makes the next of its key due.
+    async fn drain(&self, stop: &CancellationToken) {
+        let Deliverer { database, consumer, deadline, .. } = &*self.deliverer;
+        while !stop.is_cancelled() {
+            let claimed = retry::claim_due(database, consumer, &self.topic, CLAIMS, *deadline + LEASE_MARGIN).await;
+            let claimed = match claimed {
+                Ok(claimed) if claimed.is_empty() => return,
+                Ok(claimed) => claimed,
+                Err(error) => {
+                    tracing::warn!(topic = self.topic, error = %marquee_runtime::chain(&error), "parked messages cannot be claimed; trying again later");
+                    return;
+                }
+            };
+            let outcomes: Vec<bool> =
+                futures::stream::iter(&claimed).map(|claimed| self.deliver(claimed, stop)).buffer_unordered(AT_ONCE).collect().await;
+            if !outcomes.contains(&true) {
+                // Nothing went forward: the rest waits for its time.
+                return;
+            }
+        }
+    }
+
+    /// Whether the message is done.
+    async fn deliver(&self, claimed: &Claimed, stop: &CancellationToken) -> bool {
+        let database = &self.deliverer.database;
+        for _ in 0..CONFLICTS {
+            if stop.is_cancelled() {
+                break;
+            }
+            let retried = match self.attempt(claimed).await {
+                Ok(retried) => Ok(retried),
+                Err(Refusal::Conflict) => continue,
+                Err(Refusal::Failed(error)) => claimed.fail(database, &error).await,
+                Err(Refusal::Error(error)) => Err(error),
+            };
+            match retried {
+                Ok(Retried::Dead) => {
+                    tracing::error!(
+                        event.id = %claimed.message().event_id, topic = self.topic, attempt = claimed.message().attempt,
+                        "message {} is dead and holds its key; see `marquee messages show {0}`", claimed.id()
+                    );
+                    return false;
+                }
+                Ok(retried) => return retried == Retried::Done,
+                Err(marquee_delivery::Error::Gone(_)) => return false,
+                Err(error) => {
+                    tracing::warn!(topic = self.topic, error = %marquee_runtime::chain(&error), "a parked message waits");
+                    break;
+                }
+            }
+        }
+        if let Err(error) = claimed.release(database).await {
+            tracing::debug!(%error, "a claim could not be given back; its lease ends it");
+        }
+        false
+    }
+
+    async fn attempt(&self, claimed: &Claimed) -> Result<Retried, Refusal> {
+        let mut unit = self.deliverer.database.unit();
+        if let Err(error) = claimed.open(&mut unit).await {
+            unit.rollback().await;
+            return Err(refusal(error));
+        }
+        let (mut unit, verdicts) = self.deliverer.ask(unit, vec![claimed.message().clone()]).await?;
+        let [verdict] = verdicts.as_slice() else {
+            unit.rollback().await;
+            return Err(Refusal::Failed("it gave no verdict".to_owned()));
+        };
+        match claimed.settle(&mut unit, verdict).await {
+            Ok(retried) => match unit.commit().await {
+                Ok(()) => Ok(retried),
+                Err(error) => Err(refusal(error.into())),
+            },
+            Err(error) => {
+                unit.rollback().await;
+                Err(refusal(error))
+            }
+        }
+    }
+}
+
+fn refusal(error: marquee_delivery::Error) -> Refusal {
+    if error.is_conflict() { Refusal::Conflict } else { Refusal::Error(error) }
+}
+
+/// Claimed in one statement.
+const CLAIMS: u32 = 32;
+/// Delivered side by side: enough to be quick, few enough to leave connections to the rest.
+const AT_ONCE: usize = 4;
+/// Tries of a message that other transactions get in the way of.
+const CONFLICTS: usize = 5;
+/// A lease outlasts the call, its commit, and the wait for a connection.
+const LEASE_MARGIN: Duration = Duration::from_secs(15);

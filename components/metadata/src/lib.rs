@@ -1,1 +1,75 @@
-//! Placeholder.
+//! Metadata: the bounded context that owns movies.
+//!
+//! Promises: a movie and its event `movie.created` on topic `metadata` are kept together or not at all; a title is
+//! unique without regard to case and to outer blanks. Bounds are those of `wit/movie-metadata/types.wit`.
+//!
+//! To read first: `domain`, then `store`. This file gives the domain its ids and translates to and from WIT.
+
+#[expect(unsafe_code, reason = "the canonical ABI; generated")]
+mod bindings;
+pub mod domain;
+mod postgres;
+pub mod store;
+
+use bindings::exports::movie::metadata::{commands, queries};
+use bindings::movie::metadata::types;
+
+use domain::{Invalid, Movie, NewMovie, PageQuery};
+
+struct Metadata;
+
+impl commands::Guest for Metadata {
+    async fn submit(movie: commands::NewMovie) -> Result<types::Movie, types::Error> {
+        let new = NewMovie::parse(&movie.title, &movie.description, &movie.director)?;
+        match store::insert(&new, uuid::Uuid::now_v7()).await? {
+            store::Kept::New(movie) => Ok(movie.into()),
+            store::Kept::TitleTaken(id) => Err(types::Error::TitleTaken(id)),
+        }
+    }
+}
+
+impl queries::Guest for Metadata {
+    async fn movie_by_id(id: String) -> Result<Option<types::Movie>, types::Error> {
+        let id = domain::parse_id(&id)?;
+        Ok(store::by_id(id).await?.map(Into::into))
+    }
+
+    async fn movies(
+        prefix: Option<String>,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<queries::Page, types::Error> {
+        let query = PageQuery::parse(prefix.as_deref(), after.as_deref(), limit)?;
+        let (movies, next) = query.cut(store::page(&query).await?, |movie| &movie.title);
+        Ok(queries::Page {
+            movies: movies.into_iter().map(Into::into).collect(),
+            next,
+        })
+    }
+}
+
+impl From<Movie> for types::Movie {
+    fn from(movie: Movie) -> Self {
+        Self {
+            id: movie.id.to_string(),
+            title: movie.title,
+            description: movie.description,
+            director: movie.director,
+        }
+    }
+}
+
+impl From<Invalid> for types::Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid.0)
+    }
+}
+
+impl From<store::Error> for types::Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Unavailable(reason) => Self::Unavailable(reason),
+            store::Error::Other(reason) => Self::Other(reason),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! A movie together with what its ratings come to.
+
+use futures::future;
+use serde::Serialize;
+
+use super::{Call, json, movies};
+use crate::{
+    domain::{id::MovieId, movie::Movie, rating::Aggregate},
+    http::{Body, Response},
+    problem::{Kind, Problem},
+    upstream::Upstream,
+};
+
+/// `GET /v1/get-movie-details?id=` and `GET /v1/movies/{id}/details`: both components are asked at once.
+pub(super) async fn one<U: Upstream, B: Body>(call: Call<'_, U, B>) -> Result<Response, Problem> {
+    let id = MovieId::parse("id", call.required("id")?).map_err(Problem::in_url)?;
+    // Joined, not raced: a call that is under way is never dropped.
+    let (movie, rating) =
+        future::join(call.upstream.movie(&id), call.upstream.aggregate(&id)).await;
+    let failed = |failure| Problem::of_failure(failure, Kind::InvalidParameter);
+    let metadata = movie.map_err(failed)?.ok_or_else(|| movies::unknown(&id))?;
+    let rating = rating.map_err(failed)?;
+    json(200, &Details { metadata, rating })
+}
+
+#[derive(Serialize)]
+struct Details {
+    metadata: Movie,
+    rating: Aggregate,
+}

@@ -1,0 +1,353 @@
+//! The server: its folder, its process, its databases.
+//!
+//! Layout of the folder: `data` (PostgreSQL's own), `lock` (who uses it), `log`, and the socket's folder, which is
+//! elsewhere where the path would be too long for a socket.
+
+use std::{
+    fs::File,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use tokio::process::{Child, Command};
+use tokio_postgres::NoTls;
+
+use crate::{Error, Programs, user::User};
+
+/// How a server is to be.
+#[derive(Debug, Clone)]
+pub struct Options {
+    folder: PathBuf,
+    port: Option<u16>,
+    is_durable: bool,
+}
+
+impl Options {
+    /// A durable server in this folder, on a unix socket.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            port: None,
+            is_durable: true,
+        }
+    }
+
+    /// Listen on this port of the loopback interface too, without passwords. For tests.
+    #[must_use]
+    pub fn with_port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Give up durability for speed. For tests that do not crash the machine.
+    #[must_use]
+    pub fn volatile(mut self) -> Self {
+        self.is_durable = false;
+        self
+    }
+}
+
+/// A running server. Dropped without [`Server::stop`], it goes on by itself and is found by the next start.
+#[derive(Debug)]
+pub struct Server {
+    programs: Programs,
+    user: User,
+    options: Options,
+    socket: PathBuf,
+    child: Option<Child>,
+    was_adopted: bool,
+    /// Held as long as the folder is used.
+    _lock: File,
+}
+
+impl Server {
+    /// Start a server in its folder, made where it is missing; take over one that runs there already.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let programs = Programs::find()?;
+        let user = User::choose()?;
+        let folder = absolute(&options.folder)?;
+        std::fs::create_dir_all(&folder).map_err(|error| Error::Folder {
+            path: folder.clone(),
+            reason: error.to_string(),
+        })?;
+        let lock = lock(&folder)?;
+        let data = folder.join("data");
+        user.make_folder(&data)?;
+        let socket = socket_folder(&folder);
+        user.make_folder(&socket)?;
+        let options = Options { folder, ..options };
+        let mut server = Self {
+            programs,
+            user,
+            options,
+            socket,
+            child: None,
+            was_adopted: false,
+            _lock: lock,
+        };
+        if !data.join("PG_VERSION").is_file() {
+            server.initialise(&data).await?;
+        }
+        if data.join("postmaster.pid").is_file() && server.answers().await {
+            server.was_adopted = true;
+            return Ok(server);
+        }
+        server.spawn(&data).await?;
+        Ok(server)
+    }
+
+    /// Where a database of the server is, for a client on this machine: by TCP where a port was asked for.
+    pub fn url(&self, database: &str) -> String {
+        match self.options.port {
+            Some(port) => format!("postgres://{USER}@127.0.0.1:{port}/{database}"),
+            None => socket_url(&self.socket, database),
+        }
+    }
+
+    /// Make a database where it is missing.
+    pub async fn create_database(&self, name: &str) -> Result<(), Error> {
+        let client = self.connect().await?;
+        let exists = client
+            .query_opt("select 1 from pg_database where datname = $1", &[&name])
+            .await?;
+        if exists.is_none() {
+            let quoted = name.replace('"', "\"\"");
+            client
+                .batch_execute(&format!("create database \"{quoted}\""))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Whether it ran before this start, left by a host that was killed.
+    pub fn was_adopted(&self) -> bool {
+        self.was_adopted
+    }
+
+    /// Stop it: connections are ended, everything is written, at most eight seconds.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.stop_in_mode("fast").await
+    }
+
+    /// Stop it as a crash would: nothing is written that was not written. For tests.
+    pub async fn stop_immediately(self) -> Result<(), Error> {
+        self.stop_in_mode("immediate").await
+    }
+
+    async fn stop_in_mode(mut self, mode: &str) -> Result<(), Error> {
+        let mut command = self.user.command(&self.programs.path("pg_ctl"));
+        command
+            .args(["stop", "-w", "-t", "8", "-m", mode, "-D"])
+            .arg(self.options.folder.join("data"));
+        run("pg_ctl", command).await?;
+        if let Some(mut child) = self.child.take() {
+            // It has ended; this only takes the process off the table.
+            let _ = child.wait().await;
+        }
+        Ok(())
+    }
+
+    async fn initialise(&self, data: &Path) -> Result<(), Error> {
+        let mut command = self.user.command(&self.programs.path("initdb"));
+        command.args([
+            "--username",
+            USER,
+            "--auth",
+            "trust",
+            "--encoding",
+            "UTF8",
+            "--locale",
+            "C",
+            "--no-instructions",
+        ]);
+        if !self.options.is_durable {
+            command.arg("--no-sync");
+        }
+        command.arg("-D").arg(data);
+        run("initdb", command).await
+    }
+
+    async fn spawn(&mut self, data: &Path) -> Result<(), Error> {
+        let log = self.options.folder.join("log");
+        let open = || File::options().create(true).append(true).open(&log);
+        let failed = |error: std::io::Error| Error::Folder {
+            path: log.clone(),
+            reason: error.to_string(),
+        };
+        let (out, err) = (open().map_err(failed)?, open().map_err(failed)?);
+        let mut command = self.user.command(&self.programs.path("postgres"));
+        command
+            .arg("-D")
+            .arg(data)
+            .arg("-k")
+            .arg(&self.socket)
+            .args(["-p", &self.port().to_string()]);
+        let listen = if self.options.port.is_some() {
+            "127.0.0.1"
+        } else {
+            ""
+        };
+        let mut set = vec![
+            format!("listen_addresses={listen}"),
+            "max_connections=200".to_owned(),
+            // Short statements only: compiling them costs more than it gains.
+            "jit=off".to_owned(),
+        ];
+        if !self.options.is_durable {
+            set.extend(
+                [
+                    "fsync=off",
+                    "synchronous_commit=off",
+                    "full_page_writes=off",
+                ]
+                .map(str::to_owned),
+            );
+        }
+        for setting in set {
+            command.arg("-c").arg(setting);
+        }
+        command.stdout(Stdio::from(out)).stderr(Stdio::from(err));
+        let child = command.spawn().map_err(|error| Error::Program {
+            program: "postgres",
+            output: error.to_string(),
+        })?;
+        let child = self.child.insert(child);
+        let deadline = Instant::now() + READY;
+        loop {
+            if connect(&self.socket, self.options.port).await.is_ok() {
+                return Ok(());
+            }
+            let ended = child.try_wait().ok().flatten().is_some();
+            if ended || Instant::now() > deadline {
+                return Err(Error::Silent {
+                    tail: tail(&log),
+                    log,
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn answers(&self) -> bool {
+        self.connect().await.is_ok()
+    }
+
+    async fn connect(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+        connect(&self.socket, self.options.port).await
+    }
+
+    fn port(&self) -> u16 {
+        self.options.port.unwrap_or(PORT)
+    }
+}
+
+/// The URL of a database of the server that runs in this folder, if one does. Does not start or own it.
+pub fn running(folder: &Path, database: &str) -> Option<String> {
+    let folder = absolute(folder).ok()?;
+    let is_there = folder.join("data/postmaster.pid").is_file();
+    is_there.then(|| socket_url(&socket_folder(&folder), database))
+}
+
+async fn connect(
+    socket: &Path,
+    port: Option<u16>,
+) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    let url = match port {
+        Some(port) => format!("postgres://{USER}@127.0.0.1:{port}/postgres"),
+        None => socket_url(socket, "postgres"),
+    };
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
+    // It ends when the client is dropped, a few lines on.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "owned by the client's life, which is one call"
+    )]
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+fn socket_url(socket: &Path, database: &str) -> String {
+    let path: String = socket.to_string_lossy().bytes().map(percent).collect();
+    format!("postgres://{USER}@{path}:{PORT}/{database}")
+}
+
+fn percent(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
+        char::from(byte).to_string()
+    } else {
+        format!("%{byte:02X}")
+    }
+}
+
+/// A socket's path has at most 107 bytes, its name here 13.
+fn socket_folder(folder: &Path) -> PathBuf {
+    let inside = folder.join("socket");
+    if inside.as_os_str().len() <= 90 {
+        return inside;
+    }
+    let mut hasher = DefaultHasher::new();
+    folder.hash(&mut hasher);
+    std::env::temp_dir().join(format!("marquee-{:016x}", hasher.finish()))
+}
+
+fn absolute(folder: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(folder).map_err(|error| Error::Folder {
+        path: folder.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn lock(folder: &Path) -> Result<File, Error> {
+    let path = folder.join("lock");
+    let failed = |error: std::io::Error| Error::Folder {
+        path: path.clone(),
+        reason: error.to_string(),
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::InUse(folder.to_owned())),
+        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+async fn run(program: &'static str, mut command: Command) -> Result<(), Error> {
+    let output = command.output().await.map_err(|error| Error::Program {
+        program,
+        output: error.to_string(),
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(Error::Program {
+        program,
+        output: last_lines(&text),
+    })
+}
+
+fn tail(log: &Path) -> String {
+    last_lines(&std::fs::read_to_string(log).unwrap_or_default())
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines
+        .get(lines.len().saturating_sub(5)..)
+        .unwrap_or_default()
+        .join(" | ")
+}
+
+/// The one role of a server that only one person uses.
+const USER: &str = "postgres";
+/// Names the socket's file; no port is opened for it.
+const PORT: u16 = 5432;
+/// After a crash it replays its log first.
+const READY: Duration = Duration::from_secs(60);

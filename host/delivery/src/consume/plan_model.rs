@@ -63,13 +63,15 @@ fn verdict(nature: Nature) -> Verdict {
     }
 }
 
+/// A key's parked messages in their order: (number or 0, arrival) -> (event, dead).
+type Parked = BTreeMap<(i64, usize), (Uuid, bool)>;
+
 /// The world as one message after the other leaves it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct World {
     /// In the order of their effects.
     done: Vec<Uuid>,
-    /// In the order of the key: (key, number or 0, arrival) -> (event, dead).
-    parked: BTreeMap<Key, BTreeMap<(i64, usize), (Uuid, bool)>>,
+    parked: BTreeMap<Key, Parked>,
     /// Without order.
     loose: Vec<(Uuid, bool)>,
     last: BTreeMap<Key, i64>,
@@ -269,7 +271,7 @@ fn streams() -> impl Strategy<Value = Vec<(Id, Nature)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn batches_come_to_the_same_as_one_message_at_a_time(

@@ -51,6 +51,16 @@ impl Position {
         })
     }
 
+    /// The position of a consumer that has seen nothing of the partition.
+    pub fn unseen(consumer: &str, partition: &Partition) -> Self {
+        Self {
+            consumer: consumer.to_owned(),
+            partition: partition.clone(),
+            next: 0,
+            starts: 0,
+        }
+    }
+
     /// The offset to seek to after an assignment: none where the consumer has seen nothing of the partition, so
     /// that the group's own beginning holds.
     pub fn seek_to(&self) -> Option<i64> {

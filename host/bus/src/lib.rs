@@ -5,7 +5,12 @@
 //! is durable. It knows no component and no consumer's database.
 
 pub mod embedded;
+mod intake;
 pub mod kafka;
+mod partitioner;
+mod size;
+
+pub use size::{MAX_HEADERS, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
 use std::fmt;
 

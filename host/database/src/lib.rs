@@ -5,6 +5,7 @@
 
 mod config;
 mod error;
+mod listen;
 pub mod migrate;
 mod pool;
 mod tls;
@@ -12,6 +13,7 @@ mod unit;
 
 pub use config::{Config, Secret};
 pub use error::{CommitError, Error, code};
+pub use listen::Listener;
 pub use migrate::Migrations;
 pub use pool::{Connection, Database};
 pub use unit::Unit;

@@ -11,7 +11,7 @@ use deadpool_postgres::{
 use tokio_postgres::{NoTls, Row, Statement, config::SslMode, types::ToSql};
 use tokio_util::task::TaskTracker;
 
-use crate::{Config, Error, Unit, error::chain, tls};
+use crate::{Config, Error, Listener, Unit, error::chain, tls};
 
 /// One database: cheap to clone, shared by all who use it.
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub struct Database(Arc<Inner>);
 struct Inner {
     name: String,
     pool: Pool,
+    /// For connections that are not the pool's.
+    postgres: tokio_postgres::Config,
     /// Owns the short tasks that end statements nobody waits for any more.
     reapers: TaskTracker,
     /// Whether the reapers' cancel requests go over TLS too.
@@ -56,12 +58,13 @@ impl Database {
                 reason,
             })?;
             (
-                Manager::from_config(postgres, connector.clone(), manager_config),
+                Manager::from_config(postgres.clone(), connector.clone(), manager_config),
                 Some(connector),
             )
         } else {
             postgres.ssl_mode(SslMode::Disable);
-            (Manager::from_config(postgres, NoTls, manager_config), None)
+            let manager = Manager::from_config(postgres.clone(), NoTls, manager_config);
+            (manager, None)
         };
         let pool = Pool::builder(manager)
             .max_size(config.pool_size)
@@ -76,6 +79,7 @@ impl Database {
         Ok(Self(Arc::new(Inner {
             name: config.name.clone(),
             pool,
+            postgres,
             reapers: TaskTracker::new(),
             tls,
         })))
@@ -107,6 +111,11 @@ impl Database {
     /// A unit of work. Nothing is sent, and no connection taken, before its first statement.
     pub fn unit(&self) -> Unit {
         Unit::new(self.clone())
+    }
+
+    /// Listen to a channel, on a connection beside the pool's. It breaks with the server; then listen anew.
+    pub async fn listen(&self, channel: &str) -> Result<Listener, Error> {
+        Listener::open(self.name(), &self.0.postgres, self.0.tls.as_ref(), channel).await
     }
 
     /// Whether the database answers now.

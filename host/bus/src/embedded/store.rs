@@ -1,0 +1,331 @@
+//! All SQL of the embedded bus.
+//!
+//! Bound: each statement has [`STATEMENT_TIMEOUT`] here, beside the server's own: a network that swallows answers
+//! is an error and not a hang.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use marquee_database::{Database, Error as DatabaseError};
+use tokio_postgres::{Row, error::SqlState, types::ToSql};
+use uuid::Uuid;
+
+use super::headers;
+use crate::{Error, Incoming, Record};
+
+/// A topic by its number in the database.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Topic {
+    pub(super) id: i32,
+    pub(super) partitions: i32,
+}
+
+/// Records to be appended, column by column.
+#[derive(Default)]
+pub(super) struct Columns {
+    pub(super) topic_ids: Vec<i32>,
+    pub(super) partitions: Vec<i32>,
+    pub(super) keys: Vec<String>,
+    pub(super) headers: Vec<Vec<u8>>,
+    pub(super) values: Vec<Bytes>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) group: String,
+    pub(super) topic: Topic,
+    pub(super) member: Uuid,
+}
+
+/// What a member holds by the database's word.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lease {
+    pub(super) partition: i32,
+    pub(super) epoch: i64,
+    pub(super) committed: i64,
+    pub(super) share: i32,
+    /// How long it still lasts, at least.
+    pub(super) remaining: Duration,
+}
+
+/// Why records were not appended.
+pub(super) enum AppendError {
+    /// There is no table for today, which only the clock of the database knows. Nothing was appended.
+    NoDay,
+    /// Anything else.
+    Bus(Error),
+}
+
+/// Where to read: partition, epoch, offset.
+pub(super) type Place = (i32, u64, i64);
+
+pub(super) async fn create_topic(
+    database: &Database,
+    name: &str,
+    partitions: i32,
+) -> Result<(), Error> {
+    query(database, CREATE_TOPIC, &[&name, &partitions])
+        .await
+        .map(drop)
+}
+
+pub(super) async fn topic(database: &Database, name: &str) -> Result<Option<Topic>, Error> {
+    let rows = query(database, TOPIC, &[&name]).await?;
+    Ok(rows.first().map(|row| Topic {
+        id: row.get(0),
+        partitions: row.get(1),
+    }))
+}
+
+pub(super) async fn append(database: &Database, columns: &Columns) -> Result<(), AppendError> {
+    let values: Vec<&[u8]> = columns.values.iter().map(AsRef::as_ref).collect();
+    let params: [&(dyn ToSql + Sync); 5] = [
+        &columns.topic_ids,
+        &columns.partitions,
+        &columns.keys,
+        &columns.headers,
+        &values,
+    ];
+    match ask(database, APPEND, &params).await {
+        Ok(_) => Ok(()),
+        Err(Some(error)) if error.code() == Some(&SqlState::CHECK_VIOLATION) => {
+            Err(AppendError::NoDay)
+        }
+        Err(error) => Err(AppendError::Bus(answered(database, error))),
+    }
+}
+
+pub(super) async fn prepare_days(database: &Database) -> Result<(), Error> {
+    query(database, "select marquee_bus.prepare_days()", &[])
+        .await
+        .map(drop)
+}
+
+pub(super) async fn notify(database: &Database, payloads: &[String]) -> Result<(), Error> {
+    query(database, NOTIFY, &[&CHANNEL, &payloads])
+        .await
+        .map(drop)
+}
+
+pub(super) async fn join(database: &Database, who: &Identity) -> Result<(), Error> {
+    query(database, JOIN, &[&who.group, &who.topic.id])
+        .await
+        .map(drop)
+}
+
+pub(super) async fn beat(
+    database: &Database,
+    who: &Identity,
+    ttl: Duration,
+    known: &[(i32, u64)],
+) -> Result<Vec<Lease>, Error> {
+    let partitions: Vec<i32> = known.iter().map(|(partition, _)| *partition).collect();
+    let epochs: Vec<i64> = known.iter().map(|(_, epoch)| epoch.cast_signed()).collect();
+    let ttl_seconds = ttl.as_secs_f64();
+    let rows = query(
+        database,
+        BEAT,
+        &[
+            &who.group,
+            &who.topic.id,
+            &who.member,
+            &ttl_seconds,
+            &partitions,
+            &epochs,
+        ],
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| Lease {
+            partition: row.get(0),
+            epoch: row.get(1),
+            committed: row.get(2),
+            share: row.get(3),
+            remaining: Duration::try_from_secs_f64(row.get(4)).unwrap_or_default(),
+        })
+        .collect())
+}
+
+/// False: the partition is held by another by now.
+pub(super) async fn commit(
+    database: &Database,
+    who: &Identity,
+    partition: i32,
+    epoch: u64,
+    offset: i64,
+) -> Result<bool, Error> {
+    let rows = query(
+        database,
+        COMMIT,
+        &[
+            &who.group,
+            &who.topic.id,
+            &partition,
+            &who.member,
+            &epoch.cast_signed(),
+            &offset,
+        ],
+    )
+    .await?;
+    Ok(!rows.is_empty())
+}
+
+pub(super) async fn release(
+    database: &Database,
+    who: &Identity,
+    partition: i32,
+    epoch: u64,
+) -> Result<(), Error> {
+    let epoch = epoch.cast_signed();
+    let params: [&(dyn ToSql + Sync); 5] =
+        [&who.group, &who.topic.id, &who.member, &partition, &epoch];
+    query(database, RELEASE, &params).await.map(drop)
+}
+
+pub(super) async fn leave(database: &Database, who: &Identity) -> Result<(), Error> {
+    query(database, LEAVE, &[&who.group, &who.topic.id, &who.member])
+        .await
+        .map(drop)
+}
+
+/// Records of several partitions, each from its place on, at most so many records and bytes a partition.
+pub(super) async fn read(
+    database: &Database,
+    topic: Topic,
+    places: &[Place],
+    records: usize,
+    bytes: usize,
+) -> Result<Vec<(i32, Incoming)>, Error> {
+    let partitions: Vec<i32> = places.iter().map(|(partition, ..)| *partition).collect();
+    let offsets: Vec<i64> = places.iter().map(|(.., offset)| *offset).collect();
+    let records = i64::try_from(records).unwrap_or(i64::MAX);
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    let rows = query(
+        database,
+        READ,
+        &[&topic.id, &partitions, &offsets, &records, &bytes],
+    )
+    .await?;
+    Ok(rows.iter().map(incoming).collect())
+}
+
+fn incoming(row: &Row) -> (i32, Incoming) {
+    (
+        row.get(0),
+        Incoming {
+            offset: row.get(1),
+            published_at_ms: row.get(2),
+            record: Record {
+                key: row.get(3),
+                headers: headers::decode(row.get(4)),
+                value: Bytes::copy_from_slice(row.get(5)),
+            },
+        },
+    )
+}
+
+/// Run one statement within its bound.
+pub(super) async fn query(
+    database: &Database,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, Error> {
+    let rows = ask(database, sql, params).await;
+    rows.map_err(|error| answered(database, error))
+}
+
+/// No error's text where the time was over; dropped half-way, the statement's connection is closed.
+async fn ask(
+    database: &Database,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, Option<DatabaseError>> {
+    let work = async { database.connection().await?.query(sql, params).await };
+    match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
+        Ok(result) => result.map_err(Some),
+        Err(_) => Err(None),
+    }
+}
+
+fn answered(database: &Database, error: Option<DatabaseError>) -> Error {
+    match error {
+        Some(error) => unavailable(&error),
+        None => Error::Unavailable(format!(
+            "database {} did not answer in time",
+            database.name()
+        )),
+    }
+}
+
+/// Whatever the database says, a record that passed our checks may be taken later: a full disk is emptied, a right
+/// is granted.
+pub(super) fn unavailable(error: &DatabaseError) -> Error {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    Error::Unavailable(text)
+}
+
+/// All hints of all topics; the payload says which.
+pub(super) const CHANNEL: &str = "marquee_bus";
+/// More than the server's own statement timeout, less than the trust in a lease.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(7);
+
+const CREATE_TOPIC: &str = "
+with made as (
+    insert into marquee_bus.topics (name, partitions) values ($1, $2)
+    on conflict (name) do nothing
+    returning id, partitions
+)
+insert into marquee_bus.partitions (topic_id, number)
+select id, number from made, generate_series(0, partitions - 1) as number";
+const TOPIC: &str = "select id, partitions from marquee_bus.topics where name = $1";
+const APPEND: &str = "select marquee_bus.append($1, $2, $3, $4, $5)";
+const NOTIFY: &str = "select pg_notify($1, payload) from unnest($2::text[]) as payload";
+const JOIN: &str = "
+with known as (
+    insert into marquee_bus.groups (group_name, topic_id) values ($1, $2)
+    on conflict (group_name, topic_id) do update set seen_at = now()
+)
+insert into marquee_bus.leases (group_name, topic_id, partition)
+select $1, $2, number from marquee_bus.partitions where topic_id = $2
+on conflict do nothing";
+const BEAT: &str = "
+select partition, epoch, committed, share, remaining
+from marquee_bus.beat($1, $2, $3, make_interval(secs => $4), $5, $6)";
+const COMMIT: &str = "
+update marquee_bus.leases set committed = greatest(committed, $6)
+where group_name = $1 and topic_id = $2 and partition = $3 and owner = $4 and epoch = $5
+returning committed";
+const RELEASE: &str = "
+update marquee_bus.leases set owner = null, lease_until = null
+where group_name = $1 and topic_id = $2 and owner = $3 and partition = $4 and epoch = $5";
+const LEAVE: &str = "
+with gone as (
+    delete from marquee_bus.members where group_name = $1 and topic_id = $2 and member = $3
+)
+update marquee_bus.leases set owner = null, lease_until = null
+where group_name = $1 and topic_id = $2 and owner = $3";
+/// The sizes are read from the rows' heads; values that are not returned are not fetched.
+const READ: &str = "
+select place.partition, r.\"offset\",
+    (extract(epoch from r.published_at) * 1000)::bigint, r.key, r.headers, r.value
+from unnest($2::integer[], $3::bigint[]) as place (partition, first)
+cross join lateral (
+    select candidate.*,
+        sum(octet_length(key) + octet_length(headers) + octet_length(value))
+            over (order by \"offset\" rows between unbounded preceding and 1 preceding) as before
+    from (
+        select \"offset\", published_at, key, headers, value from marquee_bus.records
+        where topic_id = $1 and partition = place.partition and \"offset\" >= place.first
+        order by \"offset\"
+        limit $4
+    ) as candidate
+) as r
+where coalesce(r.before, 0) < $5
+order by place.partition, r.\"offset\"";

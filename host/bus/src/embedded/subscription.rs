@@ -1,0 +1,87 @@
+//! A member of a consumer group: the caller's side of its task.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use marquee_database::Database;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{hints::Wake, member, store};
+use crate::{Assignment, Error, Event, Subscription, intake::Intake};
+
+/// Dropped without `close`, its task ends at once and its leases time out.
+pub(super) struct Member {
+    database: Database,
+    who: store::Identity,
+    intake: Arc<Intake>,
+    wake: Arc<Wake>,
+    closing: CancellationToken,
+    /// One task.
+    task: JoinSet<()>,
+}
+
+impl Member {
+    pub(super) fn start(task: member::Task) -> Self {
+        let closing = CancellationToken::new();
+        let mut member = Self {
+            database: task.database.clone(),
+            who: task.who.clone(),
+            intake: Arc::clone(&task.intake),
+            wake: Arc::clone(&task.wake),
+            task: JoinSet::new(),
+            closing: closing.clone(),
+        };
+        member.task.spawn(task.run(closing));
+        member
+    }
+}
+
+#[async_trait]
+impl Subscription for Member {
+    async fn next(&mut self) -> Result<Event, Error> {
+        let event = self.intake.next().await;
+        if matches!(event, Ok(Event::Batch(_))) {
+            // There is room to read ahead.
+            self.wake.ring();
+        }
+        event
+    }
+
+    async fn commit(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error> {
+        let fenced = || Error::Fenced(assignment.partition.clone());
+        if !self.intake.may_commit(assignment) {
+            return Err(fenced());
+        }
+        let number = assignment.partition.number;
+        let generation = assignment.generation;
+        if !store::commit(&self.database, &self.who, number, generation, offset).await? {
+            self.intake.lose(number);
+            return Err(fenced());
+        }
+        self.intake.settled(assignment);
+        Ok(())
+    }
+
+    async fn seek(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error> {
+        if self.intake.seek(assignment, offset)? {
+            // Records are asked for by their place, so nothing has to be moved.
+            self.intake
+                .sought(assignment.partition.number, assignment.generation);
+            self.wake.ring();
+        }
+        Ok(())
+    }
+
+    async fn close(mut self: Box<Self>) {
+        self.closing.cancel();
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.task.join_next())
+            .await
+            .is_err()
+        {
+            tracing::warn!("a member did not leave its group in time; its leases time out");
+        }
+    }
+}
+
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,112 @@
+//! How the cluster is reached, and librdkafka's settings.
+
+use std::time::Duration;
+
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
+
+/// A cluster and the bounds of its use.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `host:port`, several separated by commas.
+    pub brokers: String,
+    /// How long a publish waits for its acknowledgement.
+    pub publish_timeout: Duration,
+    /// After this long without a heartbeat a member's partitions go to others. The broker's bounds hold
+    /// (6 s to 30 min unless it was told otherwise).
+    pub session_timeout: Duration,
+    /// How long a commit of offsets may take.
+    pub commit_timeout: Duration,
+    /// Further settings of librdkafka for all clients, as `("security.protocol", "ssl")`. They win over ours.
+    pub properties: Vec<(String, String)>,
+}
+
+impl Config {
+    /// A cluster with the default bounds.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self {
+            brokers: brokers.into(),
+            publish_timeout: PUBLISH_TIMEOUT,
+            session_timeout: SESSION_TIMEOUT,
+            commit_timeout: COMMIT_TIMEOUT,
+            properties: Vec::new(),
+        }
+    }
+
+    /// What all clients share.
+    pub(super) fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", "marquee")
+            .set("socket.nagle.disable", "true")
+            .set("socket.keepalive.enable", "true")
+            .set("socket.connection.setup.timeout.ms", "5000")
+            // Back soon after an outage, without a storm.
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("allow.auto.create.topics", "false");
+        self.finish(config)
+    }
+
+    pub(super) fn producer(&self) -> ClientConfig {
+        let mut config = self.client();
+        config
+            .set("enable.idempotence", "true")
+            .set("enable.gapless.guarantee", "true")
+            .set("acks", "all")
+            .set("max.in.flight.requests.per.connection", "5")
+            .set("partitioner", "murmur2_random")
+            .set("linger.ms", "2")
+            .set("batch.size", "524288")
+            .set("message.max.bytes", MESSAGE_BYTES)
+            // Our own deadline comes first and drops all that waits at once, so that no record can overtake an
+            // earlier one of its key that timed out alone. This is the backstop.
+            .set(
+                "message.timeout.ms",
+                (self.publish_timeout * 4).as_millis().to_string(),
+            )
+            .set("topic.metadata.propagation.max.ms", "5000")
+            // More than the semaphore lets in, so that the queue is never full.
+            .set("queue.buffering.max.messages", "1000000")
+            .set("queue.buffering.max.kbytes", "131072");
+        self.finish(config)
+    }
+
+    pub(super) fn consumer(&self, group: &str) -> ClientConfig {
+        let session = self.session_timeout.as_millis();
+        let mut config = self.client();
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            // Eager: known bugs of the cooperative one commit stale offsets after a rebalance.
+            .set("partition.assignment.strategy", "range,roundrobin")
+            .set("session.timeout.ms", session.to_string())
+            .set("heartbeat.interval.ms", (session / 5).max(1).to_string())
+            .set("fetch.wait.max.ms", "100")
+            .set("fetch.error.backoff.ms", "100")
+            .set("fetch.message.max.bytes", "1048576")
+            .set("queued.min.messages", "2000")
+            .set("queued.max.messages.kbytes", "16384");
+        self.finish(config)
+    }
+
+    fn finish(&self, mut config: ClientConfig) -> ClientConfig {
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config.set_log_level(RDKafkaLogLevel::Info);
+        config
+    }
+}
+
+/// A leader's fail-over takes a few seconds; a caller of HTTP waits no longer than this.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+/// A member that died is noticed in this time; long enough for a pause of the machine.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(15);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A value, a key and headers at their largest, and Kafka's own framing.
+const MESSAGE_BYTES: &str = "1245184";
+/// Kafka's default for a topic (1 MiB and 12 bytes) leaves no place for headers.
+pub(super) const TOPIC_MESSAGE_BYTES: &str = "2097152";

@@ -1,0 +1,309 @@
+//! The thread of a subscription: the only one that polls its consumer, and that seeks, pauses and resumes it.
+//!
+//! Promise: it polls whatever the caller does, so a long batch never costs the membership. On revocation it takes
+//! nothing more, waits for the caller's guards (two seconds) and for a commit under way (one), and only then lets go.
+//! A consumer that failed for good is replaced. Bound: a partition with two batches waiting is paused.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use rdkafka::{
+    ClientConfig, ClientContext, Message as _, Offset, Statistics, TopicPartitionList,
+    config::{FromClientConfigAndContext as _, RDKafkaLogLevel},
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance},
+    error::KafkaError,
+    message::{BorrowedMessage, Headers as _},
+};
+use tokio::sync::oneshot;
+
+use super::context;
+use crate::{
+    Incoming, Record,
+    intake::{Intake, Room},
+};
+
+/// What the thread and the subscription share.
+pub(super) struct Shared {
+    pub(super) intake: Intake,
+    /// Held while a commit is under way.
+    pub(super) committing: Arc<tokio::sync::Mutex<()>>,
+    consumer: Mutex<Option<Arc<BaseConsumer<Context>>>>,
+    generation: AtomicU64,
+    is_closing: AtomicBool,
+    bell: Bell,
+}
+
+impl Shared {
+    pub(super) fn new(intake: Intake) -> Self {
+        // Later holdings have greater numbers, in later processes too.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let first = now.map_or(1, |now| u64::try_from(now.as_micros()).unwrap_or(1));
+        Self {
+            intake,
+            committing: Arc::default(),
+            consumer: Mutex::default(),
+            generation: AtomicU64::new(first),
+            is_closing: AtomicBool::new(false),
+            bell: Bell::default(),
+        }
+    }
+
+    pub(super) fn consumer(&self) -> Option<Arc<BaseConsumer<Context>>> {
+        self.slot().clone()
+    }
+
+    pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    pub(super) fn wake(&self) {
+        self.bell.ring();
+    }
+
+    fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire)
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<BaseConsumer<Context>>>> {
+        self.consumer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes the thread from its rest.
+#[derive(Default)]
+struct Bell {
+    is_rung: Mutex<bool>,
+    rung: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.is_rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.rung.notify_one();
+    }
+
+    fn wait(&self, timeout: Duration) {
+        let is_rung = self.is_rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .rung
+            .wait_timeout_while(is_rung, timeout, |is_rung| !*is_rung);
+        let (mut is_rung, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *is_rung = false;
+    }
+}
+
+pub(super) struct Context(Arc<Shared>);
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        context::log(level, facility, message);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        context::warn(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(_) => {}
+            Rebalance::Revoke(partitions) => {
+                self.0
+                    .let_go(&numbers(partitions), consumer.assignment_lost());
+            }
+            Rebalance::Error(error) => context::warn(error, "a rebalance failed"),
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(partitions) = rebalance {
+            for number in numbers(partitions) {
+                let generation = self.0.generation.fetch_add(1, Ordering::Relaxed);
+                self.0.intake.assign(number, generation, 0, None);
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn let_go(&self, numbers: &[i32], is_lost: bool) {
+        if is_lost || self.is_closing() {
+            numbers.iter().for_each(|number| self.intake.lose(*number));
+        } else {
+            let guards: Vec<_> = numbers
+                .iter()
+                .filter_map(|number| self.intake.revoke(*number))
+                .collect();
+            self.wait_for(guards);
+            numbers
+                .iter()
+                .for_each(|number| self.intake.forget(*number));
+        }
+        // A commit that passed its check before must not arrive after the next holder's first.
+        let until = Instant::now() + COMMIT_GRACE;
+        while self.committing.try_lock().is_err() && Instant::now() < until {
+            self.bell.wait(GUARD_POLL);
+        }
+    }
+
+    fn wait_for(&self, mut guards: Vec<oneshot::Receiver<()>>) {
+        let until = Instant::now() + GUARD_TIMEOUT;
+        loop {
+            guards.retain_mut(|guard| {
+                matches!(guard.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+            });
+            if guards.is_empty() || self.is_closing() || Instant::now() >= until {
+                return;
+            }
+            self.bell.wait(GUARD_POLL);
+        }
+    }
+}
+
+/// Poll until told to close.
+pub(super) fn run(config: &ClientConfig, shared: &Arc<Shared>) {
+    let mut backoff = BACKOFF_FIRST;
+    while !shared.is_closing() {
+        match open(config, shared) {
+            Ok(consumer) => {
+                *shared.slot() = Some(Arc::clone(&consumer));
+                poll(&consumer, shared);
+                shared.slot().take();
+                // Leaves the group, with its last rebalance. A commit under way may outlive it for a moment.
+                drop(consumer);
+            }
+            Err(error) => shared.intake.trouble(super::unavailable(error)),
+        }
+        for (number, _) in shared.intake.held() {
+            shared.intake.lose(number);
+        }
+        if !shared.is_closing() {
+            shared.bell.wait(backoff);
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+}
+
+fn open(
+    config: &ClientConfig,
+    shared: &Arc<Shared>,
+) -> Result<Arc<BaseConsumer<Context>>, KafkaError> {
+    let mut consumer = BaseConsumer::from_config_and_context(config, Context(Arc::clone(shared)))?;
+    let for_callback = Arc::clone(shared);
+    consumer.set_nonempty_callback(move || for_callback.bell.ring());
+    consumer.subscribe(&[shared.intake.topic()])?;
+    Ok(Arc::new(consumer))
+}
+
+/// Returns when told to close, or when the consumer failed for good.
+fn poll(consumer: &BaseConsumer<Context>, shared: &Shared) {
+    let mut paused = BTreeSet::new();
+    while !shared.is_closing() {
+        let mut is_idle = false;
+        for _ in 0..POLL_BURST {
+            match consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    let number = message.partition();
+                    if shared.intake.push(number, incoming(&message)) == Room::Full
+                        && paused.insert(number)
+                    {
+                        switch(consumer.pause(&one(shared, number)), number);
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+                    tracing::warn!(%error, "the Kafka consumer is replaced");
+                    shared.intake.trouble(super::unavailable(error));
+                    return;
+                }
+                Some(Err(error)) => shared.intake.trouble(super::unavailable(error)),
+                None => {
+                    is_idle = true;
+                    break;
+                }
+            }
+        }
+        paused.retain(|number| {
+            let is_over = shared.intake.is_hungry(*number);
+            if is_over {
+                switch(consumer.resume(&one(shared, *number)), *number);
+            }
+            !is_over
+        });
+        for (number, generation, offset) in shared.intake.seeking() {
+            let topic = shared.intake.topic();
+            // A partition that was just assigned refuses until its fetching has begun; the next round tries again.
+            match consumer.seek(topic, number, Offset::Offset(offset), SEEK_TIMEOUT) {
+                Ok(()) => shared.intake.sought(number, generation),
+                Err(error) => {
+                    tracing::debug!(topic, partition = number, %error, "seek is tried again")
+                }
+            }
+        }
+        if is_idle {
+            shared.bell.wait(IDLE);
+        }
+    }
+}
+
+/// A partition that is no longer assigned cannot be paused, nor need it be.
+fn switch(result: Result<(), KafkaError>, number: i32) {
+    if let Err(error) = result {
+        tracing::debug!(partition = number, %error, "a partition could not be paused or resumed");
+    }
+}
+
+fn one(shared: &Shared, number: i32) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(shared.intake.topic(), number);
+    list
+}
+
+fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
+    let elements = partitions.elements();
+    elements.iter().map(|element| element.partition()).collect()
+}
+
+fn incoming(message: &BorrowedMessage<'_>) -> Incoming {
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        let named = headers.iter();
+        named
+            .map(|header| {
+                let value = header.value.unwrap_or_default();
+                (header.key.to_owned(), Bytes::copy_from_slice(value))
+            })
+            .collect()
+    });
+    Incoming {
+        offset: message.offset(),
+        published_at_ms: message.timestamp().to_millis().unwrap_or(0),
+        record: Record {
+            key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
+            value: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+            headers,
+        },
+    }
+}
+
+/// As the trait promises.
+const GUARD_TIMEOUT: Duration = Duration::from_secs(2);
+const COMMIT_GRACE: Duration = Duration::from_secs(1);
+const GUARD_POLL: Duration = Duration::from_millis(5);
+/// The bell rings for messages and for wishes; this bounds what a missed ring costs.
+const IDLE: Duration = Duration::from_millis(50);
+/// Messages before wishes are looked at.
+const POLL_BURST: usize = 500;
+const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);

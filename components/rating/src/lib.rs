@@ -1,1 +1,100 @@
-//! Placeholder.
+//! Rating: the bounded context that owns ratings and what they come to.
+//!
+//! Promises: of a user's acts on a record the newest counts, once, whichever way and however often it comes; the
+//! aggregate agrees with the ratings after every statement. Bounds are those of `wit/movie-rating/types.wit`.
+//!
+//! To read first: `domain`, then `store`, then `handler`. This file translates to and from WIT.
+
+#[expect(unsafe_code, reason = "the canonical ABI; generated")]
+mod bindings;
+pub mod domain;
+mod handler;
+mod postgres;
+pub mod store;
+
+use bindings::exports::marquee::messaging::consumer;
+use bindings::exports::movie::rating::{commands, queries};
+use bindings::movie::rating::types;
+
+use domain::{Change, Event, Invalid, PageQuery, Record};
+
+struct Rating;
+
+impl commands::Guest for Rating {
+    async fn submit(event: types::RatingEvent) -> Result<commands::Outcome, types::Error> {
+        let change = match event.change {
+            types::Change::Put(value) => Change::Put(value),
+            types::Change::Delete => Change::Delete,
+        };
+        let event = Event::parse(
+            &event.event_id,
+            &event.record_type,
+            &event.record_id,
+            &event.user_id,
+            change,
+            event.occurred_at_us,
+        )?;
+        Ok(match store::submit(&event).await? {
+            store::Taken::Applied => commands::Outcome::Applied,
+            store::Taken::Parked => commands::Outcome::Parked,
+            store::Taken::Duplicate => commands::Outcome::Duplicate,
+        })
+    }
+}
+
+impl queries::Guest for Rating {
+    async fn aggregate_of(
+        record_type: String,
+        record_id: String,
+    ) -> Result<types::Aggregate, types::Error> {
+        let record = Record::parse(&record_type, &record_id)?;
+        let aggregate = store::aggregate(&record).await?.unwrap_or_default();
+        Ok(types::Aggregate {
+            average: aggregate.average(),
+            count: aggregate.count,
+        })
+    }
+
+    async fn ratings_by_user(
+        user_id: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<queries::Page, types::Error> {
+        let query = PageQuery::parse(&user_id, after.as_deref(), limit)?;
+        let (ratings, next) = query.cut(store::by_user(&query).await?, |rating| {
+            rating.position.clone()
+        });
+        let ratings = ratings
+            .into_iter()
+            .map(|rating| types::Rating {
+                record_id: rating.position.record.id().to_owned(),
+                record_type: rating.position.record.kind().to_owned(),
+                user_id: user_id.clone(),
+                value: rating.value,
+                occurred_at_us: rating.position.occurred_at_us,
+            })
+            .collect();
+        Ok(queries::Page { ratings, next })
+    }
+}
+
+impl consumer::Guest for Rating {
+    async fn handle(messages: Vec<consumer::Message>) -> Result<Vec<consumer::Verdict>, String> {
+        handler::handle(messages).await
+    }
+}
+
+impl From<Invalid> for types::Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid.0)
+    }
+}
+
+impl From<store::Error> for types::Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Unavailable(reason) => Self::Unavailable(reason),
+            store::Error::Other(reason) => Self::Other(reason),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! One act of rating, as it is checked, kept and sent.
+//!
+//! The JSON form on topic `ratings` is read strictly in the fields that this version knows, and fields that it does
+//! not know are passed over: while two versions run, the older one reads what the newer one sends.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Invalid, check_name};
+
+/// What is rated.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Record {
+    kind: String,
+    id: String,
+}
+
+/// What a user did to their rating of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Rated it, 1 to 10.
+    Put(u8),
+    /// Took the rating away.
+    Delete,
+}
+
+/// One act of rating; every bound holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    id: Uuid,
+    record: Record,
+    user: String,
+    change: Change,
+    occurred_at_us: u64,
+}
+
+impl Record {
+    /// A record of any kind, for questions: one of a kind that nobody rates is merely not known.
+    pub fn parse(kind: &str, id: &str) -> Result<Self, Invalid> {
+        check_name("record_type", kind, KIND_MAX_BYTES)?;
+        check_name("record_id", id, NAME_MAX_BYTES)?;
+        Ok(Self {
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+        })
+    }
+
+    /// What kind of record it is.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Its id among its kind.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl std::fmt::Display for Record {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} {}", self.kind, self.id)
+    }
+}
+
+impl Event {
+    /// Check every bound.
+    pub fn parse(
+        event_id: &str,
+        record_type: &str,
+        record_id: &str,
+        user_id: &str,
+        change: Change,
+        occurred_at_us: u64,
+    ) -> Result<Self, Invalid> {
+        let id = (event_id.len() == uuid::fmt::Hyphenated::LENGTH)
+            .then(|| Uuid::try_parse(event_id).ok())
+            .flatten()
+            .ok_or_else(|| Invalid::new("event_id", "must be a UUID in its hyphenated form"))?;
+        let record = Record::parse(record_type, record_id)?;
+        if record.kind != MOVIE {
+            return Err(Invalid::new("record_type", format_args!("must be {MOVIE}")));
+        }
+        check_user(user_id)?;
+        if let Change::Put(value) = change
+            && !(1..=10).contains(&value)
+        {
+            return Err(Invalid::new("value", "must be 1 to 10"));
+        }
+        if occurred_at_us > OCCURRED_AT_MAX_US {
+            return Err(Invalid::new(
+                "occurred_at_us",
+                "must be before the year 10000",
+            ));
+        }
+        Ok(Self {
+            id,
+            record,
+            user: user_id.to_owned(),
+            change,
+            occurred_at_us,
+        })
+    }
+
+    /// Reads the form that travels on topic `ratings`.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Invalid> {
+        let wire: Wire<'_> = serde_json::from_slice(bytes)
+            .map_err(|error| Invalid::new("the event", format_args!("cannot be read: {error}")))?;
+        let change = match (wire.change, wire.value) {
+            (Verb::Put, Some(value)) => Change::Put(value),
+            (Verb::Delete, None) => Change::Delete,
+            (Verb::Put, None) => return Err(Invalid::new("value", "must be there for a put")),
+            (Verb::Delete, Some(_)) => {
+                return Err(Invalid::new("value", "must not be there for a delete"));
+            }
+        };
+        Self::parse(
+            &wire.event_id,
+            &wire.record_type,
+            &wire.record_id,
+            &wire.user_id,
+            change,
+            wire.occurred_at_us,
+        )
+    }
+
+    /// The form that travels on topic `ratings`.
+    pub fn to_json(&self) -> Vec<u8> {
+        let (change, value) = match self.change {
+            Change::Put(value) => (Verb::Put, Some(value)),
+            Change::Delete => (Verb::Delete, None),
+        };
+        let wire = Wire {
+            event_id: self.id.to_string().into(),
+            record_id: self.record.id.as_str().into(),
+            record_type: self.record.kind.as_str().into(),
+            user_id: self.user.as_str().into(),
+            change,
+            value,
+            occurred_at_us: self.occurred_at_us,
+        };
+        // Texts and numbers under fixed names: there is nothing that JSON could refuse.
+        serde_json::to_vec(&wire).unwrap_or_default()
+    }
+
+    /// Names the act for ever.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// What was rated.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Who rated.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The value that counts from this act on, if any.
+    pub fn value(&self) -> Option<u8> {
+        match self.change {
+            Change::Put(value) => Some(value),
+            Change::Delete => None,
+        }
+    }
+
+    /// When they did it, in microseconds since 1970.
+    pub fn occurred_at_us(&self) -> u64 {
+        self.occurred_at_us
+    }
+
+    /// What decides which of two acts of a user on a record is newer: the time, then the id.
+    pub fn age(&self) -> (u64, Uuid) {
+        (self.occurred_at_us, self.id)
+    }
+}
+
+/// A user's id as other contexts give it.
+pub(super) fn check_user(user_id: &str) -> Result<(), Invalid> {
+    check_name("user_id", user_id, NAME_MAX_BYTES)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    event_id: std::borrow::Cow<'a, str>,
+    record_id: std::borrow::Cow<'a, str>,
+    record_type: std::borrow::Cow<'a, str>,
+    user_id: std::borrow::Cow<'a, str>,
+    change: Verb,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<u8>,
+    occurred_at_us: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Verb {
+    Put,
+    Delete,
+}
+
+/// The one kind of record that can be rated today.
+pub(crate) const MOVIE: &str = "movie";
+/// Most bytes of a kind of record.
+const KIND_MAX_BYTES: usize = 32;
+/// Most bytes of a record's or a user's id.
+const NAME_MAX_BYTES: usize = 128;
+/// The last microsecond of the year 9999.
+pub(super) const OCCURRED_AT_MAX_US: u64 = 253_402_300_799_999_999;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"event_id":"0192f0c1-0000-7000-8000-000000000001","record_id":"r","record_type":"movie","user_id":"u","change":"put","value":7,"occurred_at_us":1700000000123456}"#;
+
+    #[test]
+    fn an_event_is_read_strictly_in_what_is_known_and_kindly_in_what_is_not() {
+        let check = |from: &str, to: &str, good: bool| {
+            assert!(GOOD.contains(from), "{from}");
+            let text = GOOD.replacen(from, to, 1);
+            assert_eq!(Event::from_json(text.as_bytes()).is_ok(), good, "{text}");
+        };
+        check("{", "{", true);
+        check("{", r#"{"added_later":[1,{}],"#, true);
+        check("{", r#"{"value":7,"#, false);
+        check(r#""value":7,"#, "", false);
+        check(r#""value":7"#, r#""value":0"#, false);
+        check(r#""value":7"#, r#""value":1"#, true);
+        check(r#""value":7"#, r#""value":10"#, true);
+        check(r#""value":7"#, r#""value":11"#, false);
+        check(r#""value":7"#, r#""value":256"#, false);
+        check(r#""value":7"#, r#""value":-1"#, false);
+        check(r#""value":7"#, r#""value":7.5"#, false);
+        check(r#""value":7"#, r#""value":"7""#, false);
+        check(r#""value":7"#, r#""value":null"#, false);
+        check("put", "delete", false);
+        check(r#""put","value":7"#, r#""delete""#, true);
+        check("put", "patch", false);
+        check("movie", "book", false);
+        check("movie", "Movie", false);
+        check(r#""r""#, r#""""#, false);
+        check(r#""r""#, &format!("{:?}", "r".repeat(128)), true);
+        check(r#""r""#, &format!("{:?}", "r".repeat(129)), false);
+        check(r#""r""#, r#""a\u0000b""#, false);
+        check(r#""u""#, r#""""#, false);
+        check(r#""u""#, r#""a\u0000b""#, false);
+        check(r#""u""#, &format!("{:?}", "é".repeat(64)), true);
+        check(r#""u""#, &format!("{:?}", "é".repeat(65)), false);
+        check("0192f0c1-0000-7000-8000-000000000001", "7", false);
+        check("1700000000123456", "-1", false);
+        check("1700000000123456", "0", true);
+        check("1700000000123456", "253402300799999999", true);
+        check("1700000000123456", "253402300800000000", false);
+        check("1700000000123456", "18446744073709551615", false);
+        check("1700000000123456}", "1700000000123456", false);
+        check("1700000000123456}", "1700000000123456}{}", false);
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for bytes in [b"".as_slice(), b"null", b"[]", b"\xff\xfe", b"{}"] {
+            assert!(Event::from_json(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_sent_in_the_form_that_is_read() {
+        let event = Event::from_json(GOOD.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(event.to_json()).unwrap(), GOOD);
+        let delete = GOOD.replace(r#""put","value":7"#, r#""delete""#);
+        let event = Event::from_json(delete.as_bytes()).unwrap();
+        assert_eq!(event.value(), None);
+        assert_eq!(String::from_utf8(event.to_json()).unwrap(), delete);
+    }
+}

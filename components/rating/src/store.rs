@@ -1,0 +1,276 @@
+//! Ratings in PostgreSQL: every statement that the component sends.
+//!
+//! Promises: each statement leaves ratings and aggregates in agreement by itself, so it needs no transaction
+//! around it. A record's aggregate is locked before any rating of it is touched, records in the order of their
+//! key: batches that run at once wait for each other but never in a circle. Applying an act again, or one that is
+//! older than what stands, changes nothing.
+
+use std::collections::BTreeSet;
+
+use spin_sdk::pg::{DbValue, ParameterValue};
+
+use crate::{
+    domain::{Aggregate, Cursor, Event, PageQuery, Record},
+    postgres::{number, query, text},
+};
+
+/// Why the database gave no answer. The texts are for operators.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// It cannot be reached or did not answer in time.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What came of an act that a command brought.
+pub(crate) enum Taken {
+    /// It stands, or it was older than what stands.
+    Applied,
+    /// Its record is not known; the host brings it again.
+    Parked,
+    /// Its id was counted before.
+    Duplicate,
+}
+
+/// A user's rating as it stands.
+pub(crate) struct Standing {
+    pub(crate) position: Cursor,
+    pub(crate) value: u8,
+}
+
+/// Make records known: each has an aggregate from now on.
+pub(crate) async fn know(records: &BTreeSet<Record>) -> Result<(), Error> {
+    let kinds: Vec<_> = records
+        .iter()
+        .map(|record| record.kind().to_owned())
+        .collect();
+    let ids: Vec<_> = records
+        .iter()
+        .map(|record| record.id().to_owned())
+        .collect();
+    query(KNOW, vec![kinds.into(), ids.into()]).await?;
+    Ok(())
+}
+
+/// Apply acts, at most one of a user on a record. Returns the records that are not known; their acts did nothing.
+pub(crate) async fn apply(events: &[&Event]) -> Result<BTreeSet<Record>, Error> {
+    let texts = |of: fn(&Event) -> String| -> ParameterValue {
+        events
+            .iter()
+            .map(|event| of(event))
+            .collect::<Vec<_>>()
+            .into()
+    };
+    let values = events.iter().map(|event| event.value().map(i32::from));
+    let params = vec![
+        texts(|event| event.record().kind().to_owned()),
+        texts(|event| event.record().id().to_owned()),
+        texts(|event| event.user().to_owned()),
+        ParameterValue::ArrayInt32(values.collect()),
+        events
+            .iter()
+            .map(|event| event.occurred_at_us().cast_signed())
+            .collect::<Vec<_>>()
+            .into(),
+        texts(|event| event.id().to_string()),
+    ];
+    let rows = query(APPLY, params).await?;
+    rows.iter().map(|row| record(row)).collect()
+}
+
+/// Take one act that did not come over the bus: count its id, then apply or park it.
+pub(crate) async fn submit(event: &Event) -> Result<Taken, Error> {
+    let params = vec![
+        ParameterValue::Uuid(event.id().to_string()),
+        event.record().kind().to_owned().into(),
+        event.record().id().to_owned().into(),
+        event.user().to_owned().into(),
+        event.value().map(i32::from).into(),
+        event.occurred_at_us().cast_signed().into(),
+        ParameterValue::Binary(event.to_json()),
+    ];
+    let rows = query(SUBMIT, params).await?;
+    match rows.first().map(|row| text(row, 0)).transpose()? {
+        Some("applied") => Ok(Taken::Applied),
+        Some("parked") => Ok(Taken::Parked),
+        Some("duplicate") => Ok(Taken::Duplicate),
+        other => Err(Error::Other(format!("the outcome is {other:?}"))),
+    }
+}
+
+/// What a record's ratings come to; none where it is not known.
+pub(crate) async fn aggregate(record: &Record) -> Result<Option<Aggregate>, Error> {
+    let params = vec![
+        record.kind().to_owned().into(),
+        record.id().to_owned().into(),
+    ];
+    let rows = query(AGGREGATE, params).await?;
+    rows.first()
+        .map(|row| {
+            Ok(Aggregate {
+                sum: number(row, 0)?,
+                count: number(row, 1)?,
+            })
+        })
+        .transpose()
+}
+
+/// The ratings of a page, and one more where there is one.
+pub(crate) async fn by_user(page: &PageQuery) -> Result<Vec<Standing>, Error> {
+    // Before the first page stands a time that no act can have.
+    let (at, kind, id) = page.after().map_or((i64::MAX, "", ""), |after| {
+        let record = &after.record;
+        (
+            after.occurred_at_us.cast_signed(),
+            record.kind(),
+            record.id(),
+        )
+    });
+    let params = vec![
+        page.user().to_owned().into(),
+        at.into(),
+        kind.to_owned().into(),
+        id.to_owned().into(),
+        (i64::from(page.limit()) + 1).into(),
+    ];
+    let rows = query(BY_USER, params).await?;
+    rows.iter()
+        .map(|row| {
+            let value = number(row, 2)?;
+            Ok(Standing {
+                position: Cursor {
+                    record: record(row)?,
+                    occurred_at_us: number(row, 3)?,
+                },
+                value: u8::try_from(value)
+                    .map_err(|_| Error::Other(format!("a value is {value}")))?,
+            })
+        })
+        .collect()
+}
+
+fn record(row: &[DbValue]) -> Result<Record, Error> {
+    Record::parse(text(row, 0)?, text(row, 1)?).map_err(|error| Error::Other(error.to_string()))
+}
+
+/// `$1` kinds, `$2` ids: make each record known. In the order of the key, as everything that locks records.
+pub const KNOW: &str = r#"
+insert into aggregated_ratings (record_type, record_id)
+select r.record_type, r.record_id
+from unnest($1::text[], $2::text[]) as r (record_type, record_id)
+order by r.record_type collate "C", r.record_id collate "C"
+on conflict on constraint aggregated_ratings_pkey do nothing"#;
+
+/// `$1` kinds, `$2` ids, `$3` users, `$4` values (null: taken away), `$5` times, `$6` event ids: at most one act
+/// of a user on a record. Rows: the records that are not known.
+///
+/// `written` is asked for the rows as they are after whoever changed them last, not as they were when the statement
+/// began, and reports what it replaced; so the differences are right whatever runs beside it.
+pub const APPLY: &str = "
+with events as (
+    select *
+    from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[], $6::text[])
+        as e (record_type, record_id, user_id, value, occurred_at_us, event_id)
+),
+known as materialized (
+    select a.record_type, a.record_id
+    from aggregated_ratings as a
+    where (a.record_type, a.record_id) in (select e.record_type, e.record_id from events as e)
+    order by a.record_type, a.record_id
+    for no key update of a
+),
+written as (
+    insert into ratings as r (record_type, record_id, user_id, value, occurred_at_us, event_id)
+    select e.record_type, e.record_id, e.user_id, e.value, e.occurred_at_us, e.event_id::uuid
+    from events as e
+    join known as k on k.record_type = e.record_type and k.record_id = e.record_id
+    on conflict on constraint ratings_pkey do update
+    set value = excluded.value,
+        replaced_value = r.value,
+        occurred_at_us = excluded.occurred_at_us,
+        event_id = excluded.event_id
+    where (r.occurred_at_us, r.event_id) < (excluded.occurred_at_us, excluded.event_id)
+    returning r.record_type, r.record_id, r.value, r.replaced_value
+),
+moved as (
+    select w.record_type, w.record_id,
+        sum(coalesce(w.value, 0) - coalesce(w.replaced_value, 0)) as rating_sum,
+        count(w.value) - count(w.replaced_value) as rating_count
+    from written as w
+    group by w.record_type, w.record_id
+),
+aggregated as (
+    update aggregated_ratings as a
+    set rating_sum = a.rating_sum + m.rating_sum,
+        rating_count = a.rating_count + m.rating_count
+    from moved as m
+    where a.record_type = m.record_type and a.record_id = m.record_id
+)
+select distinct e.record_type, e.record_id
+from events as e
+where not exists (
+    select from known as k where k.record_type = e.record_type and k.record_id = e.record_id
+)";
+
+/// `$1` event id, `$2` kind, `$3` id, `$4` user, `$5` value (null: taken away), `$6` time, `$7` the event as it
+/// travels. One row: `applied`, `parked` or `duplicate`. Everything hangs on `accepted`, so an id that was seen
+/// does nothing; the rest is as in [`APPLY`].
+pub const SUBMIT: &str = "
+with accepted as materialized (
+    select marquee.accept('rating', $1::uuid) as fresh
+),
+known as materialized (
+    select a.record_type, a.record_id
+    from aggregated_ratings as a
+    where a.record_type = $2 and a.record_id = $3 and (select c.fresh from accepted as c)
+    for no key update of a
+),
+written as (
+    insert into ratings as r (record_type, record_id, user_id, value, occurred_at_us, event_id)
+    select k.record_type, k.record_id, $4, $5::integer, $6, $1::uuid
+    from known as k
+    on conflict on constraint ratings_pkey do update
+    set value = excluded.value,
+        replaced_value = r.value,
+        occurred_at_us = excluded.occurred_at_us,
+        event_id = excluded.event_id
+    where (r.occurred_at_us, r.event_id) < (excluded.occurred_at_us, excluded.event_id)
+    returning r.record_type, r.record_id, r.value, r.replaced_value
+),
+aggregated as (
+    update aggregated_ratings as a
+    set rating_sum = a.rating_sum + coalesce(w.value, 0) - coalesce(w.replaced_value, 0),
+        rating_count = a.rating_count + (w.value is not null)::integer - (w.replaced_value is not null)::integer
+    from written as w
+    where a.record_type = w.record_type and a.record_id = w.record_id
+),
+parked as materialized (
+    select marquee.park('rating', 'ratings', $3, $1::uuid, '{}', $7, 'the record is not known yet')
+    from accepted as c
+    where c.fresh and not exists (select from known)
+)
+select case
+    when not c.fresh then 'duplicate'
+    when exists (select from parked) then 'parked'
+    else 'applied'
+end
+from accepted as c";
+
+/// `$1` kind, `$2` id. Sum and count.
+pub const AGGREGATE: &str = "
+select rating_sum, rating_count
+from aggregated_ratings
+where record_type = $1 and record_id = $2";
+
+/// `$1` user, `$2` time, `$3` kind and `$4` id of the rating before, `$5` how many. Newest first.
+pub const BY_USER: &str = "
+select record_type, record_id, value, occurred_at_us
+from ratings
+where user_id = $1
+    and value is not null
+    and (occurred_at_us, record_type, record_id) < ($2, $3, $4)
+order by occurred_at_us desc, record_type desc, record_id desc
+limit $5";

@@ -1,1 +1,27 @@
-//! Placeholder.
+//! Real servers for tests.
+//!
+//! A test process starts what it asks for, once, and its servers end with it, however it ends. A run of many test
+//! processes starts them before (`with-servers`) and names them by `DATABASE_URL_TEST` and `KAFKA_BROKERS_TEST`. Each
+//! test has a database, topics and groups of its own. A server that cannot be had is a panic that says what to
+//! install, never a skip.
+
+mod condition;
+mod guardian;
+pub mod kafka_server;
+mod postgres;
+mod proxy;
+
+pub use condition::{eventually, unique};
+pub use postgres::{PostgresServer, TestDatabase, database, for_a_run, postgres};
+pub use proxy::{Proxy, proxy};
+
+/// The brokers of an Apache Kafka that all tests of the run share. Use [`unique`] topics and groups.
+pub async fn kafka() -> String {
+    kafka_server::shared().await
+}
+
+/// A free port of the loopback interface, as far as anyone can know.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port");
+    listener.local_addr().expect("its address").port()
+}

@@ -1,0 +1,45 @@
+//! Starts PostgreSQL and Kafka once for a run of many test processes, runs a command, and ends them.
+//!
+//! `with-servers cargo test --workspace`
+
+use std::process::{Command, ExitCode};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let Some(program) = arguments.next() else {
+        eprintln!("usage: with-servers COMMAND [ARGUMENT ...]");
+        return ExitCode::from(2);
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let postgres = match std::env::var_os("DATABASE_URL_TEST") {
+        Some(_) => None,
+        None => {
+            let (url, guardian) = marquee_testkit::for_a_run().await;
+            command.env("DATABASE_URL_TEST", url);
+            Some(guardian)
+        }
+    };
+    let kafka = match std::env::var_os("KAFKA_BROKERS_TEST") {
+        Some(_) => None,
+        None => {
+            let server = tokio::task::spawn_blocking(marquee_testkit::kafka_server::start)
+                .await
+                .expect("Kafka starts");
+            command.env("KAFKA_BROKERS_TEST", server.brokers());
+            Some(server)
+        }
+    };
+    let status = tokio::task::spawn_blocking(move || command.status())
+        .await
+        .expect("no panic");
+    drop((postgres, kafka));
+    match status {
+        Ok(status) => ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("with-servers: the command cannot be run: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

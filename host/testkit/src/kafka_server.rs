@@ -1,0 +1,204 @@
+//! Apache Kafka for tests: the broker's own jars by Maven, one broker in KRaft mode.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer as _},
+};
+use tokio::sync::OnceCell;
+
+use crate::guardian::{self, Guardian};
+
+/// A broker that ends with this, or with the process.
+pub struct Server {
+    brokers: String,
+    process: std::process::Child,
+    _folder: tempfile::TempDir,
+    _guardian: Guardian,
+}
+
+impl Server {
+    /// `127.0.0.1:PORT`.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) async fn shared() -> String {
+    static SERVER: OnceCell<(String, Option<Server>)> = OnceCell::const_new();
+    let (brokers, _) = SERVER
+        .get_or_init(|| async {
+            if let Ok(brokers) = std::env::var("KAFKA_BROKERS_TEST") {
+                return (brokers, None);
+            }
+            let server = tokio::task::spawn_blocking(start).await.expect("it starts");
+            (server.brokers.clone(), Some(server))
+        })
+        .await;
+    brokers.clone()
+}
+
+/// Fetch the jars where they are missing, format a log folder, start a broker, wait until it answers.
+pub fn start() -> Server {
+    let libs = jars();
+    let folder = tempfile::Builder::new()
+        .prefix("marquee-test-kafka-")
+        .tempdir()
+        .expect("a temporary folder");
+    let (broker, controller) = (crate::free_port(), crate::free_port());
+    let properties = folder.path().join("server.properties");
+    std::fs::write(
+        &properties,
+        configuration(folder.path(), broker, controller),
+    )
+    .expect("its configuration");
+    let java = |heap: &str| {
+        let mut command = Command::new("java");
+        command
+            .arg(heap)
+            .arg("-cp")
+            .arg(libs.join("*"))
+            .current_dir(folder.path())
+            .stdin(Stdio::null());
+        command
+    };
+    let formatted = java("-Xmx128m")
+        .args([
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            "bWFycXVlZS10ZXN0LXJ1bg",
+            "-c",
+        ])
+        .arg(&properties)
+        .output()
+        .unwrap_or_else(|error| panic!("java cannot be run ({error}); install a JRE 17 or newer"));
+    assert!(
+        formatted.status.success(),
+        "Kafka's log folder cannot be formatted: {}",
+        String::from_utf8_lossy(&formatted.stderr)
+    );
+    let log = std::fs::File::create(folder.path().join("log")).expect("its log");
+    let process = java("-Xmx384m")
+        // A small broker for a short life: quick to start, no tuning for years of uptime.
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "kafka.Kafka"])
+        .arg(&properties)
+        .stdout(log.try_clone().expect("its log"))
+        .stderr(log)
+        .spawn()
+        .expect("java");
+    let guardian = guardian::after_this_process(&format!(
+        "kill -9 {} 2>/dev/null; rm -rf '{}'",
+        process.id(),
+        folder.path().display()
+    ));
+    let mut server = Server {
+        brokers: format!("127.0.0.1:{broker}"),
+        process,
+        _folder: folder,
+        _guardian: guardian,
+    };
+    await_answer(&mut server);
+    server
+}
+
+fn await_answer(server: &mut Server) {
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &server.brokers)
+        .set("log_level", "0")
+        .create()
+        .expect("a client");
+    let deadline = Instant::now() + Duration::from_secs(90);
+    while client.fetch_metadata(None, Duration::from_secs(1)).is_err() {
+        let ended = server.process.try_wait().expect("its state").is_some();
+        if ended || Instant::now() > deadline {
+            let log =
+                std::fs::read_to_string(server._folder.path().join("log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(20).collect();
+            panic!(
+                "Kafka does not answer; the end of its log, last line first:\n{}",
+                tail.join("\n")
+            );
+        }
+    }
+}
+
+fn configuration(folder: &Path, broker: u16, controller: u16) -> String {
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={}
+num.network.threads=2
+num.io.threads=2
+num.partitions=1
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.cleaner.enable=false
+",
+        folder.join("data").display()
+    )
+}
+
+/// The folder with the broker's jars, filled by Maven where it is empty.
+fn jars() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache"),
+        PathBuf::from,
+    );
+    let folder = cache.join("marquee").join(format!("kafka-{VERSION}"));
+    let libs = folder.join("libs");
+    if folder.join("complete").is_file() {
+        return libs;
+    }
+    std::fs::create_dir_all(&folder).expect("a cache folder");
+    let pom = folder.join("pom.xml");
+    let text = format!(
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
+         <groupId>marquee</groupId><artifactId>kafka</artifactId><version>1</version><dependencies><dependency>\
+         <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version>\
+         </dependency></dependencies></project>"
+    );
+    std::fs::write(&pom, text).expect("a pom");
+    eprintln!("testkit: fetching Apache Kafka {VERSION} with Maven (once)");
+    let output = Command::new("mvn")
+        .args(["-q", "-B", "-f"])
+        .arg(&pom)
+        .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .arg(format!("-DoutputDirectory={}", libs.display()))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("mvn cannot be run ({error}); install Maven, or set KAFKA_BROKERS_TEST")
+        });
+    assert!(
+        output.status.success(),
+        "Kafka cannot be fetched: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    std::fs::write(folder.join("complete"), "").expect("a mark");
+    libs
+}
+
+const VERSION: &str = "4.1.0";

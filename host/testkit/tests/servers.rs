@@ -1,0 +1,99 @@
+//! The servers themselves.
+
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer as _},
+    message::Message as _,
+    producer::{FutureProducer, FutureRecord},
+};
+use tokio_postgres::NoTls;
+
+#[tokio::test]
+async fn each_test_has_a_database_of_its_own() {
+    let (one, two) = (
+        marquee_testkit::database().await,
+        marquee_testkit::database().await,
+    );
+    assert_ne!(one.name(), two.name());
+    for database in [&one, &two] {
+        let (client, connection) = tokio_postgres::connect(database.url(), NoTls)
+            .await
+            .expect("it answers");
+        tokio::task::spawn(connection);
+        client
+            .batch_execute("create table mine ()")
+            .await
+            .expect("nobody else has one");
+    }
+}
+
+#[tokio::test]
+async fn what_is_produced_to_kafka_is_consumed_from_it() {
+    let brokers = marquee_testkit::kafka().await;
+    let topic = marquee_testkit::unique("topic");
+    let config = |extra: &[(&str, &str)]| {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &brokers);
+        for (name, value) in extra {
+            config.set(*name, *value);
+        }
+        config
+    };
+    let admin: AdminClient<DefaultClientContext> = config(&[]).create().expect("an admin client");
+    let new = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
+    admin
+        .create_topics([&new], &AdminOptions::new())
+        .await
+        .expect("a topic");
+    let producer: FutureProducer = config(&[("acks", "all")]).create().expect("a producer");
+    let record = FutureRecord::to(&topic).key("k").payload("v");
+    producer
+        .send(record, Duration::from_secs(10))
+        .await
+        .expect("acknowledged");
+    let consumer: BaseConsumer = config(&[("group.id", &topic), ("auto.offset.reset", "earliest")])
+        .create()
+        .expect("a consumer");
+    consumer.subscribe(&[&topic]).expect("subscribed");
+    let read = tokio::task::spawn_blocking(move || {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            match consumer.poll(Duration::from_secs(1)) {
+                Some(Ok(message)) => return message.payload().map(<[u8]>::to_vec),
+                // A new topic is not known to every part of the broker at once.
+                passing => assert!(std::time::Instant::now() < deadline, "{passing:?}"),
+            }
+        }
+    });
+    assert_eq!(read.await.expect("no panic"), Some(b"v".to_vec()));
+}
+
+#[tokio::test]
+async fn a_server_of_a_tests_own_keeps_its_data_over_a_crash() {
+    let mut server = marquee_testkit::postgres().await;
+    server.create_database("kept").await;
+    let connect = async |url: String| {
+        let (client, connection) = tokio_postgres::connect(&url, NoTls)
+            .await
+            .expect("it answers");
+        tokio::task::spawn(connection);
+        client
+    };
+    connect(server.url("kept"))
+        .await
+        .batch_execute("create table t as select 1 as a")
+        .await
+        .expect("a table");
+    server.stop_immediately().await;
+    server.start().await;
+    let rows = connect(server.url("kept"))
+        .await
+        .query("select a from t", &[])
+        .await
+        .expect("it is there");
+    assert_eq!(rows.len(), 1);
+}

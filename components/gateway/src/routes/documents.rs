@@ -53,6 +53,6 @@ const CACHE: &str = "public, max-age=60";
 /// What the page may do: run the one script and use the one style that stand in it, by their SHA-256, and ask
 /// this server. A test says the hashes when the page has changed.
 const CSP: &str = "default-src 'none'; \
-    script-src 'sha256-qsO3mFC8Z0olLYSjz0Zbhpo9TvfVAtwRY2i/Ljf6tcg='; \
+    script-src 'sha256-4x6vmgaE2GRRj+lSq6KLiTEDzA/Ss360AvDRjuIqnX0='; \
     style-src 'sha256-zkRQb3+1luAe9VH3FFS2dr4ocUhDZ6YQE20EuFNRCFc='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

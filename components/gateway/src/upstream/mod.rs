@@ -75,8 +75,8 @@ impl Failure {
     }
 }
 
-/// How a text says that time ran out. PostgreSQL says "statement timeout".
-const DEADLINE_WORDS: [&str; 4] = ["deadline", "timed out", "timeout", "did not answer in time"];
+/// How a text says that time ran out. The host says "did not answer in time", PostgreSQL "statement timeout".
+const DEADLINE_WORDS: [&str; 4] = ["deadline", "in time", "timed out", "timeout"];
 
 #[cfg(test)]
 mod tests {
@@ -92,7 +92,8 @@ mod tests {
         };
         assert!(passed("deadline exceeded"));
         assert!(passed("canceling statement due to statement timeout"));
-        assert!(passed("the database did not answer in time"));
+        assert!(passed("component metadata did not answer in time"));
+        assert!(passed("the bus did not acknowledge in time"));
         assert!(!passed("connection refused"));
         assert!(!passed(""));
     }

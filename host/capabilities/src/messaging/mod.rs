@@ -1,0 +1,160 @@
+//! `marquee:messaging/producer@0.1.0`.
+//!
+//! **What a guest gets**: publishing on the topics that the manifest grants it; ok means that the bus has every message
+//! durably. **Bounds**: those of `wit/marquee-messaging/types.wit`. **On failure**: *unavailable* where a repeat with the
+//! same event ids is safe and may help, *refused* where nothing was sent.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use marquee_bus::{Bus, Outgoing, Record};
+use marquee_manifest::ComponentId;
+use marquee_runtime::{Call, Capability, Grant, State, View};
+use uuid::Uuid;
+use wasmtime::component::{Accessor, HasData, Linker};
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../../wit/marquee-messaging",
+        world: "marquee:messaging/publisher",
+    });
+}
+
+use bindings::{
+    Publisher,
+    marquee::messaging::{producer as wit, types},
+};
+
+/// The capability.
+pub struct Producer {
+    bus: Arc<dyn Bus>,
+    topics: BTreeMap<ComponentId, BTreeSet<String>>,
+}
+
+impl Producer {
+    /// The bus, and the topics that each component may publish on.
+    pub fn new(bus: Arc<dyn Bus>, topics: BTreeMap<ComponentId, BTreeSet<String>>) -> Self {
+        Self { bus, topics }
+    }
+}
+
+impl Capability for Producer {
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["marquee:messaging/producer@0.1.0", "marquee:messaging/types@0.1.0"]
+    }
+
+    fn link(&self, linker: &mut Linker<State>) -> wasmtime::Result<()> {
+        Publisher::add_to_linker::<State, Messages>(linker, |state| Context(state.view::<Client>().cloned()))
+    }
+
+    fn grant(&self, component: &ComponentId) -> Result<Grant, String> {
+        match self.topics.get(component) {
+            Some(topics) if !topics.is_empty() => Ok(Arc::new(topics.clone())),
+            _ => Err(format!("it may publish on no topic; name them in [component.{component}.tool.marquee] publish")),
+        }
+    }
+
+    fn view(&self, grant: &Grant, call: &Call) -> View {
+        Box::new(Client {
+            bus: Arc::clone(&self.bus),
+            topics: Arc::clone(grant).downcast().unwrap_or_default(),
+            deadline: call.deadline,
+            traceparent: call.traceparent.clone(),
+        })
+    }
+}
+
+/// What one call has of the bus.
+#[derive(Clone)]
+struct Client {
+    bus: Arc<dyn Bus>,
+    topics: Arc<BTreeSet<String>>,
+    deadline: Instant,
+    traceparent: Option<Arc<str>>,
+}
+
+struct Messages;
+
+impl HasData for Messages {
+    type Data<'a> = Context;
+}
+
+struct Context(Option<Client>);
+
+impl types::Host for Context {}
+impl wit::Host for Context {}
+
+impl<T: Send> wit::HostWithStore<T> for Messages {
+    async fn publish(
+        accessor: &Accessor<T, Self>,
+        messages: Vec<types::Outgoing>,
+    ) -> Result<(), types::PublishError> {
+        let Some(client) = accessor.with(|mut access| access.get().0) else {
+            return Err(types::PublishError::Other("publishing outside of any call".to_owned()));
+        };
+        client.publish(messages).await
+    }
+}
+
+impl Client {
+    async fn publish(&self, messages: Vec<types::Outgoing>) -> Result<(), types::PublishError> {
+        if messages.is_empty() || messages.len() > MESSAGES {
+            return Err(types::PublishError::Refused(format!("a call publishes 1 to {MESSAGES} messages")));
+        }
+        let records = messages
+            .into_iter()
+            .map(|message| self.record(message))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(types::PublishError::Refused)?;
+        let results = tokio::time::timeout_at(self.deadline.into(), self.bus.publish(records))
+            .await
+            .map_err(|_| types::PublishError::Unavailable("the bus did not acknowledge in time".to_owned()))?;
+        match results.into_iter().find_map(Result::err) {
+            None => Ok(()),
+            Some(marquee_bus::Error::Refused(reason)) => Err(types::PublishError::Refused(reason)),
+            Some(error) => {
+                tracing::warn!(%error, "messages could not be published");
+                Err(types::PublishError::Unavailable("the bus cannot be reached".to_owned()))
+            }
+        }
+    }
+
+    fn record(&self, message: types::Outgoing) -> Result<Outgoing, String> {
+        if !self.topics.contains(&message.topic) {
+            return Err(format!("topic {:?} was not granted to the component", message.topic));
+        }
+        let id = Uuid::try_parse(&message.event_id).map_err(|_| format!("event id {:?} is no UUID", message.event_id))?;
+        if message.key.len() > KEY_BYTES || message.key.contains('\0') {
+            return Err(format!("a key has at most {KEY_BYTES} bytes and no NUL"));
+        }
+        if message.value.len() > VALUE_BYTES {
+            return Err(format!("a message has at most {VALUE_BYTES} bytes"));
+        }
+        let size: usize = message.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if message.headers.len() > HEADERS || size > HEADER_BYTES {
+            return Err(format!("a message has at most {HEADERS} headers of {HEADER_BYTES} bytes together"));
+        }
+        let mut headers = vec![("marquee-event-id".to_owned(), Bytes::from(id.to_string()))];
+        if let Some(traceparent) = &self.traceparent {
+            headers.push(("traceparent".to_owned(), Bytes::copy_from_slice(traceparent.as_bytes())));
+        }
+        for (name, value) in message.headers {
+            if name.to_ascii_lowercase().starts_with("marquee-") {
+                return Err(format!("header {name:?} is the host's own"));
+            }
+            headers.push((name, Bytes::from(value)));
+        }
+        let record = Record { key: message.key, value: Bytes::from(message.value), headers };
+        Ok(Outgoing { topic: message.topic, record })
+    }
+}
+
+const MESSAGES: usize = 500;
+const KEY_BYTES: usize = 256;
+const VALUE_BYTES: usize = 1024 * 1024;
+const HEADERS: usize = 64;
+const HEADER_BYTES: usize = 16 * 1024;

@@ -1,0 +1,158 @@
+//! Sending a guest's statements: in the unit of work of its call, or each by itself.
+
+use std::{sync::Arc, time::Instant};
+
+use marquee_database::Error;
+use tokio_postgres::{Row, types::ToSql};
+
+use super::{
+    bindings::wit,
+    config::Granted,
+    params::{self, Param},
+    unit::UnitOfWork,
+};
+
+/// What one call has of PostgreSQL.
+#[derive(Clone)]
+pub(super) struct Client {
+    pub(super) granted: Option<Arc<Granted>>,
+    pub(super) unit: Option<Arc<UnitOfWork>>,
+    pub(super) deadline: Instant,
+    pub(super) traceparent: Option<Arc<str>>,
+}
+
+impl Client {
+    /// Whether an address is one of those that were granted.
+    pub(super) fn open(&self, address: &str) -> Result<(), wit::Error> {
+        let granted = self.granted.as_ref().is_some_and(|granted| granted.addresses.iter().any(|a| a == address));
+        if granted {
+            return Ok(());
+        }
+        // The address may hold a password: it is not repeated.
+        Err(wit::Error::ConnectionFailed("this address was not granted to the component".to_owned()))
+    }
+
+    /// A statement with rows.
+    pub(super) async fn query(&self, sql: &str, params: Vec<wit::ParameterValue>) -> Result<Vec<Row>, wit::Error> {
+        let params = checked(sql, params)?;
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
+        self.send(sql, async |client, statement| client.query(statement, &params).await).await
+    }
+
+    /// A statement that changes rows.
+    pub(super) async fn execute(&self, sql: &str, params: Vec<wit::ParameterValue>) -> Result<u64, wit::Error> {
+        let params = checked(sql, params)?;
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
+        self.send(sql, async |client, statement| client.execute(statement, &params).await).await
+    }
+
+    async fn send<T>(
+        &self,
+        sql: &str,
+        work: impl AsyncFnOnce(
+            &deadpool_postgres::ClientWrapper,
+            &tokio_postgres::Statement,
+        ) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, wit::Error> {
+        let Some(granted) = &self.granted else {
+            return Err(wit::Error::ConnectionFailed("the component has no database".to_owned()));
+        };
+        let publishes = sql.contains(PUBLISH);
+        // In the same round trip, so that `marquee.publish` can put it into the headers. Set empty too: a connection
+        // keeps what an earlier call set.
+        let context = publishes.then(|| {
+            let traceparent = self.traceparent.as_deref().filter(|text| is_plain(text)).unwrap_or_default();
+            format!("set marquee.traceparent = '{traceparent}'")
+        });
+        let work = async |client: &deadpool_postgres::ClientWrapper, statement: &tokio_postgres::Statement| match context {
+            Some(context) => {
+                let (set, result) = futures::join!(client.batch_execute(&context), work(client, statement));
+                set?;
+                result
+            }
+            None => work(client, statement).await,
+        };
+        let sent = async {
+            match &self.unit {
+                Some(shared) => {
+                    let mut unit = shared.lock().await;
+                    let Some(unit) = unit.as_mut() else {
+                        return Err(wit::Error::Other("the call whose unit of work this was has ended".to_owned()));
+                    };
+                    if publishes {
+                        shared.publish();
+                    }
+                    unit.run(sql, work).await.map_err(error)
+                }
+                None => {
+                    let mut connection = granted.database.connection().await.map_err(error)?;
+                    let statement = connection.prepare(sql).await.map_err(error)?;
+                    connection.during(async |client| work(client, &statement).await).await.map_err(error)
+                }
+            }
+        };
+        let result = tokio::time::timeout_at(self.deadline.into(), sent)
+            .await
+            .unwrap_or_else(|_| Err(wit::Error::Other("the call's deadline passed while the database worked".to_owned())));
+        if publishes && self.unit.is_none() && result.is_ok() {
+            (granted.poke)();
+        }
+        result
+    }
+}
+
+fn checked(sql: &str, params: Vec<wit::ParameterValue>) -> Result<Vec<Param>, wit::Error> {
+    if sql.len() > STATEMENT_BYTES {
+        return Err(wit::Error::BadParameter(format!("a statement has at most {STATEMENT_BYTES} bytes")));
+    }
+    if params.iter().map(params::size).sum::<usize>() > PARAMETER_BYTES {
+        return Err(wit::Error::BadParameter(format!("parameters have at most {PARAMETER_BYTES} bytes together")));
+    }
+    Ok(params.into_iter().map(Param).collect())
+}
+
+fn error(error: Error) -> wit::Error {
+    match error {
+        Error::Statement { source, .. } => statement_error(&source),
+        Error::UnitFailed { .. } => wit::Error::QueryFailed(wit::QueryError::Text(error.to_string())),
+        other => wit::Error::ConnectionFailed(other.to_string()),
+    }
+}
+
+fn statement_error(error: &tokio_postgres::Error) -> wit::Error {
+    let Some(db) = error.as_db_error() else {
+        // Without the server's word it is the driver's: a parameter that does not fit its place.
+        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+        return wit::Error::BadParameter(cause);
+    };
+    let extras = [
+        ("schema", db.schema()),
+        ("table", db.table()),
+        ("column", db.column()),
+        ("datatype", db.datatype()),
+        ("constraint", db.constraint()),
+        ("hint", db.hint()),
+        ("where", db.where_()),
+        ("routine", db.routine()),
+    ];
+    wit::Error::QueryFailed(wit::QueryError::DbError(wit::DbError {
+        as_text: db.to_string(),
+        severity: db.severity().to_owned(),
+        code: db.code().code().to_owned(),
+        message: db.message().to_owned(),
+        detail: db.detail().map(str::to_owned),
+        extras: extras.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect(),
+    }))
+}
+
+/// A traceparent goes into the text of a statement: nothing but its own characters may.
+fn is_plain(text: &str) -> bool {
+    text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}
+
+/// What makes a statement one that publishes.
+const PUBLISH: &str = "marquee.publish";
+/// Longer statements are data in disguise.
+const STATEMENT_BYTES: usize = 64 * 1024;
+/// A full batch of messages, several times over.
+const PARAMETER_BYTES: usize = 16 * 1024 * 1024;

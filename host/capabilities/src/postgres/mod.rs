@@ -1,0 +1,71 @@
+//! `spin:postgres/postgres@4.2.0`.
+//!
+//! **What a guest gets**: a connection to each address that it was granted, which is its own database's. Opening one
+//! costs nothing: a pooled connection is taken for each statement, or the one of the unit of work that the call runs
+//! in. The numbers of a statement's types are prepared once a connection, so that it costs one round trip.
+//!
+//! **Bounds**: 64 KiB of statement, 16 MiB of parameters, 1,000 rows and 4 MiB of result, the call's deadline. A result
+//! is read whole within these bounds before the guest sees its first row: a failure half-way cannot then go unnoticed
+//! until a commit.
+//!
+//! **On failure**: the guest gets the interface's error; a failed statement fails the unit of work too. Outside a unit
+//! each statement stands alone.
+
+mod bindings;
+mod client;
+mod config;
+mod host;
+mod params;
+mod transactor;
+mod unit;
+mod values;
+
+use std::{any::Any, collections::BTreeMap, sync::Arc};
+
+use marquee_manifest::ComponentId;
+use marquee_runtime::{Call, Capability, Grant, State, View};
+use wasmtime::component::Linker;
+
+pub use config::Granted;
+pub use transactor::Transactor;
+pub use unit::UnitOfWork;
+
+/// The capability.
+pub struct Postgres {
+    granted: BTreeMap<ComponentId, Arc<Granted>>,
+}
+
+impl Postgres {
+    /// What each component is granted.
+    pub fn new(granted: BTreeMap<ComponentId, Granted>) -> Self {
+        Self { granted: granted.into_iter().map(|(id, granted)| (id, Arc::new(granted))).collect() }
+    }
+}
+
+impl Capability for Postgres {
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["spin:postgres/postgres@4.2.0"]
+    }
+
+    fn link(&self, linker: &mut Linker<State>) -> wasmtime::Result<()> {
+        host::link(linker)
+    }
+
+    fn grant(&self, component: &ComponentId) -> Result<Grant, String> {
+        match self.granted.get(component) {
+            Some(granted) => Ok(Arc::clone(granted) as Grant),
+            None => Err(format!("it has no database; give it one with [component.{component}.tool.marquee] database")),
+        }
+    }
+
+    fn view(&self, grant: &Grant, call: &Call) -> View {
+        let granted = Arc::clone(grant).downcast::<Granted>().ok();
+        let unit = call.unit.clone().and_then(|unit: Arc<dyn Any + Send + Sync>| unit.downcast::<UnitOfWork>().ok());
+        Box::new(client::Client {
+            granted,
+            unit,
+            deadline: call.deadline,
+            traceparent: call.traceparent.clone(),
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! PostgreSQL's values as a guest gets them.
+
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _, Utc};
+use postgres_protocol::types as wire;
+use postgres_types::{FromSql, Type};
+use rust_decimal::Decimal;
+use tokio_postgres::{Column, Row};
+
+use super::bindings::wit::{self, DbDataType, DbValue, Interval, RangeBoundKind};
+
+type Problem = Box<dyn std::error::Error + Sync + Send>;
+
+/// A result's columns.
+pub(super) fn columns(rows: &[Row]) -> Vec<wit::Column> {
+    let columns = rows.first().map(Row::columns).unwrap_or_default();
+    columns.iter().map(column).collect()
+}
+
+/// A result's rows, within the bounds.
+pub(super) fn rows(rows: &[Row]) -> Result<Vec<Vec<DbValue>>, wit::Error> {
+    if rows.len() > ROWS {
+        return Err(wit::Error::Other(format!("a result has at most {ROWS} rows; ask with a limit")));
+    }
+    if rows.iter().map(Row::raw_size_bytes).sum::<usize>() > RESULT_BYTES {
+        return Err(wit::Error::Other(format!("a result has at most {RESULT_BYTES} bytes; ask with a limit")));
+    }
+    rows.iter().map(row).collect()
+}
+
+fn column(column: &Column) -> wit::Column {
+    wit::Column { name: column.name().to_owned(), data_type: data_type(column.type_()) }
+}
+
+fn row(row: &Row) -> Result<Vec<DbValue>, wit::Error> {
+    let value = |(index, column): (usize, &Column)| {
+        let value: Option<Value> = row.try_get(index).map_err(|error| {
+            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            wit::Error::ValueConversionFailed(format!("column {}: {cause}", column.name()))
+        })?;
+        Ok(value.map_or(DbValue::DbNull, |value| value.0))
+    };
+    row.columns().iter().enumerate().map(value).collect()
+}
+
+fn data_type(ty: &Type) -> DbDataType {
+    match *ty {
+        Type::BOOL => DbDataType::Boolean,
+        Type::CHAR => DbDataType::Int8,
+        Type::INT2 => DbDataType::Int16,
+        Type::INT4 => DbDataType::Int32,
+        Type::INT8 => DbDataType::Int64,
+        Type::FLOAT4 => DbDataType::Floating32,
+        Type::FLOAT8 => DbDataType::Floating64,
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME => DbDataType::Str,
+        Type::BYTEA => DbDataType::Binary,
+        Type::DATE => DbDataType::Date,
+        Type::TIME => DbDataType::Time,
+        Type::TIMESTAMP | Type::TIMESTAMPTZ => DbDataType::Datetime,
+        Type::UUID => DbDataType::Uuid,
+        Type::JSONB => DbDataType::Jsonb,
+        Type::NUMERIC => DbDataType::Decimal,
+        Type::INT4_RANGE => DbDataType::RangeInt32,
+        Type::INT8_RANGE => DbDataType::RangeInt64,
+        Type::NUM_RANGE => DbDataType::RangeDecimal,
+        Type::INT4_ARRAY => DbDataType::ArrayInt32,
+        Type::INT8_ARRAY => DbDataType::ArrayInt64,
+        Type::NUMERIC_ARRAY => DbDataType::ArrayDecimal,
+        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY | Type::NAME_ARRAY => DbDataType::ArrayStr,
+        Type::INTERVAL => DbDataType::Interval,
+        _ => DbDataType::Other(ty.name().to_owned()),
+    }
+}
+
+/// A value on its way from the wire.
+struct Value(DbValue);
+
+impl<'a> FromSql<'a> for Value {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Problem> {
+        let value = match *ty {
+            Type::BOOL => DbValue::Boolean(bool::from_sql(ty, raw)?),
+            Type::CHAR => DbValue::Int8(i8::from_sql(ty, raw)?),
+            Type::INT2 => DbValue::Int16(i16::from_sql(ty, raw)?),
+            Type::INT4 => DbValue::Int32(i32::from_sql(ty, raw)?),
+            Type::INT8 => DbValue::Int64(i64::from_sql(ty, raw)?),
+            Type::FLOAT4 => DbValue::Floating32(f32::from_sql(ty, raw)?),
+            Type::FLOAT8 => DbValue::Floating64(f64::from_sql(ty, raw)?),
+            Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME => DbValue::Str(String::from_sql(ty, raw)?),
+            Type::BYTEA => DbValue::Binary(raw.to_vec()),
+            Type::DATE => DbValue::Date(date(finite(raw, NaiveDate::from_sql(ty, raw))?)?),
+            Type::TIME => DbValue::Time(time(NaiveTime::from_sql(ty, raw)?)?),
+            Type::TIMESTAMP => DbValue::Datetime(datetime(finite(raw, NaiveDateTime::from_sql(ty, raw))?)?),
+            Type::TIMESTAMPTZ => {
+                DbValue::Datetime(datetime(finite(raw, DateTime::<Utc>::from_sql(ty, raw))?.naive_utc())?)
+            }
+            Type::UUID => DbValue::Uuid(uuid::Uuid::from_sql(ty, raw)?.to_string()),
+            // The wire has a version byte before the text.
+            Type::JSONB => DbValue::Jsonb(raw.get(1..).unwrap_or_default().to_vec()),
+            Type::NUMERIC => DbValue::Decimal(Decimal::from_sql(ty, raw)?.to_string()),
+            Type::INT4_RANGE => DbValue::RangeInt32(range(raw, |raw| i32::from_sql(&Type::INT4, raw), i32::MAX)?),
+            Type::INT8_RANGE => DbValue::RangeInt64(range(raw, |raw| i64::from_sql(&Type::INT8, raw), i64::MAX)?),
+            Type::NUM_RANGE => {
+                let decimal = |raw: &[u8]| Ok(Decimal::from_sql(&Type::NUMERIC, raw)?.to_string());
+                DbValue::RangeDecimal(range(raw, decimal, "0".to_owned())?)
+            }
+            Type::INT4_ARRAY => DbValue::ArrayInt32(Vec::from_sql(ty, raw)?),
+            Type::INT8_ARRAY => DbValue::ArrayInt64(Vec::from_sql(ty, raw)?),
+            Type::NUMERIC_ARRAY => {
+                let values = Vec::<Option<Decimal>>::from_sql(ty, raw)?;
+                DbValue::ArrayDecimal(values.into_iter().map(|value| value.map(|v| v.to_string())).collect())
+            }
+            Type::TEXT_ARRAY | Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY | Type::NAME_ARRAY => {
+                DbValue::ArrayStr(Vec::from_sql(ty, raw)?)
+            }
+            Type::INTERVAL => DbValue::Interval(interval(raw)?),
+            _ => DbValue::Unsupported(raw.to_vec()),
+        };
+        Ok(Self(value))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// `infinity` and dates beyond the calendar's end have no value in the interface.
+fn finite<T>(_: &[u8], value: Result<T, Problem>) -> Result<T, Problem> {
+    value.map_err(|error| format!("the date is infinite or out of range ({error})").into())
+}
+
+fn date(date: NaiveDate) -> Result<(i32, u8, u8), Problem> {
+    Ok((date.year(), u8::try_from(date.month())?, u8::try_from(date.day())?))
+}
+
+fn time(time: NaiveTime) -> Result<(u8, u8, u8, u32), Problem> {
+    let part = |number: u32| u8::try_from(number);
+    Ok((part(time.hour())?, part(time.minute())?, part(time.second())?, time.nanosecond()))
+}
+
+fn datetime(at: NaiveDateTime) -> Result<(i32, u8, u8, u8, u8, u8, u32), Problem> {
+    let (year, month, day) = date(at.date())?;
+    let (hour, minute, second, nano) = time(at.time())?;
+    Ok((year, month, day, hour, minute, second, nano))
+}
+
+fn interval(raw: &[u8]) -> Result<Interval, Problem> {
+    let (micros, rest) = raw.split_first_chunk::<8>().ok_or("an interval is too short")?;
+    let (days, rest) = rest.split_first_chunk::<4>().ok_or("an interval is too short")?;
+    let (months, _) = rest.split_first_chunk::<4>().ok_or("an interval is too short")?;
+    Ok(Interval {
+        micros: i64::from_be_bytes(*micros),
+        days: i32::from_be_bytes(*days),
+        months: i32::from_be_bytes(*months),
+    })
+}
+
+type Bounds<T> = (Option<(T, RangeBoundKind)>, Option<(T, RangeBoundKind)>);
+
+/// An empty range has no bounds to speak of; it is given as one that contains nothing.
+fn range<T: Clone>(raw: &[u8], parse: impl Fn(&[u8]) -> Result<T, Problem>, any: T) -> Result<Bounds<T>, Problem> {
+    let bound = |bound: wire::RangeBound<Option<&[u8]>>| -> Result<Option<(T, RangeBoundKind)>, Problem> {
+        Ok(match bound {
+            wire::RangeBound::Inclusive(Some(raw)) => Some((parse(raw)?, RangeBoundKind::Inclusive)),
+            wire::RangeBound::Exclusive(Some(raw)) => Some((parse(raw)?, RangeBoundKind::Exclusive)),
+            _ => None,
+        })
+    };
+    match wire::range_from_sql(raw)? {
+        wire::Range::Empty => {
+            let nothing = Some((any, RangeBoundKind::Exclusive));
+            Ok((nothing.clone(), nothing))
+        }
+        wire::Range::Nonempty(low, high) => Ok((bound(low)?, bound(high)?)),
+    }
+}
+
+/// What a page is made of, many times over; more is a report, which a component should not build in memory.
+const ROWS: usize = 1_000;
+/// As a batch of messages.
+const RESULT_BYTES: usize = 4 * 1024 * 1024;

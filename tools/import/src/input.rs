@@ -1,0 +1,322 @@
+//! Films and ratings out of CSV or JSON lines.
+//!
+//! A bad line is an item with its number and reason, never the end: the rest is read. One line is in memory at a
+//! time. Not here: the bounds of values, which the server knows better and answers with 422.
+
+use std::io::{BufRead, BufReader, Read};
+
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::api::Movie;
+
+/// How the input is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Comma-separated, first row the names of columns.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+impl Format {
+    /// By the end of a file's name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        let (_, extension) = name.rsplit_once('.')?;
+        match extension.to_ascii_lowercase().as_str() {
+            "csv" => Some(Format::Csv),
+            "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
+            _ => None,
+        }
+    }
+}
+
+/// One line of the input.
+#[derive(Debug)]
+pub struct Line<T> {
+    /// From 1; a CSV's row of names is line 1.
+    pub number: u64,
+    /// What it says, or what is wrong with it.
+    pub parsed: Result<T, String>,
+}
+
+/// A rating to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rating {
+    /// Who rates.
+    pub user_id: String,
+    /// A film's id or title.
+    pub movie: String,
+    /// 1 to 10.
+    pub value: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMovie {
+    title: String,
+    director: String,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    year: Option<i32>,
+}
+
+impl RawMovie {
+    fn check(self) -> Result<Movie, String> {
+        let description = match (self.description, self.year) {
+            (Some(text), _) if !text.trim().is_empty() => text,
+            (_, Some(year)) => format!("A film of {year}."),
+            _ => String::new(),
+        };
+        let title = filled("title", &self.title)?;
+        let director = filled("director", &self.director)?;
+        Ok(Movie {
+            title,
+            description,
+            director,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRating {
+    user_id: String,
+    #[serde(default)]
+    movie_id: Option<String>,
+    #[serde(default)]
+    movie: Option<String>,
+    #[serde(default)]
+    title: Option<String>,
+    value: i64,
+}
+
+impl RawRating {
+    fn check(self) -> Result<Rating, String> {
+        let movie = self
+            .movie_id
+            .or(self.movie)
+            .or(self.title)
+            .filter(|movie| !movie.trim().is_empty())
+            .ok_or("one of movie_id, movie and title must be given")?;
+        Ok(Rating {
+            user_id: filled("user_id", &self.user_id)?,
+            movie: movie.trim().to_owned(),
+            value: self.value,
+        })
+    }
+}
+
+/// The films of an input: columns or fields `title`, `director`, and `description` or `year`.
+pub fn movies<R: Read + Send + 'static>(
+    from: R,
+    format: Format,
+) -> Box<dyn Iterator<Item = Line<Movie>> + Send> {
+    lines(from, format, RawMovie::check)
+}
+
+/// The ratings of an input: columns or fields `user_id`, `movie_id` or `title` (or `movie`: either), `value`.
+pub fn ratings<R: Read + Send + 'static>(
+    from: R,
+    format: Format,
+) -> Box<dyn Iterator<Item = Line<Rating>> + Send> {
+    lines(from, format, RawRating::check)
+}
+
+fn lines<R, Raw, T>(
+    from: R,
+    format: Format,
+    check: fn(Raw) -> Result<T, String>,
+) -> Box<dyn Iterator<Item = Line<T>> + Send>
+where
+    R: Read + Send + 'static,
+    Raw: DeserializeOwned + Send + 'static,
+    T: 'static,
+{
+    match format {
+        Format::Csv => Box::new(csv_lines(from, check)),
+        Format::Jsonl => Box::new(json_lines(from, check)),
+    }
+}
+
+fn csv_lines<R: Read + Send, Raw: DeserializeOwned + Send, T>(
+    from: R,
+    check: fn(Raw) -> Result<T, String>,
+) -> impl Iterator<Item = Line<T>> + Send {
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(from);
+    let mut ended = false;
+    std::iter::from_fn(move || {
+        if ended {
+            return None;
+        }
+        let headers = match reader.headers() {
+            Ok(headers) => headers.clone(),
+            Err(error) => {
+                ended = true;
+                return Some(bad(1, error.to_string()));
+            }
+        };
+        let mut row = csv::StringRecord::new();
+        let before = reader.position().line();
+        match reader.read_record(&mut row) {
+            Ok(false) => None,
+            Ok(true) => {
+                let number = row.position().map_or(before, csv::Position::line);
+                let parsed = row
+                    .deserialize::<Raw>(Some(&headers))
+                    .map_err(|error| plain(&error))
+                    .and_then(check);
+                Some(Line { number, parsed })
+            }
+            Err(error) => {
+                // Reading cannot go on after an error of the source itself; a bad row is one row.
+                ended = error.is_io_error();
+                let number = error.position().map_or(before, csv::Position::line);
+                Some(bad(number, plain(&error)))
+            }
+        }
+    })
+}
+
+fn json_lines<R: Read + Send, Raw: DeserializeOwned, T>(
+    from: R,
+    check: fn(Raw) -> Result<T, String>,
+) -> impl Iterator<Item = Line<T>> + Send {
+    let mut reader = BufReader::new(from);
+    let mut number = 0;
+    let mut ended = false;
+    std::iter::from_fn(move || {
+        while !ended {
+            number += 1;
+            let mut text = Vec::new();
+            match reader
+                .by_ref()
+                .take(LINE_MAX_BYTES)
+                .read_until(b'\n', &mut text)
+            {
+                Ok(0) => return None,
+                Ok(_) if text.len() as u64 == LINE_MAX_BYTES && !text.ends_with(b"\n") => {
+                    ended = true;
+                    let reason =
+                        format!("longer than {LINE_MAX_BYTES} bytes; nothing after it is read");
+                    return Some(bad(number, reason));
+                }
+                Ok(_) if text.iter().all(u8::is_ascii_whitespace) => {}
+                Ok(_) => {
+                    let parsed = serde_json::from_slice::<Raw>(&text)
+                        .map_err(|error| error.to_string())
+                        .and_then(check);
+                    return Some(Line { number, parsed });
+                }
+                Err(error) => {
+                    ended = true;
+                    return Some(bad(number, error.to_string()));
+                }
+            }
+        }
+        None
+    })
+}
+
+fn bad<T>(number: u64, reason: String) -> Line<T> {
+    Line {
+        number,
+        parsed: Err(reason),
+    }
+}
+
+/// What is wrong with a row, without the position that is reported anyway.
+fn plain(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Deserialize { err, .. } => err.to_string(),
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => format!("has {len} columns, the first row has {expected_len}"),
+        csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn filled(field: &str, text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err(format!("{field} is empty")),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// A line longer than this is no film: the server takes 64 KiB.
+const LINE_MAX_BYTES: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told<T: std::fmt::Debug>(lines: impl Iterator<Item = Line<T>>) -> Vec<(u64, bool)> {
+        lines
+            .map(|line| (line.number, line.parsed.is_ok()))
+            .collect()
+    }
+
+    #[test]
+    fn a_year_becomes_a_description_where_there_is_none() {
+        let text =
+            "title,year,director,description\nHeat,1995,Michael Mann,\nRan,,Akira Kurosawa,War.\n";
+        let films: Vec<_> = movies(text.as_bytes(), Format::Csv)
+            .map(|line| line.parsed.unwrap())
+            .collect();
+        assert_eq!(films[0].description, "A film of 1995.");
+        assert_eq!(films[1].description, "War.");
+    }
+
+    #[test]
+    fn a_bad_row_is_told_with_its_line_and_the_rest_is_read() {
+        let text = "title,year,director\nHeat,1995,Michael Mann\nonly one\n,1985,Akira Kurosawa\nRan,x,K\n\"A\nB\",1985,C\nLast,1999,D\n";
+        let lines = told(movies(text.as_bytes(), Format::Csv));
+        assert_eq!(
+            lines,
+            [
+                (2, true),
+                (3, false),
+                (4, false),
+                (5, false),
+                (6, true),
+                (8, true)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_row_that_is_not_text_does_not_end_the_file() {
+        let text = b"title,director\nA,B\n\xff\xfe,C\nD,E\n";
+        let lines = told(movies(&text[..], Format::Csv));
+        assert_eq!(lines, [(2, true), (3, false), (4, true)]);
+    }
+
+    #[test]
+    fn bad_json_is_told_with_its_line_and_blank_lines_are_nothing() {
+        let text = "{\"title\":\"A\",\"director\":\"B\",\"year\":1999}\n\n{\"title\":\n{\"title\":\"A\",\"x\":1}\n{\"title\":\"C\",\"director\":\"D\"}";
+        let lines = told(movies(text.as_bytes(), Format::Jsonl));
+        assert_eq!(lines, [(1, true), (3, false), (4, false), (5, true)]);
+    }
+
+    #[test]
+    fn a_rating_names_its_film_by_id_or_title() {
+        let text = "user_id,title,value\nana,Heat,9\nana,,9\nbo,Ran,ten\n";
+        let lines = told(ratings(text.as_bytes(), Format::Csv));
+        assert_eq!(lines, [(2, true), (3, false), (4, false)]);
+        let text = "{\"user_id\":\"ana\",\"movie_id\":\"x\",\"value\":3}";
+        let line = ratings(text.as_bytes(), Format::Jsonl).next().unwrap();
+        assert_eq!(line.parsed.unwrap().movie, "x");
+    }
+
+    #[test]
+    fn the_format_follows_the_extension() {
+        assert_eq!(Format::of("a/b.CSV"), Some(Format::Csv));
+        assert_eq!(Format::of("b.jsonl"), Some(Format::Jsonl));
+        assert_eq!(Format::of("b.txt"), None);
+        assert_eq!(Format::of("-"), None);
+    }
+}

@@ -59,7 +59,7 @@ impl Host {
         let relays = relays(&databases, bus.as_ref());
         let lineup = lineup(app, settings, &databases, bus.as_ref(), &relays)?;
         let memory = app.components.values().map(|component| component.limits.memory_bytes).max().unwrap_or(64 << 20);
-        let runtime = Runtime::new(lineup, memory).map_err(anyhow::Error::from)?;
+        let runtime = Runtime::new(lineup, memory).map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
         let mut loaded = Vec::new();
         for component in app.load_order() {
             let path = settings.root().join(&component.source);
@@ -241,7 +241,7 @@ fn lineup(
 }
 
 fn grant(database: &Database, relay: &Relay) -> postgres::Granted {
-    let poke = relay.poker();
+    let poke = relay.poke();
     postgres::Granted {
         database: database.clone(),
         addresses: vec![format!("marquee:{}", database.name())],

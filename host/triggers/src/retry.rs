@@ -51,8 +51,8 @@ impl Trigger {
                     return;
                 }
             };
-            let outcomes: Vec<bool> =
-                futures::stream::iter(&claimed).map(|claimed| self.deliver(claimed, stop)).buffer_unordered(AT_ONCE).collect().await;
+            let deliveries = claimed.into_iter().map(|claimed| self.deliver(claimed, stop));
+            let outcomes: Vec<bool> = futures::stream::iter(deliveries).buffer_unordered(AT_ONCE).collect().await;
             if !outcomes.contains(&true) {
                 // Nothing went forward: the rest waits for its time.
                 return;
@@ -61,13 +61,13 @@ impl Trigger {
     }
 
     /// Whether the message is done.
-    async fn deliver(&self, claimed: &Claimed, stop: &CancellationToken) -> bool {
+    async fn deliver(&self, claimed: Claimed, stop: &CancellationToken) -> bool {
         let database = &self.deliverer.database;
         for _ in 0..CONFLICTS {
             if stop.is_cancelled() {
                 break;
             }
-            let retried = match self.attempt(claimed).await {
+            let retried = match self.attempt(&claimed).await {
                 Ok(retried) => Ok(retried),
                 Err(Refusal::Conflict) => continue,
                 Err(Refusal::Failed(error)) => claimed.fail(database, &error).await,

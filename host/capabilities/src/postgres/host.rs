@@ -10,10 +10,12 @@ use super::{
 };
 
 /// An open connection: a right to ask. Nothing is held between statements.
-pub(super) struct Connection;
+#[expect(unreachable_pub, reason = "the generated bindings re-export it, and are private themselves")]
+pub struct Connection;
 
 /// A connection that is being described.
-pub(super) struct Builder {
+#[expect(unreachable_pub, reason = "the generated bindings re-export it, and are private themselves")]
+pub struct Builder {
     address: String,
 }
 

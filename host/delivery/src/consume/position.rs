@@ -67,6 +67,11 @@ impl Position {
         (self.next > 0).then_some(self.next)
     }
 
+    /// Of which partition it is.
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
     /// Everything below this offset is dealt with.
     pub fn next(&self) -> i64 {
         self.next

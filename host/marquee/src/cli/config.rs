@@ -26,7 +26,7 @@ impl Config {
         let settings = Settings::decide(&self.flags, &self.up, environment())?;
         let app = app::read(&settings.manifest.value)?;
         let mut table = Table::new();
-        table.load_preset(NOTHING).set_header(["setting", "value", "from"]);
+        table.load_style(NOTHING).set_header(["setting", "value", "from"]);
         let mut row = |name: String, value: String, from: String| {
             table.add_row([name, value, from]);
         };

@@ -161,7 +161,7 @@ impl List {
         }
         let mut table = Table::new();
         table
-            .load_preset(NOTHING)
+            .load_style(NOTHING)
             .set_header(["message", "state", "topic", "key", "attempts", "next attempt", "reason", "error"]);
         for (id, kept) in all {
             let next = match kept.next_attempt_at {
@@ -197,8 +197,6 @@ async fn show(databases: &Databases, id: &str, json: bool) -> anyhow::Result<()>
     let whole = serde_json::json!({
         "message": id,
         "kept": detail.kept,
-        "partition": detail.partition,
-        "offset": detail.offset,
         "headers": detail.headers,
         "payload": payload,
     });
@@ -207,7 +205,7 @@ async fn show(databases: &Databases, id: &str, json: bool) -> anyhow::Result<()>
         return Ok(());
     }
     let mut table = Table::new();
-    table.load_preset(NOTHING);
+    table.load_style(NOTHING);
     let kept = whole.get("kept").and_then(serde_json::Value::as_object).cloned().unwrap_or_default();
     for (name, value) in kept {
         table.add_row([name.replace('_', " "), plain(&text(&value))]);

@@ -175,8 +175,8 @@ impl Intake {
             .collect()
     }
 
-    /// A record came from a source that keeps its own place.
-    pub(crate) fn push(&self, number: i32, record: Incoming) -> Room {
+    /// Records came from a source that keeps its own place.
+    pub(crate) fn push(&self, number: i32, records: Vec<Incoming>) -> Room {
         let mut state = self.lock();
         let Some(holding) = state.holdings.get_mut(&number) else {
             return Room::Free;
@@ -184,7 +184,9 @@ impl Intake {
         if holding.leaving || holding.seeking {
             return Room::Free;
         }
-        holding.append(record);
+        for record in records {
+            holding.append(record);
+        }
         let room = holding.room(self.limits);
         drop(state);
         self.arrived.notify_one();
@@ -460,7 +462,7 @@ mod tests {
         let intake = intake(2, 1000);
         intake.assign(0, 1, 0, None);
         for offset in 0..3 {
-            intake.push(0, record(offset, 1));
+            intake.push(0, vec![record(offset, 1)]);
         }
         assert_eq!(batch(&intake), Some(vec![0, 1]));
         assert_eq!(batch(&intake), None);
@@ -473,7 +475,7 @@ mod tests {
         let intake = intake(10, 100);
         intake.assign(0, 1, 0, None);
         for (offset, bytes) in [(0, 60), (1, 60), (2, 500), (3, 1)] {
-            intake.push(0, record(offset, bytes));
+            intake.push(0, vec![record(offset, bytes)]);
         }
         for expected in [vec![0], vec![1], vec![2], vec![3]] {
             assert_eq!(batch(&intake), Some(expected));
@@ -487,7 +489,7 @@ mod tests {
         for number in 0..3 {
             intake.assign(number, 1, 0, None);
             for offset in 0..2 {
-                intake.push(number, record(offset, 1));
+                intake.push(number, vec![record(offset, 1)]);
             }
         }
         let mut turns = Vec::new();
@@ -505,9 +507,9 @@ mod tests {
         let intake = intake(1, 1000);
         intake.assign(0, 7, 0, None);
         assert!(matches!(intake.take(), Some(Ok(Event::Assigned(_)))));
-        intake.push(0, record(0, 1));
+        intake.push(0, vec![record(0, 1)]);
         let mut receiver = intake.revoke(0).expect("the caller knows of it");
-        intake.push(0, record(1, 1));
+        intake.push(0, vec![record(1, 1)]);
         let Some(Ok(Event::Revoked(assignment, guard))) = intake.take() else {
             panic!("the caller is told");
         };
@@ -550,7 +552,7 @@ mod tests {
     fn an_overdue_holding_gives_nothing_and_takes_no_commit() {
         let intake = intake(10, 1000);
         intake.assign(0, 1, 0, Some(Instant::now()));
-        intake.push(0, record(0, 1));
+        intake.push(0, vec![record(0, 1)]);
         assert_eq!(batch(&intake), None);
         assert!(!intake.may_commit(&ratings(0, 1)));
         assert_eq!(intake.overdue(Instant::now()), [0]);
@@ -561,7 +563,7 @@ mod tests {
         let intake = intake(2, 1000);
         intake.assign(0, 1, 0, None);
         let room: Vec<Room> = (0..4)
-            .map(|offset| intake.push(0, record(offset, 1)))
+            .map(|offset| intake.push(0, vec![record(offset, 1)]))
             .collect();
         assert_eq!(room, [Room::Free, Room::Free, Room::Free, Room::Full]);
         assert!(!intake.is_hungry(0));

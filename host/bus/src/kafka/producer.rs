@@ -114,6 +114,7 @@ impl Producer {
 
         let mut results = Vec::with_capacity(records.len());
         let mut is_broken = false;
+        failed.clear();
         for (outgoing, sent) in records.iter().zip(waiting) {
             let result = match sent {
                 Err(error) => Err(error),

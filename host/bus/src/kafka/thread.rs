@@ -5,7 +5,7 @@
 //! A consumer that failed for good is replaced. Bound: a partition with two batches waiting is paused.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -211,15 +211,12 @@ fn poll(consumer: &BaseConsumer<Context>, shared: &Shared) {
     let mut paused = BTreeSet::new();
     while !shared.is_closing() {
         let mut is_idle = false;
+        let mut came: BTreeMap<i32, Vec<Incoming>> = BTreeMap::new();
         for _ in 0..POLL_BURST {
             match consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
                     let number = message.partition();
-                    if shared.intake.push(number, incoming(&message)) == Room::Full
-                        && paused.insert(number)
-                    {
-                        switch(consumer.pause(&one(shared, number)), number);
-                    }
+                    came.entry(number).or_default().push(incoming(&message));
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {}
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
@@ -232,6 +229,13 @@ fn poll(consumer: &BaseConsumer<Context>, shared: &Shared) {
                     is_idle = true;
                     break;
                 }
+            }
+        }
+        // All at once, so that a batch is not cut short for nothing.
+        for (number, records) in came {
+            let is_full = shared.intake.push(number, records) == Room::Full;
+            if is_full && paused.insert(number) {
+                switch(consumer.pause(&one(shared, number)), number);
             }
         }
         paused.retain(|number| {

@@ -1,0 +1,221 @@
+//! What only the log in PostgreSQL can show: its offsets, its leases on a line that is cut, its days.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use marquee_bus::{BatchLimits, Bus, Error, Event, embedded};
+use marquee_testkit::{eventually, proxy};
+
+use crate::harness::{Fixture, LEASE, PATIENCE, Reader, database, open, publish, text};
+
+/// A host whose line to the database can be cut.
+async fn behind_a_proxy(fixture: &Fixture) -> (marquee_testkit::Proxy, embedded::Embedded) {
+    let config: tokio_postgres::Config = fixture.url().parse().unwrap();
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let proxy = proxy(SocketAddr::from(([127, 0, 0, 1], port))).await;
+    let through = fixture
+        .url()
+        .replace(&format!(":{port}/"), &format!(":{}/", proxy.addr().port()));
+    assert_ne!(through, fixture.url());
+    let bus = open(&through).await;
+    (proxy, bus)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_never_sees_a_hole_whoever_appends() {
+    let fixture = Fixture::embedded().await;
+    let buses = [open(fixture.url()).await, open(fixture.url()).await];
+    let mut reader = fixture.subscribe(&buses[0]).await;
+    let append = async |bus: &embedded::Embedded| {
+        for _ in 0..30 {
+            fixture.fill(bus, 20).await;
+        }
+    };
+    let read = async {
+        let mut next: BTreeMap<i32, i64> = BTreeMap::new();
+        let mut amount = 0;
+        while amount < 1200 {
+            let batch = reader.batch().await;
+            let expected = next.entry(batch.assignment.partition.number).or_default();
+            for record in &batch.records {
+                assert_eq!(record.offset, *expected, "a hole");
+                *expected += 1;
+            }
+            amount += batch.records.len();
+            reader.commit(&batch).await;
+        }
+    };
+    tokio::join!(append(&buses[0]), append(&buses[1]), read);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishing_fails_in_time_when_the_database_is_gone_and_works_when_it_is_back() {
+    let fixture = Fixture::embedded().await;
+    let (proxy, bus) = behind_a_proxy(&fixture).await;
+    fixture.fill(&bus, 10).await;
+    proxy.cut();
+    let asked_at = std::time::Instant::now();
+    let results = bus.publish(vec![fixture.record("movie", "lost")]).await;
+    assert!(
+        matches!(results[0], Err(Error::Unavailable(_))),
+        "{results:?}"
+    );
+    assert!(asked_at.elapsed() < Duration::from_secs(11));
+    assert!(bus.ping().await.is_err());
+    proxy.heal();
+    eventually(PATIENCE, "the database is back", async || {
+        bus.ping().await.is_ok()
+    })
+    .await;
+    publish(&bus, vec![fixture.record("movie", "after")]).await;
+    let mut reader = fixture.subscribe(&bus).await;
+    let read = reader.read(11).await;
+    assert!(read.iter().any(|(_, record)| text(record) == "after"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_off_member_drops_what_it_holds_before_another_gets_it() {
+    let fixture = Fixture::embedded().await;
+    let (proxy, cut_off) = behind_a_proxy(&fixture).await;
+    let bus = open(fixture.url()).await;
+    fixture.fill(&bus, 40).await;
+    let mut first = fixture.subscribe(&cut_off).await;
+    first.hold(4).await;
+    let batch = first.batch().await;
+    let mut second = fixture.subscribe(&bus).await;
+    crate::harness::share(&mut first, &mut second, 2).await;
+    proxy.cut();
+    let cut_at = std::time::Instant::now();
+    while !first.held.is_empty() {
+        first.step().await;
+    }
+    assert!(cut_at.elapsed() < LEASE, "{:?}", cut_at.elapsed());
+    assert!(
+        second.held.len() < 4,
+        "it was taken over before it was dropped"
+    );
+    let committed = first.subscription.commit(&batch.assignment, 1).await;
+    assert!(matches!(committed, Err(Error::Fenced(_))), "{committed:?}");
+    second.hold(4).await;
+    // Back again, it takes part anew.
+    proxy.heal();
+    crate::harness::share(&mut first, &mut second, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_members_of_four_partitions_each_have_one() {
+    let fixture = Fixture::embedded().await;
+    let bus = open(fixture.url()).await;
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        readers.push(fixture.subscribe(&bus).await);
+    }
+    let shared = async {
+        loop {
+            let mut held: Vec<usize> = readers.iter().map(|reader| reader.held.len()).collect();
+            held.sort_unstable();
+            if held == [1, 1, 2] {
+                return;
+            }
+            let steps = readers.iter_mut().map(|reader| Box::pin(reader.step()));
+            futures::future::select_all(steps).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, shared).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_another_host_come_without_waiting_for_a_hint() {
+    let fixture = Fixture::embedded().await;
+    let bus = open(fixture.url()).await;
+    let mut reader = fixture.subscribe(&bus).await;
+    reader.hold(4).await;
+    // Appended by hand: no hint is sent.
+    let client = database(fixture.url());
+    let mut connection = client.connection().await.unwrap();
+    let sql = "select marquee_bus.append(array[t.id], array[0], array['movie'], array[''::bytea], array['x'::bytea])
+               from marquee_bus.topics t where t.name = $1";
+    connection.query(sql, &[&fixture.topic]).await.unwrap();
+    let read = reader.read(1).await;
+    assert_eq!(text(&read[0].1), "x");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_goes_when_every_group_has_read_it_or_when_it_is_too_old() {
+    let fixture = Fixture::embedded().await;
+    let bus = open(fixture.url()).await;
+    let client = database(fixture.url());
+    let mut connection = client.connection().await.unwrap();
+    fixture.fill(&bus, 40).await;
+    // What was published today was published three days ago.
+    connection
+        .batch(
+            "do $$ declare day date := (now() at time zone 'UTC')::date - 3; begin
+                execute format('create table marquee_bus.records_%s partition of marquee_bus.records
+                    for values from (%L) to (%L)', to_char(day, 'YYYYMMDD'), day, day + 1);
+                update marquee_bus.records set day = (now() at time zone 'UTC')::date - 3;
+            end $$",
+        )
+        .await
+        .unwrap();
+    let old = {
+        let rows = connection
+            .query(
+                "select distinct tableoid::regclass::text from marquee_bus.records",
+                &[],
+            )
+            .await
+            .unwrap();
+        assert_eq!(rows.len(), 1);
+        let name: String = rows[0].get(0);
+        name.trim_start_matches("marquee_bus.").to_owned()
+    };
+    // The first sweep drops yesterday's empty table.
+    assert!(
+        !bus.sweep().await.unwrap().contains(&old),
+        "no group has read it"
+    );
+    let mut reader = fixture.subscribe(&bus).await;
+    reader.read(30).await;
+    assert!(
+        !bus.sweep().await.unwrap().contains(&old),
+        "not all of it was read"
+    );
+    reader.read(10).await;
+    assert_eq!(bus.sweep().await.unwrap(), [old.clone()]);
+    // Read on behind what was dropped.
+    fixture.fill(&bus, 16).await;
+    reader.read(16).await;
+
+    let impatient = embedded::Config {
+        retention: Duration::from_secs(24 * 3600),
+        ..embedded::Config::default()
+    };
+    let impatient = embedded::Embedded::open(database(fixture.url()), impatient)
+        .await
+        .unwrap();
+    let other = impatient
+        .subscribe("unread", &fixture.topic, BatchLimits::default())
+        .await
+        .unwrap();
+    connection
+        .batch(
+            "do $$ declare day date := (now() at time zone 'UTC')::date - 3; begin
+                execute format('create table marquee_bus.records_%s partition of marquee_bus.records
+                    for values from (%L) to (%L)', to_char(day, 'YYYYMMDD'), day, day + 1);
+                update marquee_bus.records set day = (now() at time zone 'UTC')::date - 3;
+            end $$",
+        )
+        .await
+        .unwrap();
+    assert!(
+        bus.sweep().await.unwrap().is_empty(),
+        "one group has not read it"
+    );
+    assert_eq!(impatient.sweep().await.unwrap(), [old]);
+    // The group that is behind goes on with what there is.
+    let mut other = Reader::new(other);
+    while !matches!(other.next().await, Event::Assigned(_)) {}
+    fixture.fill(&bus, 16).await;
+    let batch = other.batch().await;
+    assert!(batch.records[0].offset > 0);
+}

@@ -1,4 +1,5 @@
-//! The SQL of consuming. Locks are taken in one order everywhere: position, keys, event ids, parked messages.
+//! The SQL of consuming. Locks are taken in one order everywhere: position, event ids, keys, parked messages. It is the
+//! order of a command too, which accepts an event before it parks it.
 
 /// A count that the schema keeps from being negative.
 pub(crate) fn count(number: i32) -> u32 {
@@ -28,29 +29,33 @@ where consumer = $1 and topic = $2 and partition = $3 and position = $4
 returning starts";
 
 /// The first statement of a batch's unit of work: the fence, the locks, what is known. $4 position seen, $5 position
-/// after the batch, $6 and $7 sources and keys, $8 ids of events without number, in order.
+/// after the batch, $6 and $7 sources and keys, $8 ids of events without number, both in their order.
 ///
 /// Kinds of rows: 0 the fence held; 1 a key's state; 2 an event not seen before. Every part looks at the fence
-/// first, so that a fenced batch waits for nothing but the position and changes nothing. Recording an event id waits
-/// for whoever records the same one now, which is what makes it count once whichever way it comes.
+/// first, so that a fenced batch waits for nothing but the position and changes nothing; the keys look at the ids, so
+/// that these are recorded before those are locked. Recording an event id waits for whoever records the same one now,
+/// which is what makes it count once whichever way it comes. The lateral join is one probe of the index a key, in the
+/// order of the arrays, whatever the planner believes about the table.
 pub(crate) const OPEN: &str = "
 with fence as (
     update marquee.positions set position = $5, starts = 0, updated_at = now()
     where consumer = $1 and topic = $2 and partition = $3 and position = $4
     returning 1
-), states as (
-    select k.source, k.key, k.last_seq, k.parked
-    from unnest($6::text[], $7::text[]) as batch (source, key)
-    join marquee.key_state k on k.source = batch.source and k.key = batch.key
-    where k.consumer = $1 and k.topic = $2 and exists (select from fence)
-    order by k.key, k.source
-    for update of k
 ), fresh as (
     insert into marquee.inbox (consumer, event_id)
     select $1, batch.event_id from unnest($8::uuid[]) as batch (event_id)
     where exists (select from fence)
     on conflict on constraint inbox_pkey do nothing
     returning event_id
+), states as (
+    select k.source, k.key, k.last_seq, k.parked
+    from unnest($6::text[], $7::text[]) as batch (source, key)
+    cross join lateral (
+        select source, key, last_seq, parked from marquee.key_state
+        where consumer = $1 and topic = $2 and key = batch.key and source = batch.source
+        for update
+    ) as k
+    where exists (select from fence) and (select count(*) from fresh) >= 0
 )
 select 0::int4 as kind, null::text as source, null::text as key, null::bigint as last_seq, null::int4 as parked, null::uuid as event_id from fence
 union all select 1, source, key, last_seq, parked, null from states

@@ -216,7 +216,15 @@ impl Relay {
             .await?
             .query(
                 store::READ,
-                &[&shards, &topics, &keys, &ids, &RUN_ROWS, &RUN_BYTES],
+                &[
+                    &shards,
+                    &topics,
+                    &keys,
+                    &ids,
+                    &RUN_ROWS,
+                    &RUN_BYTES,
+                    &SHARD_ROWS,
+                ],
             )
             .await
     }
@@ -399,6 +407,8 @@ const BACKOFF_LEAST: Duration = Duration::from_millis(100);
 const BACKOFF_MOST: Duration = Duration::from_secs(30);
 /// As many as one publish gathers well, and as little as a crash has to repeat.
 const RUN_ROWS: i64 = 500;
+/// Looking at a run's worth of each shard would cost more than it brings when all of them are full.
+const SHARD_ROWS: i64 = RUN_ROWS / 4;
 /// Of values in memory at once; one row may exceed it alone.
 const RUN_BYTES: i64 = 8 * 1024 * 1024;
 /// The bus has its own, shorter bounds; this one ends a bus that breaks them.

@@ -35,7 +35,8 @@ update marquee.shards set owner = null, lease_until = '-infinity' where owner = 
 /// The relay ends: $1 relay.
 pub(crate) const LEAVE: &str = "delete from marquee.relays where owner = $1";
 
-/// The next rows: $1 shards, $2 and $3 topics and keys to leave out, $4 ids to leave out, $5 rows, $6 bytes.
+/// The next rows: $1 shards, $2 and $3 topics and keys to leave out, $4 ids to leave out, $5 rows, $6 bytes, $7 rows
+/// of one shard.
 ///
 /// Shards take turns, row by row; within one the order is that of id. The bytes are counted without reading the values,
 /// and the first row always fits. What is read is a set, not a cursor: a row that commits late is found by the next run.
@@ -52,22 +53,30 @@ with candidates as (
                 select from unnest($2::text[], $3::text[]) as held (topic, key)
                 where held.topic = o.topic and held.key = o.key
             )
-        order by o.id limit $5
+        order by o.id limit $7
     ) as r
 ), picked as (
     select c.shard, c.id, c.turn, sum(c.size) over (order by c.turn, c.shard) - c.size as before
     from candidates c order by c.turn, c.shard limit $5
 )
 select o.shard, o.id, o.topic, o.key, o.seq, o.event_id, o.headers, o.value
-from picked p join marquee.outbox o on o.shard = p.shard and o.id = p.id
+from picked p
+cross join lateral (select * from marquee.outbox where shard = p.shard and id = p.id offset 0) as o
 where p.before < $6::bigint
 order by o.shard, o.id";
 
-/// The bus has them: $1 relay, $2 shards, $3 ids, $4 epochs. A shard that is another relay's by now is left to it.
+/// The bus has them: $1 relay, $2 shards, $3 ids, $4 epochs. A shard that is another relay's by now is left to it. By
+/// place, so that it is one probe a row whatever the planner believes about a table that grows and shrinks; rows of the
+/// outbox never move.
 pub(crate) const ACKNOWLEDGED: &str = "
-delete from marquee.outbox o
-using unnest($2::int2[], $3::bigint[], $4::bigint[]) as done (shard, id, epoch), marquee.shards s
-where s.shard = done.shard and s.owner = $1 and s.epoch = done.epoch and o.shard = done.shard and o.id = done.id";
+delete from marquee.outbox where ctid = any (array(
+    select o.place
+    from unnest($2::int2[], $3::bigint[], $4::bigint[]) as done (shard, id, epoch)
+    join marquee.shards s on s.shard = done.shard and s.owner = $1 and s.epoch = done.epoch
+    cross join lateral (
+        select ctid as place from marquee.outbox where shard = done.shard and id = done.id offset 0
+    ) as o
+))";
 
 /// For operators: $1 relay, $2 shard, $3 epoch, $4 failed runs, $5 error, $6 seconds until the next.
 pub(crate) const NOTE: &str = "

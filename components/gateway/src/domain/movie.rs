@@ -42,7 +42,7 @@ pub struct NewMovie {
 }
 
 impl NewMovie {
-    /// Checks the fields; outer blanks of title and director are taken off first. Every other character means
+    /// Checks the fields, and takes off the outer blanks of title and director. Every other character means
     /// itself: nothing is normalised, stripped or escaped.
     pub fn new(title: &str, description: &str, director: &str) -> Result<Self, Invalid> {
         Ok(Self {
@@ -74,14 +74,14 @@ impl NewMovie {
     }
 }
 
+/// The upper bound counts what was sent, as a JSON Schema does; the lower one what is left of it.
 fn name(field: &'static str, text: &str, max_chars: usize) -> Result<String, Invalid> {
-    let text = text.trim();
-    if text.is_empty() || text.chars().count() > max_chars {
-        let reason =
-            format!("must have 1 to {max_chars} characters, blanks at either end not counted");
+    let name = text.trim();
+    if name.is_empty() || text.chars().count() > max_chars {
+        let reason = format!("must have 1 to {max_chars} characters and not only blanks");
         return Err(Invalid::out_of_bounds(field, reason));
     }
-    Ok(text.to_owned())
+    Ok(name.to_owned())
 }
 
 #[cfg(test)]
@@ -114,6 +114,7 @@ mod tests {
                 .field
         };
         assert_eq!(check("", "", "x"), "title");
+        assert_eq!(check(&format!("x{}", " ".repeat(200)), "", "x"), "title");
         assert_eq!(check(" \n ", "", "x"), "title");
         assert_eq!(check(&long, "", "x"), "title");
         assert_eq!(check("x", &"x".repeat(4_001), "x"), "description");

@@ -27,6 +27,24 @@ impl Server {
     pub fn brokers(&self) -> &str {
         &self.brokers
     }
+
+    /// Stop it where it stands: connections stay open and nothing is answered.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Let it go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([signal, &self.process.id().to_string()])
+            .status()
+            .expect("kill");
+        assert!(sent.success(), "the broker takes no signal");
+    }
 }
 
 impl Drop for Server {

@@ -77,6 +77,7 @@ with living as (
     )
 )
 delete from marquee_bus.members where alive_until < now() - interval '1 hour'";
+/// Yesterday stays, for a clock that steps back over midnight.
 const PAST_DAYS: &str = "
 select child.name, child.day < (now() - make_interval(secs => $1)) at time zone 'UTC' - interval '1 day'
 from (
@@ -85,7 +86,7 @@ from (
     join pg_class c on c.oid = i.inhrelid
     where i.inhparent = 'marquee_bus.records'::regclass and c.relname ~ '^records_[0-9]{8}$'
 ) as child
-where child.day < (now() at time zone 'UTC')::date
+where child.day < (now() at time zone 'UTC')::date - 1
 order by child.day";
 /// An empty day is read. Records that no group asked for wait until they are too old.
 const IS_READ: &str = "

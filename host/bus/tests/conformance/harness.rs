@@ -36,7 +36,11 @@ enum Server {
 
 impl Fixture {
     pub(crate) async fn kafka() -> Self {
-        Self::on(Server::Kafka(servers::kafka().await)).await
+        Self::kafka_at(&servers::kafka().await).await
+    }
+
+    pub(crate) async fn kafka_at(brokers: &str) -> Self {
+        Self::on(Server::Kafka(brokers.to_owned())).await
     }
 
     pub(crate) async fn embedded() -> Self {

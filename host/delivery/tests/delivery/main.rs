@@ -1,0 +1,10 @@
+//! Delivery against a real PostgreSQL: each module is one promise of the crate.
+#![cfg(test)]
+
+mod consume;
+mod lease;
+mod messages;
+mod publish;
+mod relay;
+mod retry;
+mod support;

@@ -1,0 +1,287 @@
+//! What persons do with parked and dead messages, figures, and housekeeping.
+
+use std::time::Duration;
+
+use marquee_delivery::{
+    Verdict, lag,
+    messages::{self, ActError, Filter, State},
+    retry::{Retried, claim_due},
+};
+
+use crate::support::{SOURCE, TOPIC, World, consume, consumer, deliver, numbered, plain, position};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+fn all() -> Filter {
+    Filter {
+        limit: 100,
+        ..Filter::default()
+    }
+}
+
+/// Key `a` with a dead first message and one behind it; key `b` with a parked one.
+async fn troubled() -> World {
+    let world = World::new().await;
+    let mut at = position(&world.db).await;
+    let batch = [
+        numbered(0, "a", 1),
+        plain(1, "b", 1, "b1"),
+        numbered(2, "a", 2),
+    ];
+    consume(&world.db, &mut at, &batch, |message| {
+        match &message.value[..] {
+            b"a1" => Verdict::Reject("never".to_owned()),
+            _ => Verdict::Retry("not yet".to_owned()),
+        }
+    })
+    .await
+    .unwrap();
+    world
+}
+
+async fn id_of(world: &World, what: &str) -> i64 {
+    world
+        .query(
+            "select id from marquee.parked where convert_from(value, 'UTF8') = $1",
+            &[&what],
+        )
+        .await[0]
+        .get(0)
+}
+
+/// Deliver what is due now, and what becomes due by that.
+async fn drain(world: &World) -> Vec<String> {
+    loop {
+        let claimed = claim_due(&world.db, &consumer(), TOPIC, 10, LEASE)
+            .await
+            .unwrap();
+        if claimed.is_empty() {
+            world.check().await;
+            return world.effects().await;
+        }
+        for one in &claimed {
+            let retried = deliver(&world.db, one, Verdict::Done).await.unwrap();
+            assert_eq!(retried, Retried::Done);
+        }
+    }
+}
+
+async fn actions(world: &World) -> Vec<(String, String, String)> {
+    let actions = messages::actions(&world.db, 10).await.unwrap();
+    actions
+        .into_iter()
+        .map(|one| (one.actor, one.action, one.detail["state"].to_string()))
+        .collect()
+}
+
+#[tokio::test]
+async fn messages_are_listed_by_state_consumer_topic_and_key_page_by_page() {
+    let world = troubled().await;
+    let everything = messages::list(&world.db, &all()).await.unwrap();
+    assert_eq!(everything.len(), 3);
+    let dead = Filter {
+        state: Some(State::Dead),
+        ..all()
+    };
+    let dead = messages::list(&world.db, &dead).await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].seq, Some(1));
+    assert_eq!(dead[0].error.as_deref(), Some("never"));
+    assert_eq!((dead[0].partition, dead[0].offset), (Some(0), Some(0)));
+    for (consumer, topic, key, expected) in [
+        (Some("rating"), None, None, 3),
+        (Some("search"), None, None, 0),
+        (None, Some(TOPIC), None, 3),
+        (None, Some("none"), None, 0),
+        (None, None, Some("a"), 2),
+    ] {
+        let filter = Filter {
+            consumer: consumer.map(str::to_owned),
+            topic: topic.map(str::to_owned),
+            key: key.map(str::to_owned),
+            ..all()
+        };
+        let found = messages::list(&world.db, &filter).await.unwrap();
+        assert_eq!(found.len(), expected, "{consumer:?} {topic:?} {key:?}");
+    }
+    let mut seen = Vec::new();
+    let mut page = Filter { limit: 2, ..all() };
+    loop {
+        let found = messages::list(&world.db, &page).await.unwrap();
+        let Some(last) = found.last() else { break };
+        page.after = Some(last.id);
+        seen.extend(found);
+    }
+    assert_eq!(seen, everything);
+}
+
+#[tokio::test]
+async fn a_message_is_shown_with_its_payload_and_headers() {
+    let world = troubled().await;
+    let id = id_of(&world, "a1").await;
+    let shown = messages::show(&world.db, id).await.unwrap().unwrap();
+    assert_eq!(shown.value, b"a1");
+    assert_eq!(
+        shown.headers,
+        [("traceparent".to_owned(), "00-abc".to_owned())]
+    );
+    assert_eq!(messages::show(&world.db, i64::MAX).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_dead_message_holds_its_key_until_it_is_retried() {
+    let world = troubled().await;
+    assert!(drain(&world).await.is_empty());
+    messages::retry(&world.db, id_of(&world, "a1").await, "ada")
+        .await
+        .unwrap();
+    let kept = messages::list(&world.db, &all()).await.unwrap();
+    assert_eq!(kept[0].attempts, 0, "all of its attempts again");
+    assert_eq!(drain(&world).await, ["a1", "a2"]);
+    let expected = ("ada".to_owned(), "retry".to_owned(), "\"dead\"".to_owned());
+    assert_eq!(actions(&world).await, [expected]);
+}
+
+#[tokio::test]
+async fn a_skipped_message_frees_its_key_and_can_be_retried_out_of_order() {
+    let world = troubled().await;
+    let id = id_of(&world, "a1").await;
+    messages::skip(&world.db, id, "ada").await.unwrap();
+    let twice = messages::skip(&world.db, id, "ada").await;
+    assert!(matches!(twice, Err(ActError::Skipped(_))));
+    assert_eq!(drain(&world).await, ["a2"]);
+    assert_eq!(world.key_state(SOURCE, "a").await, (2, 0));
+    messages::retry(&world.db, id, "ada").await.unwrap();
+    assert_eq!(drain(&world).await, ["a2", "a1"]);
+    assert_eq!(world.key_state(SOURCE, "a").await, (2, 0));
+}
+
+#[tokio::test]
+async fn a_discarded_message_is_gone_frees_its_key_and_leaves_its_trace() {
+    let world = troubled().await;
+    let id = id_of(&world, "a1").await;
+    messages::discard(&world.db, id, "ada").await.unwrap();
+    let again = messages::discard(&world.db, id, "ada").await;
+    assert!(matches!(again, Err(ActError::Unknown(_))));
+    assert_eq!(drain(&world).await, ["a2"]);
+    let actions = messages::actions(&world.db, 10).await.unwrap();
+    assert_eq!(actions.len(), 1);
+    assert_eq!(actions[0].message_id, id);
+    assert_eq!(actions[0].detail["error"], "never");
+    // The number stays taken: a redelivery is a duplicate.
+    let mut at = position(&world.db).await;
+    let again = consume(&world.db, &mut at, &[numbered(3, "a", 1)], |_| {
+        Verdict::Done
+    })
+    .await
+    .unwrap();
+    assert_eq!(again[0].duplicates, 1);
+}
+
+#[tokio::test]
+async fn only_the_first_message_of_a_key_can_be_retried_and_none_that_is_under_way() {
+    let world = troubled().await;
+    let (first, second) = (id_of(&world, "a1").await, id_of(&world, "a2").await);
+    let refused = messages::retry(&world.db, second, "ada").await;
+    assert!(matches!(refused, Err(ActError::NotFirst { head, .. }) if head == first));
+    // One that waits can be taken out of the line.
+    messages::skip(&world.db, second, "ada").await.unwrap();
+    world.check().await;
+
+    world.make_due().await;
+    let claimed = claim_due(&world.db, &consumer(), TOPIC, 10, LEASE)
+        .await
+        .unwrap();
+    assert_eq!(claimed.len(), 1);
+    for refused in [
+        messages::retry(&world.db, claimed[0].id(), "ada").await,
+        messages::skip(&world.db, claimed[0].id(), "ada").await,
+        messages::discard(&world.db, claimed[0].id(), "ada").await,
+    ] {
+        assert!(matches!(refused, Err(ActError::UnderWay(_))), "{refused:?}");
+    }
+    assert_eq!(
+        actions(&world).await.len(),
+        1,
+        "what was refused left nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_retry_of_a_message_behind_a_gap_says_that_the_missing_one_will_not_come() {
+    let world = World::new().await;
+    let mut at = position(&world.db).await;
+    let batch = [numbered(0, "a", 3), numbered(1, "a", 4)];
+    consume(&world.db, &mut at, &batch, |_| Verdict::Done)
+        .await
+        .unwrap();
+    assert!(drain(&world).await.is_empty());
+    messages::retry(&world.db, id_of(&world, "a3").await, "ada")
+        .await
+        .unwrap();
+    assert_eq!(drain(&world).await, ["a3", "a4"]);
+    assert_eq!(world.key_state(SOURCE, "a").await, (4, 0));
+}
+
+#[tokio::test]
+async fn what_cannot_be_decoded_cannot_be_retried() {
+    let world = World::new().await;
+    let mut at = position(&world.db).await;
+    let bad = crate::support::record(0, "a", "bad", &[]);
+    consume(&world.db, &mut at, &[bad], |_| Verdict::Done)
+        .await
+        .unwrap();
+    let id = id_of(&world, "bad").await;
+    let refused = messages::retry(&world.db, id, "ada").await;
+    assert!(matches!(refused, Err(ActError::Undecodable(_))));
+    messages::discard(&world.db, id, "ada").await.unwrap();
+    assert!(world.kept().await.is_empty());
+}
+
+#[tokio::test]
+async fn figures_say_what_waits() {
+    let world = troubled().await;
+    let trouble = lag::trouble(&world.db).await.unwrap();
+    assert_eq!(
+        (trouble.parked, trouble.dead, trouble.blocked_keys),
+        (2, 1, 2)
+    );
+    let before = lag::outbox(&world.db).await.unwrap();
+    assert_eq!((before.rows, before.oldest), (0, None));
+    world.publish("a", "x").await;
+    world
+        .query(
+            "update marquee.outbox set created_at = now() - interval '90 seconds'",
+            &[],
+        )
+        .await;
+    world.publish("a", "y").await;
+    let outbox = lag::outbox(&world.db).await.unwrap();
+    assert_eq!(outbox.rows, 2);
+    assert!(outbox.oldest.unwrap() >= Duration::from_secs(89));
+}
+
+#[tokio::test]
+async fn housekeeping_forgets_old_event_ids_and_idle_keys_and_nothing_else() {
+    let world = troubled().await;
+    let mut at = position(&world.db).await;
+    let more = [plain(3, "c", 2, "x"), plain(4, "c", 3, "y")];
+    consume(&world.db, &mut at, &more, |_| Verdict::Done)
+        .await
+        .unwrap();
+    world
+        .query(
+            "update marquee.inbox set seen_at = now() - interval '8 days' where event_id = $1",
+            &[&crate::support::event(2)],
+        )
+        .await;
+    messages::discard(&world.db, id_of(&world, "b1").await, "ada")
+        .await
+        .unwrap();
+    assert_eq!(lag::sweep(&world.db).await.unwrap(), 1);
+    assert_eq!(lag::sweep(&world.db).await.unwrap(), 0);
+    assert_eq!(world.number("select count(*) from marquee.inbox").await, 2);
+    let keys = world.query("select key from marquee.key_state", &[]).await;
+    let keys: Vec<&str> = keys.iter().map(|row| row.get(0)).collect();
+    assert_eq!(keys, ["a"], "its number must never be forgotten");
+}

@@ -1,0 +1,57 @@
+# The front door. `make` lists what it can do.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+# Where cargo puts what it builds.
+OUT := $(or $(CARGO_TARGET_DIR),target)
+# Handed on to the program: make up ARGS="--listen 127.0.0.1:8080"
+ARGS ?=
+
+.PHONY: help up demo test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: setup-up components ## Build and start what is missing, serve on 127.0.0.1:3000
+	@cargo build --locked --release -p marquee
+	@exec "$(OUT)/release/marquee" up $(ARGS)
+
+demo: ## Load the sample and ratings into a running Marquee, and check what it serves
+	@cargo build --locked --release -p marquee-import
+	@exec "$(OUT)/release/marquee-import" demo $(ARGS)
+
+# The first line builds with-servers too, with the same features as the tests, so that nothing is built twice.
+test: setup-test components test-components ## Run every test, over real servers
+	@cargo test --locked --workspace --no-run
+	@exec "$(OUT)/debug/with-servers" cargo test --locked --workspace $(ARGS)
+
+ci: setup-ci fmt-check lint docs deny test ## All that must hold before a change is merged
+
+fmt: ## Format the code
+	@cargo fmt --all
+
+fmt-check:
+	@cargo fmt --all --check
+
+lint: ## Clippy, warnings denied
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+
+docs: ## Build the code's documentation, warnings denied
+	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+deny: ## Licences, bans and sources of dependencies; advisories where they can be fetched
+	@scripts/deny
+
+components: setup-up ## Build the components to target/wasm32-wasip2/guest
+	@scripts/components
+
+test-components:
+	@scripts/components --tests
+
+clean: ## Remove what was built; data under .marquee stays
+	@cargo clean
+
+setup-up setup-test setup-ci:
+	@scripts/setup $(@:setup-%=%)

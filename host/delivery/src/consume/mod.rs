@@ -19,13 +19,13 @@
 //!    - the component failed as a whole (an error, a trap, a passed deadline, too few verdicts): roll back; halve the
 //!      batch, and go on with the halves in order. One record alone: [`park_failed`]. Where the unit itself says that
 //!      it failed by a conflict or an unreachable database, one of the next two holds instead.
-//!    - [`Error::is_conflict`]: roll back and do the same batch again, at once, a bounded number of times; then as a
-//!      failure.
-//!    - [`Error::is_passing`]: roll back, wait (with growing, jittered pauses), do the same batch again. After a commit
-//!      whose outcome is unknown load the position first: `fresh` then tells what is left.
-//!    - [`Error::Fenced`]: roll back and drop what was read; load the position anew if the partition is still held, and
-//!      seek to it.
-//!    - [`Error::TooManyParked`]: roll back, pause the partition, alarm; try again later.
+//!    - [`Error::is_conflict`](crate::Error::is_conflict): roll back and do the same batch again, at once, a bounded
+//!      number of times; then as a failure.
+//!    - [`Error::is_passing`](crate::Error::is_passing): roll back, wait (with growing, jittered pauses), do the same
+//!      batch again. After a commit whose outcome is unknown load the position first: `fresh` then tells what is left.
+//!    - [`Error::Fenced`](crate::Error::Fenced): roll back and drop what was read; load the position anew if the
+//!      partition is still held, and seek to it.
+//!    - [`Error::TooManyParked`](crate::Error::TooManyParked): roll back, pause the partition, alarm; try again later.
 //!
 //!    Whenever the host is done with a try that did not advance the position, [`Position::survived`] says so; the count
 //!    of starts is then one of deaths only.

@@ -140,7 +140,8 @@ pub trait Bus: Send + Sync + 'static {
     /// key that follow each other keep their order; after a failed one of a key, later ones of that key in the same
     /// call are failed too.
     ///
-    /// Concurrent calls are gathered into few round trips.
+    /// Concurrent calls are gathered into few round trips. A failed record may stand nevertheless, when only its
+    /// acknowledgement was lost; so may those of a call that was cancelled. A topic that is not there is refused.
     async fn publish(&self, records: Vec<Outgoing>) -> Vec<Result<(), Error>>;
 
     /// Join a consumer group for one topic.
@@ -161,16 +162,19 @@ pub trait Bus: Send + Sync + 'static {
     async fn close(&self);
 }
 
-/// A member of a consumer group. Dropping it without `close` leaves its partitions to time out.
+/// A member of a consumer group. Dropped without `close`, its partitions go to others when it times out, or before.
 #[async_trait]
 pub trait Subscription: Send {
     /// What comes next. Cancel-safe. An error is passing: call again (the implementation backs off by itself).
     async fn next(&mut self) -> Result<Event, Error>;
 
     /// Everything before `offset` is dealt with. Asks for the next batch of the partition.
+    ///
+    /// `Unavailable` leaves the batch out: commit again, or `seek`. `Fenced`: drop what was read; a `Revoked` for it
+    /// came, or comes with `next`.
     async fn commit(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
 
-    /// Read on from `offset` instead; drops what was read ahead. Asks for the next batch of the partition.
+    /// Read on from `offset` instead (one that the log still has or is about to get); drops what was read ahead. Asks for the next batch of the partition.
     async fn seek(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
 
     /// Leave the group: partitions go to other members at once.

@@ -6,7 +6,7 @@
 //! Bound: what `Intake` holds; one statement at a time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,6 +30,8 @@ pub(super) struct Task {
     pub(super) hints: Arc<Hints>,
     pub(super) wake: Arc<Wake>,
     pub(super) leaving: JoinSet<(i32, u64)>,
+    /// The partitions of those in `leaving`.
+    pub(super) going: BTreeSet<i32>,
 }
 
 impl Task {
@@ -113,8 +115,12 @@ impl Task {
         for number in lost.into_keys() {
             self.intake.lose(number);
         }
-        let still_above = above.saturating_sub(self.leaving.len());
-        for lease in leases.iter().rev().take(above).take(still_above) {
+        let still_above = above.saturating_sub(self.going.len());
+        let staying = leases
+            .iter()
+            .filter(|lease| !self.going.contains(&lease.partition));
+        let surplus: Vec<_> = staying.rev().take(still_above).copied().collect();
+        for lease in surplus {
             self.give_back(lease.partition, lease.epoch.cast_unsigned());
         }
     }
@@ -122,6 +128,7 @@ impl Task {
     /// Wait for the caller to be done with it, beside everything else.
     fn give_back(&mut self, number: i32, epoch: u64) {
         let guard = self.intake.revoke(number);
+        self.going.insert(number);
         self.leaving.spawn(async move {
             if let Some(guard) = guard {
                 // Dropped or too late: it goes either way.
@@ -131,7 +138,8 @@ impl Task {
         });
     }
 
-    async fn let_go(&self, number: i32, epoch: u64) {
+    async fn let_go(&mut self, number: i32, epoch: u64) {
+        self.going.remove(&number);
         // It may have been lost and won again meanwhile.
         if !self.intake.held().contains(&(number, epoch)) {
             return;

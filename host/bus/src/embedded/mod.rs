@@ -22,7 +22,7 @@ mod store;
 mod subscription;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
@@ -106,7 +106,7 @@ impl Embedded {
     /// Sort out what is refused. Later records of a refused one's key are not sent.
     async fn prepare(&self, records: Vec<Outgoing>) -> Prepared {
         let mut prepared = Prepared::default();
-        let mut failed = std::collections::BTreeSet::new();
+        let mut failed = BTreeSet::new();
         for Outgoing { topic, record } in records {
             let is_behind =
                 !record.key.is_empty() && failed.contains(&(topic.clone(), record.key.clone()));
@@ -251,6 +251,7 @@ impl Bus for Embedded {
             hints: Arc::clone(&self.hints),
             wake: self.hints.register(topic),
             leaving: JoinSet::new(),
+            going: BTreeSet::new(),
         };
         Ok(Box::new(subscription::Member::start(task)))
     }

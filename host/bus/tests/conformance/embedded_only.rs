@@ -181,7 +181,7 @@ async fn a_day_goes_when_every_group_has_read_it_or_when_it_is_too_old() {
         "not all of it was read"
     );
     reader.read(40 - batch.records.len()).await;
-    assert_eq!(bus.sweep().await.unwrap(), [old.clone()]);
+    assert_eq!(bus.sweep().await.unwrap(), std::slice::from_ref(&old));
     // Read on behind what was dropped.
     fixture.fill(&bus, 16).await;
     reader.read(16).await;

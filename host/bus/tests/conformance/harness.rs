@@ -7,8 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use marquee_bus::{
-    Assignment, Batch, BatchLimits, Bus, Event, Incoming, Outgoing, Record, RevokeGuard,
-    Subscription,
+    Assignment, Batch, BatchLimits, Bus, Event, Incoming, Outgoing, Record, Subscription,
     embedded::{self, Embedded},
     kafka::{self, Kafka},
 };
@@ -215,14 +214,6 @@ impl Reader {
     pub(crate) async fn step(&mut self) {
         if let Event::Batch(batch) = self.next().await {
             self.kept.push_back(batch);
-        }
-    }
-
-    pub(crate) async fn revoked(&mut self) -> (Assignment, RevokeGuard) {
-        loop {
-            if let Event::Revoked(assignment, guard) = self.next().await {
-                return (assignment, guard);
-            }
         }
     }
 

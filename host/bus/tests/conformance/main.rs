@@ -1,6 +1,13 @@
 //! What a bus promises, asked of both: of a real Kafka and of a real PostgreSQL. What only one of them can show
 //! stands in a module of its own.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by its panic, in its helpers too"
+)]
+
 mod embedded_only;
 mod harness;
 mod kafka_only;

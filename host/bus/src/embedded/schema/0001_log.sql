@@ -211,7 +211,8 @@ begin
             l.partition, l.epoch, l.committed, fair,
             extract(epoch from l.lease_until - clock_timestamp())::double precision
         from marquee_bus.leases l
-        where l.group_name = in_group and l.topic_id = in_topic_id and l.owner = in_member;
+        where l.group_name = in_group and l.topic_id = in_topic_id and l.owner = in_member
+        order by l.partition;
 end
 $$;
 comment on function marquee_bus.beat is 'One heartbeat of a member of a group; returns what it holds, and for how many seconds.';

@@ -5,6 +5,8 @@ wit_bindgen::generate!({
     world: "movie:metadata/metadata",
 });
 
+// The names of a component's exports are no symbols that a native linker takes.
+#[cfg(target_family = "wasm")]
 use super::Metadata;
-
+#[cfg(target_family = "wasm")]
 export!(Metadata);

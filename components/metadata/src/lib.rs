@@ -5,7 +5,10 @@
 //!
 //! To read first: `domain`, then `store`. This file gives the domain its ids and translates to and from WIT.
 
-#[expect(unsafe_code, reason = "the canonical ABI; generated")]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unsafe_code, reason = "the canonical ABI; generated")
+)]
 mod bindings;
 pub mod domain;
 mod postgres;

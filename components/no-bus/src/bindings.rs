@@ -13,6 +13,8 @@ wit_bindgen::generate!({
     generate_all,
 });
 
+// The names of a component's exports are no symbols that a native linker takes.
+#[cfg(target_family = "wasm")]
 use super::NoBus;
-
+#[cfg(target_family = "wasm")]
 export!(NoBus);

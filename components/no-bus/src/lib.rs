@@ -3,7 +3,10 @@
 //! Every publish is *unavailable*, so a rating goes the fallback way. Under Marquee the host provides the
 //! interface and this component is not loaded.
 
-#[expect(unsafe_code, reason = "the canonical ABI; generated")]
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unsafe_code, reason = "the canonical ABI; generated")
+)]
 mod bindings;
 
 use bindings::exports::marquee::messaging::producer::{Guest, Outgoing, PublishError};

@@ -168,7 +168,9 @@ on conflict on constraint aggregated_ratings_pkey do nothing"#;
 /// of a user on a record. Rows: the records that are not known.
 ///
 /// `written` is asked for the rows as they are after whoever changed them last, not as they were when the statement
-/// began, and reports what it replaced; so the differences are right whatever runs beside it.
+/// began, and reports what it replaced; so the differences are right whatever runs beside it. `known` has sum and
+/// count as they are under the lock that it takes, after waiting where it had to; the update adds to those, since
+/// its own view of the row is of the time when the statement began.
 pub const APPLY: &str = "
 with events as (
     select *
@@ -176,7 +178,7 @@ with events as (
         as e (record_type, record_id, user_id, value, occurred_at_us, event_id)
 ),
 known as materialized (
-    select a.record_type, a.record_id
+    select a.record_type, a.record_id, a.rating_sum, a.rating_count
     from aggregated_ratings as a
     where (a.record_type, a.record_id) in (select e.record_type, e.record_id from events as e)
     order by a.record_type, a.record_id
@@ -204,9 +206,10 @@ moved as (
 ),
 aggregated as (
     update aggregated_ratings as a
-    set rating_sum = a.rating_sum + m.rating_sum,
-        rating_count = a.rating_count + m.rating_count
+    set rating_sum = k.rating_sum + m.rating_sum,
+        rating_count = k.rating_count + m.rating_count
     from moved as m
+    join known as k on k.record_type = m.record_type and k.record_id = m.record_id
     where a.record_type = m.record_type and a.record_id = m.record_id
 )
 select distinct e.record_type, e.record_id
@@ -223,7 +226,7 @@ with accepted as materialized (
     select marquee.accept('rating', $1::uuid) as fresh
 ),
 known as materialized (
-    select a.record_type, a.record_id
+    select a.record_type, a.record_id, a.rating_sum, a.rating_count
     from aggregated_ratings as a
     where a.record_type = $2 and a.record_id = $3 and (select c.fresh from accepted as c)
     for no key update of a
@@ -242,9 +245,10 @@ written as (
 ),
 aggregated as (
     update aggregated_ratings as a
-    set rating_sum = a.rating_sum + coalesce(w.value, 0) - coalesce(w.replaced_value, 0),
-        rating_count = a.rating_count + (w.value is not null)::integer - (w.replaced_value is not null)::integer
+    set rating_sum = k.rating_sum + coalesce(w.value, 0) - coalesce(w.replaced_value, 0),
+        rating_count = k.rating_count + (w.value is not null)::integer - (w.replaced_value is not null)::integer
     from written as w
+    join known as k on k.record_type = w.record_type and k.record_id = w.record_id
     where a.record_type = w.record_type and a.record_id = w.record_id
 ),
 parked as materialized (

@@ -1,7 +1,7 @@
 //! How titles are compared.
 //!
-//! Promise: two titles are the same if and only if their keys are equal, and a title begins with a prefix if and
-//! only if its key begins with the prefix's. The key is the canonical composition (NFC) of the title, lower-cased
+//! Promise: two titles are the same exactly when their keys are equal, and a title begins with a prefix exactly when
+//! its key begins with the prefix's. The key is the canonical composition (NFC) of the title, lower-cased
 //! character by character, so neither the way an accent was typed nor a letter's place in a word matters. It is
 //! no case folding: "ß" and "ss" differ. The title itself is kept as it was sent.
 

@@ -65,7 +65,7 @@ mod tests {
                 let (left, right) = last.split_at(cut.min(last.len()));
                 parts.extend([left, right]);
             }
-            let folded: Vec<&Event> = parts.into_iter().flat_map(|part| newest(part)).collect();
+            let folded: Vec<&Event> = parts.into_iter().flat_map(newest).collect();
             let folded = newest(folded);
             let whole = newest(&events);
             for record in ["0", "1", "2"] {

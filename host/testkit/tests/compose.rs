@@ -1,0 +1,139 @@
+//! What `compose.yaml` and `Dockerfile` promise. They cannot be run where there is no Docker engine; this can.
+
+use std::{collections::BTreeSet, path::Path};
+
+use serde_json::Value;
+
+fn text(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn compose() -> Value {
+    serde_saphyr::from_str(&text("compose.yaml")).expect("it is YAML")
+}
+
+fn services(compose: &Value) -> Vec<(&str, &Value)> {
+    let services = compose["services"].as_object().expect("services");
+    services
+        .iter()
+        .map(|(name, service)| (name.as_str(), service))
+        .collect()
+}
+
+/// `NAME:MAJOR.MINOR...`, so that a rebuild a year from now gets what was tried.
+fn is_pinned(image: &str) -> bool {
+    image.split_once(':').is_some_and(|(_, tag)| {
+        let version = tag.split('-').next().unwrap_or_default();
+        version.contains('.') && version.split('.').all(|part| part.parse::<u32>().is_ok())
+    })
+}
+
+#[test]
+fn the_production_shape_is_two_databases_kafka_and_the_host() {
+    let compose = compose();
+    let names: BTreeSet<&str> = services(&compose).iter().map(|(name, _)| *name).collect();
+    let expected = ["kafka", "marquee", "metadata-database", "rating-database"];
+    assert_eq!(names, BTreeSet::from(expected));
+    assert_eq!(compose["services"]["marquee"]["build"], ".");
+    for database in ["metadata-database", "rating-database"] {
+        let image = compose["services"][database]["image"]
+            .as_str()
+            .expect("an image");
+        assert!(image.starts_with("postgres:17."), "{image}");
+    }
+    let roles = &compose["services"]["kafka"]["environment"]["KAFKA_PROCESS_ROLES"];
+    assert_eq!(roles, "broker,controller", "KRaft, no ZooKeeper");
+}
+
+#[test]
+fn every_service_says_when_it_is_ready_and_the_host_waits_for_the_others() {
+    let compose = compose();
+    for (name, service) in services(&compose) {
+        let test = service["healthcheck"]["test"].as_array();
+        assert!(
+            test.is_some_and(|test| test.len() > 1),
+            "{name} has no healthcheck"
+        );
+        if name != "marquee" {
+            let waits = &compose["services"]["marquee"]["depends_on"][name]["condition"];
+            assert_eq!(waits, "service_healthy", "{name}");
+        }
+    }
+}
+
+#[test]
+fn ports_are_published_on_loopback_only() {
+    let compose = compose();
+    for (name, service) in services(&compose) {
+        assert_eq!(service["network_mode"], Value::Null, "{name}");
+        for port in service["ports"].as_array().expect("ports") {
+            let port = port.as_str().expect("a port in short form");
+            assert!(port.starts_with("127.0.0.1:"), "{name}: {port}");
+        }
+    }
+}
+
+#[test]
+fn images_are_pinned() {
+    let compose = compose();
+    for (name, service) in services(&compose) {
+        if service["build"].is_null() {
+            let image = service["image"].as_str().expect("an image");
+            assert!(is_pinned(image), "{name}: {image}");
+        }
+    }
+    for line in text("Dockerfile").lines() {
+        if let Some(image) = line.strip_prefix("FROM ") {
+            let image = image.split(' ').next().unwrap_or_default();
+            assert!(is_pinned(image), "Dockerfile: {image}");
+        }
+    }
+    assert!(
+        !is_pinned("postgres") && !is_pinned("postgres:latest") && !is_pinned("postgres:17"),
+        "what this test would let pass"
+    );
+}
+
+#[test]
+fn no_password_has_a_default() {
+    let compose = compose();
+    for (name, service) in services(&compose) {
+        for (variable, value) in service["environment"].as_object().expect("environment") {
+            let value = value.as_str().unwrap_or_default();
+            let is_secret = variable.contains("PASSWORD") || value.contains("://marquee:");
+            if is_secret {
+                assert!(
+                    value.contains("_PASSWORD:?"),
+                    "{name}: {variable} does not require its password"
+                );
+            }
+        }
+    }
+    for line in text(".env.example").lines() {
+        if let Some((variable, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
+            assert_eq!(value, "", "{variable} has a default");
+        }
+    }
+}
+
+#[test]
+fn the_image_does_not_run_as_root() {
+    let dockerfile = text("Dockerfile");
+    let last_stage = dockerfile.rsplit("\nFROM ").next().unwrap_or_default();
+    let user = last_stage
+        .lines()
+        .find_map(|line| line.strip_prefix("USER "));
+    assert!(
+        user.is_some_and(|user| user != "0" && user != "root"),
+        "{user:?}"
+    );
+    let toolchain = text("rust-toolchain.toml");
+    let built_with = dockerfile
+        .lines()
+        .find_map(|line| line.strip_prefix("FROM rust:")?.split('-').next());
+    let pinned = built_with.expect("a Rust image");
+    assert!(toolchain.contains(&format!("\"{pinned}\"")), "{pinned}");
+}

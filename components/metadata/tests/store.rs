@@ -1,5 +1,11 @@
 //! The statements of `store`, on a real PostgreSQL with the host's schema and the service's.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: a failure is a failed test"
+)]
+
 use std::path::Path;
 
 use marquee_database::{Config, Connection, Database, Migrations, Secret};

@@ -182,7 +182,7 @@ mod batches {
             put(4, "a", "u", 1, 10),
             standing,
         ] {
-            fixture.apply(&[event.clone()]).await;
+            fixture.apply(std::slice::from_ref(&event)).await;
             assert_eq!(fixture.aggregate("a").await, Some((7, 1)), "{event:?}");
         }
         fixture.apply(&[put(6, "a", "u", 1, 10)]).await;

@@ -9,7 +9,7 @@ use crate::Error;
 pub struct Programs(PathBuf);
 
 impl Programs {
-    /// Look where distributions put them, newest version first, then in `PATH`'s usual folders.
+    /// Look where distributions put them, newest version first, then in `PATH`.
     pub fn find() -> Result<Self, Error> {
         let mut versions: Vec<(u32, PathBuf)> = Vec::new();
         for parent in [
@@ -31,11 +31,17 @@ impl Programs {
         }
         versions.sort();
         let newest = versions.into_iter().rev().map(|(_, path)| path);
-        let usual = ["/usr/local/pgsql/bin", "/usr/local/bin", "/usr/bin"]
-            .into_iter()
-            .map(PathBuf::from);
-        newest
-            .chain(usual)
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "where programs are is the machine's, not this program's configuration"
+        )]
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        Self::find_in(newest.chain(std::env::split_paths(&path)))
+    }
+
+    /// The first of the folders that has them all.
+    fn find_in(mut folders: impl Iterator<Item = PathBuf>) -> Result<Self, Error> {
+        folders
             .find(|folder| is_complete(folder))
             .map(Self)
             .ok_or(Error::NoPrograms)
@@ -50,4 +56,23 @@ fn is_complete(folder: &Path) -> bool {
     ["initdb", "postgres", "pg_ctl"]
         .iter()
         .all(|program| folder.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_the_programs_is_told_what_to_install() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // One of the three is not enough.
+        std::fs::write(folder.path().join("initdb"), "").expect("a file");
+        let found = Programs::find_in([folder.path().to_owned()].into_iter());
+        let message = found.expect_err("two are missing").to_string();
+        assert!(message.contains("apt-get install postgresql"), "{message}");
+        for program in ["postgres", "pg_ctl"] {
+            std::fs::write(folder.path().join(program), "").expect("a file");
+        }
+        Programs::find_in([folder.path().to_owned()].into_iter()).expect("all three");
+    }
 }

@@ -90,7 +90,7 @@ impl Server {
         if !data.join("PG_VERSION").is_file() {
             server.initialise(&data).await?;
         }
-        if data.join("postmaster.pid").is_file() && server.answers().await {
+        if server.is_running(&data).await {
             server.was_adopted = true;
             return Ok(server);
         }
@@ -230,8 +230,20 @@ impl Server {
         }
     }
 
-    async fn answers(&self) -> bool {
-        self.connect().await.is_ok()
+    /// Whether a server runs in the folder and answers. One that was left in the middle of its start, its recovery or
+    /// its stop is waited for, until it answers or has ended.
+    async fn is_running(&self, data: &Path) -> bool {
+        let deadline = Instant::now() + READY;
+        while let Some(process) = process_of(data) {
+            if self.connect().await.is_ok() {
+                return true;
+            }
+            if !is_postgres(process) || Instant::now() > deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
     }
 
     async fn connect(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
@@ -248,6 +260,18 @@ pub fn running(folder: &Path, database: &str) -> Option<String> {
     let folder = absolute(folder).ok()?;
     let is_there = folder.join("data/postmaster.pid").is_file();
     is_there.then(|| socket_url(&socket_folder(&folder), database))
+}
+
+/// Whose process id the folder names. It may be long gone, after a crash.
+fn process_of(data: &Path) -> Option<u32> {
+    let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    text.lines().next()?.trim().parse().ok()
+}
+
+/// Whether this process is a PostgreSQL, where the system says so in `/proc`.
+fn is_postgres(process: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{process}/comm"))
+        .is_ok_and(|name| name.starts_with("postgres"))
 }
 
 async fn connect(

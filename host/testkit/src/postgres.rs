@@ -8,10 +8,12 @@ use tokio_postgres::NoTls;
 
 use crate::guardian::{self, Guardian};
 
-/// An empty database of a test's own.
+/// An empty database of a test's own. It goes with this value, and whoever is still connected to it is cut off.
 pub struct TestDatabase {
     url: String,
     name: String,
+    /// Where statements about databases are sent.
+    server: String,
 }
 
 impl TestDatabase {
@@ -23,6 +25,31 @@ impl TestDatabase {
     /// What it is called on the server.
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let (server, statement) = (
+            self.server.clone(),
+            format!("drop database if exists {} with (force)", self.name),
+        );
+        // A runtime of its own: the test's may be at its end. What fails here is swept with the run's folder.
+        let drop = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            if let Ok(runtime) = runtime {
+                runtime.block_on(async {
+                    if let Ok((client, connection)) = tokio_postgres::connect(&server, NoTls).await
+                    {
+                        tokio::task::spawn(connection);
+                        let _ = client.batch_execute(&statement).await;
+                    }
+                });
+            }
+        });
+        let _ = drop.join();
     }
 }
 
@@ -38,6 +65,7 @@ pub async fn database() -> TestDatabase {
     TestDatabase {
         url: at(&base, &name),
         name,
+        server: at(&base, "postgres"),
     }
 }
 

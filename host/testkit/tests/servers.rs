@@ -1,6 +1,11 @@
 //! The servers themselves.
 
-use std::time::Duration;
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
 use rdkafka::{
     ClientConfig,
@@ -96,4 +101,58 @@ async fn a_server_of_a_tests_own_keeps_its_data_over_a_crash() {
         .await
         .expect("it is there");
     assert_eq!(rows.len(), 1);
+}
+
+/// Start a program and read the first line that it prints.
+fn first_line(command: &mut Command) -> (Child, String) {
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("its output"))
+        .read_line(&mut line)
+        .expect("a line");
+    (child, line.trim().to_owned())
+}
+
+#[tokio::test]
+async fn a_database_goes_with_its_test() {
+    let database = marquee_testkit::database().await;
+    let url = database.url().to_owned();
+    drop(database);
+    assert!(tokio_postgres::connect(&url, NoTls).await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_whose_host_was_killed_is_taken_over_by_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("open");
+    let program = env!("CARGO_BIN_EXE_hold-postgres");
+    let (mut host, url) = first_line(Command::new(program).arg(folder.path()));
+    host.kill().expect("SIGKILL");
+    host.wait().expect("it is gone");
+    let options = marquee_embedded::Options::new(folder.path());
+    let server = marquee_embedded::Server::start(options)
+        .await
+        .expect("it is taken over");
+    assert!(server.was_adopted());
+    assert_eq!(server.url("postgres"), url);
+    server.stop().await.expect("and stopped");
+    assert!(tokio_postgres::connect(&url, NoTls).await.is_err());
+}
+
+#[tokio::test]
+async fn servers_of_a_run_end_with_it_even_when_it_is_killed() {
+    let (mut run, url) = first_line(
+        Command::new(env!("CARGO_BIN_EXE_with-servers"))
+            .args(["sh", "-c", "echo $DATABASE_URL_TEST; exec sleep 60"])
+            .env_remove("DATABASE_URL_TEST")
+            // This test is about one server; the broker's guardian is the same code.
+            .env("KAFKA_BROKERS_TEST", "unused"),
+    );
+    let url = format!("{url}/postgres");
+    let answers = async || tokio_postgres::connect(&url, NoTls).await.is_ok();
+    assert!(answers().await, "{url}");
+    run.kill().expect("SIGKILL");
+    run.wait().expect("it is gone");
+    let gone = async || !answers().await;
+    marquee_testkit::eventually(Duration::from_secs(20), "the server is gone", gone).await;
 }

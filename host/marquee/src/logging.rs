@@ -21,4 +21,4 @@ pub(crate) fn start(filter: &str) -> anyhow::Result<()> {
 }
 
 /// What is logged when nobody says otherwise.
-pub(crate) const DEFAULT_FILTER: &str = "info,rdkafka=warn,librdkafka=warn";
+pub(crate) const DEFAULT_FILTER: &str = "info,rdkafka=warn,librdkafka=warn,tokio_postgres=warn";

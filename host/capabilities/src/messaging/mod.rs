@@ -44,7 +44,7 @@ impl Producer {
 
 impl Capability for Producer {
     fn interfaces(&self) -> &'static [&'static str] {
-        &["marquee:messaging/producer@0.1.0", "marquee:messaging/types@0.1.0"]
+        &["marquee:messaging/producer@0.1.0"]
     }
 
     fn link(&self, linker: &mut Linker<State>) -> wasmtime::Result<()> {

@@ -47,11 +47,12 @@ pub async fn proxy(target: SocketAddr) -> Proxy {
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((client, _)) = listener.accept().await {
+            // First the token, then the flag: a cut in between ends the connection either way.
+            let stop = serving.connections.lock().expect("no panic").clone();
             if serving.is_cut.load(Ordering::SeqCst) {
                 continue;
             }
             let shared = Arc::clone(&serving);
-            let stop = serving.connections.lock().expect("no panic").clone();
             connections.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}

@@ -156,3 +156,53 @@ async fn servers_of_a_run_end_with_it_even_when_it_is_killed() {
     let gone = async || !answers().await;
     marquee_testkit::eventually(Duration::from_secs(20), "the server is gone", gone).await;
 }
+
+async fn through(proxy: &marquee_testkit::Proxy, database: &str) -> Option<tokio_postgres::Client> {
+    let url = format!("postgres://postgres@{}/{database}", proxy.addr());
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.ok()?;
+    tokio::task::spawn(connection);
+    Some(client)
+}
+
+#[tokio::test]
+async fn the_proxy_counts_round_trips_delays_cuts_and_heals() {
+    let server = marquee_testkit::postgres().await;
+    let address = server.url("postgres");
+    let address = address.split(['@', '/']).nth(3).expect("an address");
+    let proxy = marquee_testkit::proxy(address.parse().expect("an address")).await;
+
+    let client = through(&proxy, "postgres")
+        .await
+        .expect("it is let through");
+    let before = proxy.round_trips();
+    for _ in 0..3 {
+        client.batch_execute("select 1").await.expect("a statement");
+    }
+    assert_eq!(proxy.round_trips() - before, 3);
+
+    let delay = Duration::from_millis(150);
+    proxy.delay(delay);
+    let begun = std::time::Instant::now();
+    client.batch_execute("select 1").await.expect("a statement");
+    assert!(begun.elapsed() >= delay);
+    proxy.delay(Duration::ZERO);
+
+    proxy.cut();
+    let cut = client.batch_execute("select 1").await;
+    assert!(cut.is_err(), "connections are closed");
+    assert!(
+        through(&proxy, "postgres").await.is_none(),
+        "and none is let in"
+    );
+    proxy.heal();
+    let client = through(&proxy, "postgres")
+        .await
+        .expect("it is let through again");
+    client.batch_execute("select 1").await.expect("a statement");
+}
+
+#[tokio::test]
+#[should_panic(expected = "pigs fly")]
+async fn what_never_becomes_true_is_named() {
+    marquee_testkit::eventually(Duration::from_millis(50), "pigs fly", async || false).await;
+}

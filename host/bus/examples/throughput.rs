@@ -62,6 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .await?;
     let mut began = Instant::now();
     let mut read = 0;
+    let (mut batches, mut committing) = (0_u32, Duration::ZERO);
     while read < amount {
         match reader.next().await? {
             // Joining is not reading.
@@ -70,12 +71,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Event::Batch(batch) => {
                 read += batch.records.len();
                 if let Some(last) = batch.records.last() {
+                    let asked = Instant::now();
                     reader.commit(&batch.assignment, last.offset + 1).await?;
+                    committing += asked.elapsed();
+                    batches += 1;
                 }
             }
         }
     }
     show("read and commit", read, began.elapsed());
+    println!("in {batches} batches; their commits took {committing:.2?} of it");
     reader.close().await;
     bus.close().await;
     Ok(())

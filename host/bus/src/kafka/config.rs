@@ -84,7 +84,10 @@ impl Config {
             .set("partition.assignment.strategy", "range,roundrobin")
             .set("session.timeout.ms", session.to_string())
             .set("heartbeat.interval.ms", (session / 5).max(1).to_string())
-            .set("fetch.wait.max.ms", "100")
+            // A partition that is resumed waits for the fetch under way, and one whose queue was full for the
+            // back-off (a second by default): both short, or reading goes in bursts.
+            .set("fetch.wait.max.ms", "50")
+            .set("fetch.queue.backoff.ms", "20")
             .set("fetch.error.backoff.ms", "100")
             .set("fetch.message.max.bytes", "1048576")
             .set("queued.min.messages", "2000")

@@ -1,5 +1,11 @@
 //! A server of the machine's own programs, in a folder of the test's own.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "a connection's task ends with its test; what fails fails the test"
+)]
+
 use std::time::{Duration, Instant};
 
 use marquee_embedded::{Error, Options, Server};

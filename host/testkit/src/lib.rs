@@ -5,6 +5,11 @@
 //! test has a database, topics and groups of its own. A server that cannot be had is a panic that says what to
 //! install, never a skip.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test has no command line: servers are named by the environment, tasks end with the test"
+)]
+
 mod condition;
 mod guardian;
 pub mod kafka_server;

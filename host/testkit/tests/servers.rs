@@ -1,5 +1,10 @@
 //! The servers themselves.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a connection's task ends with its test"
+)]
+
 use std::{
     io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,

@@ -2,6 +2,11 @@
 //!
 //! `with-servers cargo test --workspace`
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the command line: the environment names servers that are there already"
+)]
+
 use std::process::{Command, ExitCode};
 
 #[tokio::main]

@@ -17,7 +17,7 @@ mod postgres;
 mod proxy;
 
 pub use condition::{eventually, unique};
-pub use postgres::{PostgresServer, TestDatabase, database, for_a_run, postgres};
+pub use postgres::{PostgresServer, TestDatabase, database, for_a_run, postgres, sweep_databases};
 pub use proxy::{Proxy, proxy};
 
 /// The brokers of an Apache Kafka that all tests of the run share. Use [`unique`] topics and groups.

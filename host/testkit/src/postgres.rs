@@ -213,6 +213,22 @@ fn sweep() {
     }
 }
 
+/// Drop databases that runs which were killed have left on a server that outlives its runs: those a day old. What fails
+/// is left to the next run.
+pub async fn sweep_databases(base: &str) {
+    let client = connect(&at(base, "postgres")).await;
+    let names = client
+        .query(OLD_DATABASES, &[])
+        .await
+        .unwrap_or_else(|error| panic!("the databases cannot be listed: {error}"));
+    for row in names {
+        let name: String = row.get(0);
+        let _ = client
+            .batch_execute(&format!("drop database if exists {name}"))
+            .await;
+    }
+}
+
 fn at(base: &str, database: &str) -> String {
     let (base, query) = base
         .split_once('?')
@@ -237,3 +253,9 @@ async fn connect(url: &str) -> tokio_postgres::Client {
 }
 
 const PREFIX: &str = "marquee-test-";
+/// The first 48 bits of a UUIDv7 are the milliseconds since 1970.
+const OLD_DATABASES: &str = "
+    select datname::text from pg_database
+    where datname ~ '^test_[0-9a-f]{32}$'
+      and ('x0000' || substr(datname, 6, 12))::bit(64)::bigint
+          < extract(epoch from now() - interval '1 day') * 1000";

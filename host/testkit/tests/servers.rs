@@ -211,3 +211,26 @@ async fn the_proxy_counts_round_trips_delays_cuts_and_heals() {
 async fn what_never_becomes_true_is_named() {
     marquee_testkit::eventually(Duration::from_millis(50), "pigs fly", async || false).await;
 }
+
+#[tokio::test]
+async fn databases_of_runs_that_were_killed_are_swept_and_others_are_not() {
+    let server = marquee_testkit::postgres().await;
+    // A UUIDv7 of the year 2020, one of the year 2100, and a name that only looks like one.
+    let old = "test_016f5e66e8007000800000000000abcd";
+    let young = "test_03bb2cc3d8007000800000000000abcd";
+    let others = "test_bench";
+    for name in [old, young, others] {
+        server.create_database(name).await;
+    }
+    let run = Command::new(env!("CARGO_BIN_EXE_with-servers"))
+        .args(["true"])
+        .env("DATABASE_URL_TEST", server.url("postgres"))
+        .env("KAFKA_BROKERS_TEST", "unused")
+        .status()
+        .expect("it runs");
+    assert!(run.success());
+    for (name, is_there) in [(old, false), (young, true), (others, true)] {
+        let answer = tokio_postgres::connect(&server.url(name), NoTls).await;
+        assert_eq!(answer.is_ok(), is_there, "{name}");
+    }
+}

@@ -18,9 +18,12 @@ async fn main() -> ExitCode {
     };
     let mut command = Command::new(program);
     command.args(arguments);
-    let postgres = match std::env::var_os("DATABASE_URL_TEST") {
-        Some(_) => None,
-        None => {
+    let postgres = match std::env::var("DATABASE_URL_TEST") {
+        Ok(url) => {
+            marquee_testkit::sweep_databases(&url).await;
+            None
+        }
+        Err(_) => {
             let (url, guardian) = marquee_testkit::for_a_run().await;
             command.env("DATABASE_URL_TEST", url);
             Some(guardian)

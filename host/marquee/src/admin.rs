@@ -32,14 +32,19 @@ pub(crate) async fn serve(listener: TcpListener, parts: Vec<Part>, stop: Cancell
 async fn answer(request: &Request<Incoming>, parts: &[Part]) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if path != "/healthz" && path != "/readyz" {
-        return json(StatusCode::NOT_FOUND, &serde_json::json!({ "title": "Not found", "status": 404 }));
+        return json(
+            StatusCode::NOT_FOUND,
+            &serde_json::json!({ "title": "Not found", "status": 404 }),
+        );
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut response = json(
             StatusCode::METHOD_NOT_ALLOWED,
             &serde_json::json!({ "title": "Method not allowed", "status": 405 }),
         );
-        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        response
+            .headers_mut()
+            .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     if path == "/healthz" {
@@ -47,26 +52,36 @@ async fn answer(request: &Request<Incoming>, parts: &[Part]) -> Response<Full<By
     }
     let answers = join_all(parts.iter().map(|part| async {
         let answer = tokio::time::timeout(PATIENCE, (part.ask)()).await;
-        (part.name.as_str(), answer.unwrap_or_else(|_| Err("no answer within a second".to_owned())))
+        (
+            part.name.as_str(),
+            answer.unwrap_or_else(|_| Err("no answer within a second".to_owned())),
+        )
     }))
     .await;
     let failing: serde_json::Map<_, _> = answers
         .into_iter()
-        .filter_map(|(name, answer)| Some((name.to_owned(), serde_json::Value::from(answer.err()?))))
+        .filter_map(|(name, answer)| {
+            Some((name.to_owned(), serde_json::Value::from(answer.err()?)))
+        })
         .collect();
     if failing.is_empty() {
         json(StatusCode::OK, &serde_json::json!({ "status": "ready" }))
     } else {
-        json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({ "status": "not ready", "failing": failing }))
+        json(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &serde_json::json!({ "status": "not ready", "failing": failing }),
+        )
     }
 }
 
 fn json(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(format!("{body}\n"))));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     response
 }
 
 const PATIENCE: Duration = Duration::from_secs(1);
-

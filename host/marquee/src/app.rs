@@ -4,15 +4,25 @@ use std::{fmt, path::Path};
 
 use anyhow::Context as _;
 use marquee_manifest::{App, Problem};
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
+};
 
 /// Read and check a manifest.
 pub(crate) fn read(path: &Path) -> anyhow::Result<App> {
     let text = std::fs::read_to_string(path).with_context(|| {
-        format!("the manifest {} cannot be read; name another one with --manifest", path.display())
+        format!(
+            "the manifest {} cannot be read; name another one with --manifest",
+            path.display()
+        )
     })?;
     App::parse(&text).map_err(|problems| {
-        ManifestProblems { path: path.display().to_string(), text, problems }.into()
+        ManifestProblems {
+            path: path.display().to_string(),
+            text,
+            problems,
+        }
+        .into()
     })
 }
 
@@ -51,7 +61,12 @@ impl ManifestProblems {
 
 impl fmt::Display for ManifestProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the manifest {} has {} problems", self.path, self.problems.len())
+        write!(
+            f,
+            "the manifest {} has {} problems",
+            self.path,
+            self.problems.len()
+        )
     }
 }
 

@@ -21,16 +21,28 @@ pub(crate) struct Databases {
 impl Databases {
     /// Start what is missing, connect nothing yet.
     pub(crate) async fn open(app: &App, settings: &Settings) -> anyhow::Result<Self> {
-        let owners: Vec<&Component> = app.load_order().into_iter().filter(|c| c.database.is_some()).collect();
-        let names: Vec<&str> = owners.iter().filter_map(|c| Some(c.database.as_ref()?.name.as_str())).collect();
-        let given: BTreeMap<&str, Option<Set<Secret>>> =
-            names.iter().map(|name| (*name, settings.database_url(name))).collect();
+        let owners: Vec<&Component> = app
+            .load_order()
+            .into_iter()
+            .filter(|c| c.database.is_some())
+            .collect();
+        let names: Vec<&str> = owners
+            .iter()
+            .filter_map(|c| Some(c.database.as_ref()?.name.as_str()))
+            .collect();
+        let given: BTreeMap<&str, Option<Set<Secret>>> = names
+            .iter()
+            .map(|name| (*name, settings.database_url(name)))
+            .collect();
         let bus_needed = app.outside() == Outside::Bus && settings.kafka_brokers.is_none();
 
         let embedded = if given.values().any(Option::is_none) {
             let folder = settings.data.value.join("postgres");
-            let server = marquee_embedded::Server::start(marquee_embedded::Options::new(folder)).await;
-            Some(server.context("the embedded PostgreSQL cannot be started; DATABASE_URL_... names another one")?)
+            let server =
+                marquee_embedded::Server::start(marquee_embedded::Options::new(folder)).await;
+            Some(server.context(
+                "the embedded PostgreSQL cannot be started; DATABASE_URL_... names another one",
+            )?)
         } else {
             None
         };
@@ -53,14 +65,24 @@ impl Databases {
 
         let mut by_component = BTreeMap::new();
         for component in owners {
-            let Some(own) = &component.database else { continue };
-            let Some(url) = urls.get(own.name.as_str()) else { continue };
+            let Some(own) = &component.database else {
+                continue;
+            };
+            let Some(url) = urls.get(own.name.as_str()) else {
+                continue;
+            };
             let mut config = Config::new(&own.name, url.clone());
             config.pool_size = own.pool_size;
             by_component.insert(component.id.clone(), Database::new(&config)?);
         }
-        let bus = bus_url.map(|url| Database::new(&Config::new("bus", url))).transpose()?;
-        Ok(Self { by_component, bus, embedded })
+        let bus = bus_url
+            .map(|url| Database::new(&Config::new("bus", url)))
+            .transpose()?;
+        Ok(Self {
+            by_component,
+            bus,
+            embedded,
+        })
     }
 
     /// The application's databases as they are now, for a verb beside a running host: starts nothing and stops
@@ -69,33 +91,59 @@ impl Databases {
         let mut by_component = BTreeMap::new();
         let folder = settings.data.value.join("postgres");
         for component in app.load_order() {
-            let Some(own) = &component.database else { continue };
+            let Some(own) = &component.database else {
+                continue;
+            };
             let url = match settings.database_url(&own.name) {
                 Some(url) => url.value,
-                None => Secret::new(
-                    marquee_embedded::running(&folder, &own.name)
-                        .with_context(|| format!("database {} is not running; start it with `marquee up`", own.name))?,
-                ),
+                None => Secret::new(marquee_embedded::running(&folder, &own.name).with_context(
+                    || {
+                        format!(
+                            "database {} is not running; start it with `marquee up`",
+                            own.name
+                        )
+                    },
+                )?),
             };
-            let database = Database::new(&Config { pool_size: 1, ..Config::new(&own.name, url) })?;
+            let database = Database::new(&Config {
+                pool_size: 1,
+                ..Config::new(&own.name, url)
+            })?;
             by_component.insert(component.id.clone(), database);
         }
-        Ok(Self { by_component, bus: None, embedded: None })
+        Ok(Self {
+            by_component,
+            bus: None,
+            embedded: None,
+        })
     }
 
     /// Apply the host's schema and each component's own migrations.
-    pub(crate) async fn migrate(&self, app: &App, settings: &Settings) -> anyhow::Result<Vec<String>> {
+    pub(crate) async fn migrate(
+        &self,
+        app: &App,
+        settings: &Settings,
+    ) -> anyhow::Result<Vec<String>> {
         let root = settings.root();
         let ours = marquee_delivery::migrations()?;
         let mut applied = Vec::new();
         for (id, database) in &self.by_component {
             let name = database.name();
             let failed = || format!("database {name} cannot be migrated");
-            applied.extend(labelled(name, ours.apply(database).await.with_context(failed)?));
-            let own = app.components.get(id).and_then(|component| component.database.as_ref());
+            applied.extend(labelled(
+                name,
+                ours.apply(database).await.with_context(failed)?,
+            ));
+            let own = app
+                .components
+                .get(id)
+                .and_then(|component| component.database.as_ref());
             if let Some(folder) = own.and_then(|own| own.migrations.as_ref()) {
                 let migrations = Migrations::from_folder(name, &root.join(folder))?;
-                applied.extend(labelled(name, migrations.apply(database).await.with_context(failed)?));
+                applied.extend(labelled(
+                    name,
+                    migrations.apply(database).await.with_context(failed)?,
+                ));
             }
         }
         Ok(applied)
@@ -127,11 +175,15 @@ impl Databases {
 }
 
 async fn local(server: &marquee_embedded::Server, name: &str) -> anyhow::Result<Secret> {
-    server.create_database(name).await.with_context(|| format!("database {name} cannot be created"))?;
+    server
+        .create_database(name)
+        .await
+        .with_context(|| format!("database {name} cannot be created"))?;
     Ok(Secret::new(server.url(name)))
 }
 
 fn labelled(database: &str, names: Vec<String>) -> impl Iterator<Item = String> {
-    names.into_iter().map(move |name| format!("{database}: {name}"))
+    names
+        .into_iter()
+        .map(move |name| format!("{database}: {name}"))
 }
-

@@ -47,7 +47,9 @@ impl Host {
     /// Open databases and bus, load every component, bind the listeners.
     pub(crate) async fn build(app: &App, settings: &Settings) -> anyhow::Result<Self> {
         let listen = |address, name: &'static str| async move {
-            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another with {name}"))
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address}; choose another with {name}"))
         };
         // First what fails at once and costs nothing.
         let listener = listen(settings.listen.value, "--listen").await?;
@@ -58,14 +60,28 @@ impl Host {
 
         let relays = relays(&databases, bus.as_ref());
         let lineup = lineup(app, settings, &databases, bus.as_ref(), &relays)?;
-        let memory = app.components.values().map(|component| component.limits.memory_bytes).max().unwrap_or(64 << 20);
-        let runtime = Runtime::new(lineup, memory).map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
+        let memory = app
+            .components
+            .values()
+            .map(|component| component.limits.memory_bytes)
+            .max()
+            .unwrap_or(64 << 20);
+        let runtime = Runtime::new(lineup, memory)
+            .map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
         let mut loaded = Vec::new();
         for component in app.load_order() {
             let path = settings.root().join(&component.source);
             let bytes = std::fs::read(&path).with_context(|| {
-                let how = component.build.as_deref().map(|build| format!("; build it with `{build}`"));
-                format!("component {} cannot be read from {}{}", component.id, path.display(), how.unwrap_or_default())
+                let how = component
+                    .build
+                    .as_deref()
+                    .map(|build| format!("; build it with `{build}`"));
+                format!(
+                    "component {} cannot be read from {}{}",
+                    component.id,
+                    path.display(),
+                    how.unwrap_or_default()
+                )
             })?;
             let digest = runtime.load(spec(app, component), &bytes).await?;
             loaded.push((component.id.clone(), digest));
@@ -74,7 +90,9 @@ impl Host {
         let mut subscriptions = Vec::new();
         let mut retries = Vec::new();
         for component in app.load_order() {
-            let Some(database) = databases.by_component.get(&component.id) else { continue };
+            let Some(database) = databases.by_component.get(&component.id) else {
+                continue;
+            };
             for subscription in &component.subscriptions {
                 let deliverer = Arc::new(Deliverer {
                     runtime: runtime.clone(),
@@ -82,7 +100,10 @@ impl Host {
                     database: database.clone(),
                     consumer: Consumer {
                         name: component.id.to_string(),
-                        policy: Policy { attempts: subscription.attempts, interval: subscription.retry },
+                        policy: Policy {
+                            attempts: subscription.attempts,
+                            interval: subscription.retry,
+                        },
                         first_contact: FirstContact::default(),
                     },
                     deadline: subscription.deadline,
@@ -92,7 +113,10 @@ impl Host {
                     group: format!("{}.{}.{}", app.name, component.id, subscription.topic),
                     topic: subscription.topic.clone(),
                     partitions: subscription.partitions,
-                    limits: BatchLimits { records: subscription.batch, ..BatchLimits::default() },
+                    limits: BatchLimits {
+                        records: subscription.batch,
+                        ..BatchLimits::default()
+                    },
                 });
                 retries.push(retry::Trigger {
                     deliverer,
@@ -101,8 +125,23 @@ impl Host {
                 });
             }
         }
-        let routes = app.routes.iter().map(|route| (route.pattern.clone(), route.component.clone())).collect();
-        Ok(Self { databases, bus, runtime, loaded, routes, listener, admin, relays, subscriptions, retries })
+        let routes = app
+            .routes
+            .iter()
+            .map(|route| (route.pattern.clone(), route.component.clone()))
+            .collect();
+        Ok(Self {
+            databases,
+            bus,
+            runtime,
+            loaded,
+            routes,
+            listener,
+            admin,
+            relays,
+            subscriptions,
+            retries,
+        })
     }
 
     /// What a person wants to know when it is up.
@@ -110,7 +149,10 @@ impl Host {
         use std::fmt::Write as _;
         let mut text = String::new();
         let address = self.listener.local_addr().unwrap_or(settings.listen.value);
-        let admin = self.admin.local_addr().unwrap_or(settings.admin_listen.value);
+        let admin = self
+            .admin
+            .local_addr()
+            .unwrap_or(settings.admin_listen.value);
         // Writing to a String cannot fail.
         let _ = writeln!(text, "serving    http://{address}");
         let _ = writeln!(text, "health     http://{admin}/readyz");
@@ -149,7 +191,12 @@ impl Host {
             triggers.spawn(retry.run(intake.clone()));
         }
         let config = http::Config::new(self.routes);
-        triggers.spawn(http::Trigger::serve(self.runtime.clone(), config, self.listener, intake.clone()));
+        triggers.spawn(http::Trigger::serve(
+            self.runtime.clone(),
+            config,
+            self.listener,
+            intake.clone(),
+        ));
         Running {
             databases: self.databases,
             bus: self.bus,
@@ -169,19 +216,34 @@ impl Running {
         let for_calls = grace.mul_f64(0.6);
         self.intake.cancel();
         self.triggers.close();
-        let finished = tokio::time::timeout(for_calls, self.triggers.wait()).await.is_ok();
-        let abandoned = self.runtime.drain(if finished { for_calls } else { Duration::ZERO }).await;
+        let finished = tokio::time::timeout(for_calls, self.triggers.wait())
+            .await
+            .is_ok();
+        let abandoned = self
+            .runtime
+            .drain(if finished { for_calls } else { Duration::ZERO })
+            .await;
         if abandoned > 0 {
-            tracing::warn!(abandoned, "calls did not end in time and were cancelled; what they did was rolled back");
+            tracing::warn!(
+                abandoned,
+                "calls did not end in time and were cancelled; what they did was rolled back"
+            );
         }
         self.triggers.wait().await;
         self.behind.cancel();
         self.background.close();
-        if tokio::time::timeout(grace.mul_f64(0.2), self.background.wait()).await.is_err() {
-            tracing::warn!("a relay did not end in time; what it did not publish is published at the next start");
+        if tokio::time::timeout(grace.mul_f64(0.2), self.background.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "a relay did not end in time; what it did not publish is published at the next start"
+            );
         }
         if let Some(bus) = &self.bus
-            && tokio::time::timeout(grace.mul_f64(0.1), bus.close()).await.is_err()
+            && tokio::time::timeout(grace.mul_f64(0.1), bus.close())
+                .await
+                .is_err()
         {
             tracing::warn!("the bus did not close in time");
         }
@@ -189,7 +251,11 @@ impl Running {
     }
 }
 
-async fn open_bus(app: &App, settings: &Settings, databases: &Databases) -> anyhow::Result<Option<Arc<dyn Bus>>> {
+async fn open_bus(
+    app: &App,
+    settings: &Settings,
+    databases: &Databases,
+) -> anyhow::Result<Option<Arc<dyn Bus>>> {
     if app.outside() == Outside::Nothing {
         return Ok(None);
     }
@@ -197,14 +263,23 @@ async fn open_bus(app: &App, settings: &Settings, databases: &Databases) -> anyh
         let bus = kafka::Kafka::new(kafka::Config::new(&brokers.value));
         return Ok(Some(Arc::new(bus.context("Kafka cannot be used")?)));
     }
-    let database = databases.bus.clone().context("the bus has no database; set DATABASE_URL_BUS or KAFKA_BROKERS")?;
+    let database = databases
+        .bus
+        .clone()
+        .context("the bus has no database; set DATABASE_URL_BUS or KAFKA_BROKERS")?;
     let bus = embedded::Embedded::open(database, embedded::Config::default()).await;
-    Ok(Some(Arc::new(bus.context("the embedded bus cannot be opened")?)))
+    Ok(Some(Arc::new(
+        bus.context("the embedded bus cannot be opened")?,
+    )))
 }
 
 fn relays(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> Vec<Relay> {
     let Some(bus) = bus else { return Vec::new() };
-    databases.by_component.values().map(|database| Relay::new(database.clone(), Arc::clone(bus))).collect()
+    databases
+        .by_component
+        .values()
+        .map(|database| Relay::new(database.clone(), Arc::clone(bus)))
+        .collect()
 }
 
 fn lineup(
@@ -223,13 +298,28 @@ fn lineup(
     let values = app
         .components
         .values()
-        .map(|component| Ok((component.id.clone(), component_variables(app, settings, component)?)))
+        .map(|component| {
+            Ok((
+                component.id.clone(),
+                component_variables(app, settings, component)?,
+            ))
+        })
         .collect::<anyhow::Result<BTreeMap<_, _>>>()?;
-    let topics = app.components.values().map(|c| (c.id.clone(), c.publish.iter().cloned().collect())).collect();
-    let hosts = app.components.values().map(|c| (c.id.clone(), c.allowed_outbound_hosts.clone())).collect();
+    let topics = app
+        .components
+        .values()
+        .map(|c| (c.id.clone(), c.publish.iter().cloned().collect()))
+        .collect();
+    let hosts = app
+        .components
+        .values()
+        .map(|c| (c.id.clone(), c.allowed_outbound_hosts.clone()))
+        .collect();
     let postgres = postgres::Postgres::new(granted.clone());
-    let mut capabilities: Vec<Arc<dyn marquee_runtime::Capability>> =
-        vec![Arc::new(postgres), Arc::new(variables::Variables::new(values))];
+    let mut capabilities: Vec<Arc<dyn marquee_runtime::Capability>> = vec![
+        Arc::new(postgres),
+        Arc::new(variables::Variables::new(values)),
+    ];
     if let Some(bus) = bus {
         capabilities.push(Arc::new(messaging::Producer::new(Arc::clone(bus), topics)));
     }
@@ -260,9 +350,12 @@ fn component_variables(
         let mut value = String::new();
         let mut rest = template.as_str();
         while let Some((before, after)) = rest.split_once("{{") {
-            let (wanted, behind) = after
-                .split_once("}}")
-                .with_context(|| format!("variable {name} of component {} has {{{{ without }}}}", component.id))?;
+            let (wanted, behind) = after.split_once("}}").with_context(|| {
+                format!(
+                    "variable {name} of component {} has {{{{ without }}}}",
+                    component.id
+                )
+            })?;
             let wanted = wanted.trim();
             let variable = app
                 .variables
@@ -287,8 +380,15 @@ fn component_variables(
 
 fn spec(app: &App, component: &Component) -> Spec {
     let mut entry_points = BTreeMap::new();
-    if app.routes.iter().any(|route| route.component == component.id) {
-        entry_points.insert("wasi:http/handler@0.3.0".to_owned(), "its HTTP trigger".to_owned());
+    if app
+        .routes
+        .iter()
+        .any(|route| route.component == component.id)
+    {
+        entry_points.insert(
+            "wasi:http/handler@0.3.0".to_owned(),
+            "its HTTP trigger".to_owned(),
+        );
     }
     if !component.subscriptions.is_empty() {
         entry_points.insert(CONSUMER.to_owned(), "its subscriptions".to_owned());

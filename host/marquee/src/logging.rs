@@ -10,11 +10,17 @@ pub(crate) fn start(filter: &str) -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("the log filter {filter:?} cannot be read: {error}"))?;
     let registry = tracing_subscriber::registry().with(filter);
     if std::io::stderr().is_terminal() {
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).compact();
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .compact();
         registry.with(lines).try_init()?;
     } else {
         // The fields of the call's span (request_id, component, version) stand in every line.
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).json().flatten_event(true);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .json()
+            .flatten_event(true);
         registry.with(lines).try_init()?;
     }
     Ok(())

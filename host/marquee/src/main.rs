@@ -17,9 +17,16 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let command = cli::Command::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return cli::report(&anyhow::Error::new(error).context("the async runtime cannot start")),
+        Err(error) => {
+            return cli::report(
+                &anyhow::Error::new(error).context("the async runtime cannot start"),
+            );
+        }
     };
     match runtime.block_on(command.run()) {
         Ok(code) => code,

@@ -105,30 +105,84 @@ impl Settings {
         up: &UpFlags,
         environment: BTreeMap<String, String>,
     ) -> anyhow::Result<Self> {
-        let from = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
-        let text = |flag: Option<String>, flag_name, variable: &str, default: &str| match (flag, from(variable)) {
-            (Some(value), _) => Set { value, source: Source::Flag(flag_name) },
-            (None, Some(value)) => Set { value, source: Source::Environment(variable.to_owned()) },
-            (None, None) => Set { value: default.to_owned(), source: Source::Default },
+        let from = |name: &str| {
+            environment
+                .get(name)
+                .filter(|value| !value.is_empty())
+                .cloned()
         };
-        let path = |flag: &Option<PathBuf>| flag.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let text = |flag: Option<String>, flag_name, variable: &str, default: &str| match (
+            flag,
+            from(variable),
+        ) {
+            (Some(value), _) => Set {
+                value,
+                source: Source::Flag(flag_name),
+            },
+            (None, Some(value)) => Set {
+                value,
+                source: Source::Environment(variable.to_owned()),
+            },
+            (None, None) => Set {
+                value: default.to_owned(),
+                source: Source::Default,
+            },
+        };
+        let path = |flag: &Option<PathBuf>| {
+            flag.as_ref()
+                .map(|path| path.to_string_lossy().into_owned())
+        };
 
-        let mut manifest =
-            text(path(&flags.manifest), "--manifest", "MARQUEE_MANIFEST", "spin.toml").map(PathBuf::from);
+        let mut manifest = text(
+            path(&flags.manifest),
+            "--manifest",
+            "MARQUEE_MANIFEST",
+            "spin.toml",
+        )
+        .map(PathBuf::from);
         if manifest.value.is_dir() {
             manifest.value.push("spin.toml");
         }
-        let beside = manifest.value.parent().unwrap_or(Path::new("")).join(".marquee");
-        let data = text(path(&flags.data), "--data", "MARQUEE_DATA", &beside.to_string_lossy()).map(PathBuf::from);
-        let log = text(flags.log.clone(), "--log", "MARQUEE_LOG", crate::logging::DEFAULT_FILTER);
-        let listen = text(up.listen.map(|a| a.to_string()), "--listen", "MARQUEE_LISTEN", LISTEN).parse("an address")?;
-        let admin_listen =
-            text(up.admin_listen.map(|a| a.to_string()), "--admin-listen", "MARQUEE_ADMIN_LISTEN", ADMIN_LISTEN)
-                .parse("an address")?;
+        let beside = manifest
+            .value
+            .parent()
+            .unwrap_or(Path::new(""))
+            .join(".marquee");
+        let data = text(
+            path(&flags.data),
+            "--data",
+            "MARQUEE_DATA",
+            &beside.to_string_lossy(),
+        )
+        .map(PathBuf::from);
+        let log = text(
+            flags.log.clone(),
+            "--log",
+            "MARQUEE_LOG",
+            crate::logging::DEFAULT_FILTER,
+        );
+        let listen = text(
+            up.listen.map(|a| a.to_string()),
+            "--listen",
+            "MARQUEE_LISTEN",
+            LISTEN,
+        )
+        .parse("an address")?;
+        let admin_listen = text(
+            up.admin_listen.map(|a| a.to_string()),
+            "--admin-listen",
+            "MARQUEE_ADMIN_LISTEN",
+            ADMIN_LISTEN,
+        )
+        .parse("an address")?;
         let grace = text(up.grace.clone(), "--grace", "MARQUEE_GRACE", GRACE);
         let grace = Set {
-            value: humantime::parse_duration(&grace.value)
-                .with_context(|| format!("{:?} of {} is not a duration such as 10s", grace.value, grace.source))?,
+            value: humantime::parse_duration(&grace.value).with_context(|| {
+                format!(
+                    "{:?} of {} is not a duration such as 10s",
+                    grace.value, grace.source
+                )
+            })?,
             source: grace.source,
         };
 
@@ -137,12 +191,14 @@ impl Settings {
             None => None,
         };
         let kafka_brokers = match (from("KAFKA_BROKERS"), &file) {
-            (Some(value), _) => Some(Set { value, source: Source::Environment("KAFKA_BROKERS".to_owned()) }),
-            (None, Some((path, file))) => file
-                .kafka
-                .brokers
-                .clone()
-                .map(|value| Set { value, source: Source::File(path.clone()) }),
+            (Some(value), _) => Some(Set {
+                value,
+                source: Source::Environment("KAFKA_BROKERS".to_owned()),
+            }),
+            (None, Some((path, file))) => file.kafka.brokers.clone().map(|value| Set {
+                value,
+                source: Source::File(path.clone()),
+            }),
             (None, None) => None,
         };
         let mut settings = Self {
@@ -164,40 +220,66 @@ impl Settings {
     /// The URL of a database, if one was given: `DATABASE_URL_RATING`, or `databases.rating` of the file.
     pub(crate) fn database_url(&self, name: &str) -> Option<Set<Secret>> {
         let variable = format!("DATABASE_URL_{}", screaming(name));
-        self.lookup(&variable, |file| file.databases.get(name)).map(|set| set.map(Secret::new))
+        self.lookup(&variable, |file| file.databases.get(name))
+            .map(|set| set.map(Secret::new))
     }
 
     /// The value of an application variable, if one was given: `SPIN_VARIABLE_NAME`, or `variables.name`.
     pub(crate) fn variable(&self, name: &str) -> Option<Set<Secret>> {
         let variable = format!("SPIN_VARIABLE_{}", screaming(name));
-        self.lookup(&variable, |file| file.variables.get(name)).map(|set| set.map(Secret::new))
+        self.lookup(&variable, |file| file.variables.get(name))
+            .map(|set| set.map(Secret::new))
     }
 
     /// The folder that paths of the manifest are relative to.
     pub(crate) fn root(&self) -> &Path {
-        let parent = self.manifest.value.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = self
+            .manifest
+            .value
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         parent.unwrap_or(Path::new("."))
     }
 
-    fn lookup(&self, variable: &str, in_file: impl Fn(&RuntimeConfig) -> Option<&String>) -> Option<Set<String>> {
-        if let Some(value) = self.environment.get(variable).filter(|value| !value.is_empty()) {
-            return Some(Set { value: value.clone(), source: Source::Environment(variable.to_owned()) });
+    fn lookup(
+        &self,
+        variable: &str,
+        in_file: impl Fn(&RuntimeConfig) -> Option<&String>,
+    ) -> Option<Set<String>> {
+        if let Some(value) = self
+            .environment
+            .get(variable)
+            .filter(|value| !value.is_empty())
+        {
+            return Some(Set {
+                value: value.clone(),
+                source: Source::Environment(variable.to_owned()),
+            });
         }
         let (path, file) = self.file.as_ref()?;
-        in_file(file).map(|value| Set { value: value.clone(), source: Source::File(path.clone()) })
+        in_file(file).map(|value| Set {
+            value: value.clone(),
+            source: Source::File(path.clone()),
+        })
     }
 }
 
 impl<T> Set<T> {
     fn map<U>(self, to: impl FnOnce(T) -> U) -> Set<U> {
-        Set { value: to(self.value), source: self.source }
+        Set {
+            value: to(self.value),
+            source: self.source,
+        }
     }
 }
 
 impl Set<String> {
     fn parse<T: std::str::FromStr>(self, what: &str) -> anyhow::Result<Set<T>> {
         match self.value.parse() {
-            Ok(value) => Ok(Set { value, source: self.source }),
+            Ok(value) => Ok(Set {
+                value,
+                source: self.source,
+            }),
             Err(_) => bail!("{:?} of {} is not {what}", self.value, self.source),
         }
     }

@@ -10,7 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use marquee_bus::{Assignment, Batch, BatchLimits, Bus, Event, Incoming, RevokeGuard, Subscription};
+use marquee_bus::{
+    Assignment, Batch, BatchLimits, Bus, Event, Incoming, RevokeGuard, Subscription,
+};
 use marquee_delivery::consume::{self, Mode, Position};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -133,7 +135,9 @@ impl Trigger {
                 }
             }
             Event::Batch(batch) => {
-                let Some(partition) = held.get_mut(&batch.assignment) else { return };
+                let Some(partition) = held.get_mut(&batch.assignment) else {
+                    return;
+                };
                 if stopping || partition.revoked.is_some() {
                     return;
                 }
@@ -155,7 +159,9 @@ impl Trigger {
         done: Done,
         stopping: bool,
     ) {
-        let Some(partition) = held.get_mut(&assignment) else { return };
+        let Some(partition) = held.get_mut(&assignment) else {
+            return;
+        };
         let told = match &done {
             Done::Loaded(position) => match position.seek_to() {
                 Some(offset) => {
@@ -192,7 +198,12 @@ impl Trigger {
         }
     }
 
-    fn load(&self, tasks: &mut JoinSet<(Assignment, Done)>, assignment: Assignment, stop: CancellationToken) {
+    fn load(
+        &self,
+        tasks: &mut JoinSet<(Assignment, Done)>,
+        assignment: Assignment,
+        stop: CancellationToken,
+    ) {
         let deliverer = Arc::clone(&self.deliverer);
         tasks.spawn(async move {
             let position = deliverer.position(&assignment.partition, &stop).await;
@@ -254,7 +265,15 @@ impl Work {
                     alone = true;
                     if let Some(record) = fresh.first() {
                         let error = "no host survived its delivery";
-                        match consume::bury(&database, &self.deliverer.consumer, &position, record, error).await {
+                        match consume::bury(
+                            &database,
+                            &self.deliverer.consumer,
+                            &position,
+                            record,
+                            error,
+                        )
+                        .await
+                        {
                             Ok(summary) => position.advance(&summary),
                             Err(error) => return self.give_up(position, &error).await,
                         }
@@ -263,8 +282,11 @@ impl Work {
             }
         }
         let fresh = position.fresh(records);
-        let mut work: VecDeque<&[Incoming]> =
-            if alone { fresh.chunks(1).collect() } else { VecDeque::from([fresh]) };
+        let mut work: VecDeque<&[Incoming]> = if alone {
+            fresh.chunks(1).collect()
+        } else {
+            VecDeque::from([fresh])
+        };
         let mut conflicts = 0;
         while let Some(slice) = work.pop_front() {
             // After an unknown commit some of it may be dealt with.
@@ -302,7 +324,9 @@ impl Work {
                     [record] => {
                         let consumer = &self.deliverer.consumer;
                         tracing::warn!(offset = record.offset, %error, "a message failed and is parked");
-                        match consume::park_failed(&database, consumer, &position, record, &error).await {
+                        match consume::park_failed(&database, consumer, &position, record, &error)
+                            .await
+                        {
                             Ok(summary) => position.advance(&summary),
                             Err(error) => match self.after(&error, &mut position).await {
                                 Some(done) => return done,
@@ -330,7 +354,11 @@ impl Work {
     }
 
     /// What to do after an error that is no fault of a message: none, go on with the same records.
-    async fn after(&mut self, error: &marquee_delivery::Error, position: &mut Position) -> Option<Done> {
+    async fn after(
+        &mut self,
+        error: &marquee_delivery::Error,
+        position: &mut Position,
+    ) -> Option<Done> {
         if matches!(error, marquee_delivery::Error::Fenced { .. }) {
             tracing::info!(%error, "the partition went on elsewhere");
             return Some(Done::Fenced);
@@ -338,7 +366,11 @@ impl Work {
         tracing::warn!(error = %marquee_runtime::chain(error), "a batch waits");
         self.backoff.pause(&self.stop).await;
         // The outcome of the last commit may be unknown: the database says where things stand.
-        match self.deliverer.position(&position.partition().clone(), &self.stop).await {
+        match self
+            .deliverer
+            .position(&position.partition().clone(), &self.stop)
+            .await
+        {
             Some(now) => {
                 *position = now;
                 None
@@ -356,4 +388,3 @@ impl Work {
 
 /// Conflicts in a row that are answered at once; after them there is a pause.
 const CONFLICTS: u32 = 3;
-

@@ -3,7 +3,10 @@
 //! Used for batches and for retries. What came of it is told apart by whose fault it was: the messages' (they are
 //! halved or parked), another transaction's (again), or the world's (wait).
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use marquee_bus::{Incoming, Partition};
 use marquee_capabilities::postgres::UnitOfWork;
@@ -56,7 +59,11 @@ pub(crate) enum Refusal {
 
 impl Deliverer {
     /// How far the consumer has come in a partition; asks until the database answers. None once `stop` came.
-    pub(crate) async fn position(&self, partition: &Partition, stop: &CancellationToken) -> Option<Position> {
+    pub(crate) async fn position(
+        &self,
+        partition: &Partition,
+        stop: &CancellationToken,
+    ) -> Option<Position> {
         let mut backoff = Backoff::default();
         while !stop.is_cancelled() {
             match Position::load(&self.database, &self.consumer.name, partition).await {
@@ -97,13 +104,20 @@ impl Deliverer {
     }
 
     /// Ask the component for verdicts in this unit. On a refusal the unit was rolled back.
-    pub(crate) async fn ask(&self, unit: Unit, messages: Vec<Message>) -> Result<(Unit, Vec<Verdict>), Refusal> {
+    pub(crate) async fn ask(
+        &self,
+        unit: Unit,
+        messages: Vec<Message>,
+    ) -> Result<(Unit, Vec<Verdict>), Refusal> {
         if messages.is_empty() {
             return Ok((unit, Vec::new()));
         }
         let expected = messages.len();
         let traceparent = messages.iter().find_map(|message| {
-            let found = message.headers.iter().find(|(name, _)| name == "traceparent");
+            let found = message
+                .headers
+                .iter()
+                .find(|(name, _)| name == "traceparent");
             found.map(|(_, value)| Arc::from(value.as_str()))
         });
         let work = Arc::new(UnitOfWork::new(unit));
@@ -113,16 +127,27 @@ impl Deliverer {
         let messages = messages.into_iter().map(message).collect();
         let answer = self.runtime.consume(&self.component, messages, call).await;
         let Some(unit) = work.take().await else {
-            return Err(Refusal::Failed("the unit of work was lost with the call".to_owned()));
+            return Err(Refusal::Failed(
+                "the unit of work was lost with the call".to_owned(),
+            ));
         };
         let failure = match answer {
             Ok(Ok(verdicts)) if verdicts.len() == expected && !unit.has_failed() => {
                 return Ok((unit, verdicts.into_iter().map(verdict).collect()));
             }
-            Ok(Ok(_)) if unit.has_failed() => "it gave verdicts after a statement had failed".to_owned(),
-            Ok(Ok(verdicts)) => format!("it gave {} verdicts for {expected} messages", verdicts.len()),
+            Ok(Ok(_)) if unit.has_failed() => {
+                "it gave verdicts after a statement had failed".to_owned()
+            }
+            Ok(Ok(verdicts)) => format!(
+                "it gave {} verdicts for {expected} messages",
+                verdicts.len()
+            ),
             Ok(Err(error)) => error,
-            Err(error @ (CallError::Overloaded(_) | CallError::Cancelled(_) | CallError::UnknownComponent(_))) => {
+            Err(
+                error @ (CallError::Overloaded(_)
+                | CallError::Cancelled(_)
+                | CallError::UnknownComponent(_)),
+            ) => {
                 unit.rollback().await;
                 return Err(Refusal::Error(self.away(error.to_string())));
             }
@@ -151,7 +176,11 @@ impl Deliverer {
     }
 
     fn classified(error: marquee_delivery::Error) -> Attempt {
-        if error.is_conflict() { Attempt::Conflict } else { Attempt::Error(error) }
+        if error.is_conflict() {
+            Attempt::Conflict
+        } else {
+            Attempt::Error(error)
+        }
     }
 }
 

@@ -40,9 +40,21 @@ impl Trigger {
 
     /// Deliver until nothing is due: what was applied makes the next of its key due.
     async fn drain(&self, stop: &CancellationToken) {
-        let Deliverer { database, consumer, deadline, .. } = &*self.deliverer;
+        let Deliverer {
+            database,
+            consumer,
+            deadline,
+            ..
+        } = &*self.deliverer;
         while !stop.is_cancelled() {
-            let claimed = retry::claim_due(database, consumer, &self.topic, CLAIMS, *deadline + LEASE_MARGIN).await;
+            let claimed = retry::claim_due(
+                database,
+                consumer,
+                &self.topic,
+                CLAIMS,
+                *deadline + LEASE_MARGIN,
+            )
+            .await;
             let claimed = match claimed {
                 Ok(claimed) if claimed.is_empty() => return,
                 Ok(claimed) => claimed,
@@ -51,8 +63,13 @@ impl Trigger {
                     return;
                 }
             };
-            let deliveries = claimed.into_iter().map(|claimed| self.deliver(claimed, stop));
-            let outcomes: Vec<bool> = futures::stream::iter(deliveries).buffer_unordered(AT_ONCE).collect().await;
+            let deliveries = claimed
+                .into_iter()
+                .map(|claimed| self.deliver(claimed, stop));
+            let outcomes: Vec<bool> = futures::stream::iter(deliveries)
+                .buffer_unordered(AT_ONCE)
+                .collect()
+                .await;
             if !outcomes.contains(&true) {
                 // Nothing went forward: the rest waits for its time.
                 return;
@@ -101,7 +118,10 @@ impl Trigger {
             unit.rollback().await;
             return Err(refusal(error));
         }
-        let (mut unit, verdicts) = self.deliverer.ask(unit, vec![claimed.message().clone()]).await?;
+        let (mut unit, verdicts) = self
+            .deliverer
+            .ask(unit, vec![claimed.message().clone()])
+            .await?;
         let [verdict] = verdicts.as_slice() else {
             unit.rollback().await;
             return Err(Refusal::Failed("it gave no verdict".to_owned()));
@@ -120,7 +140,11 @@ impl Trigger {
 }
 
 fn refusal(error: marquee_delivery::Error) -> Refusal {
-    if error.is_conflict() { Refusal::Conflict } else { Refusal::Error(error) }
+    if error.is_conflict() {
+        Refusal::Conflict
+    } else {
+        Refusal::Error(error)
+    }
 }
 
 /// Claimed in one statement.

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -48,13 +48,17 @@ impl Capability for Producer {
     }
 
     fn link(&self, linker: &mut Linker<State>) -> wasmtime::Result<()> {
-        Publisher::add_to_linker::<State, Messages>(linker, |state| Context(state.view::<Client>().cloned()))
+        Publisher::add_to_linker::<State, Messages>(linker, |state| {
+            Context(state.view::<Client>().cloned())
+        })
     }
 
     fn grant(&self, component: &ComponentId) -> Result<Grant, String> {
         match self.topics.get(component) {
             Some(topics) if !topics.is_empty() => Ok(Arc::new(topics.clone())),
-            _ => Err(format!("it may publish on no topic; name them in [component.{component}.tool.marquee] publish")),
+            _ => Err(format!(
+                "it may publish on no topic; name them in [component.{component}.tool.marquee] publish"
+            )),
         }
     }
 
@@ -94,7 +98,9 @@ impl<T: Send> wit::HostWithStore<T> for Messages {
         messages: Vec<types::Outgoing>,
     ) -> Result<(), types::PublishError> {
         let Some(client) = accessor.with(|mut access| access.get().0) else {
-            return Err(types::PublishError::Other("publishing outside of any call".to_owned()));
+            return Err(types::PublishError::Other(
+                "publishing outside of any call".to_owned(),
+            ));
         };
         client.publish(messages).await
     }
@@ -103,44 +109,65 @@ impl<T: Send> wit::HostWithStore<T> for Messages {
 impl Client {
     async fn publish(&self, messages: Vec<types::Outgoing>) -> Result<(), types::PublishError> {
         if messages.is_empty() || messages.len() > MESSAGES {
-            return Err(types::PublishError::Refused(format!("a call publishes 1 to {MESSAGES} messages")));
+            return Err(types::PublishError::Refused(format!(
+                "a call publishes 1 to {MESSAGES} messages"
+            )));
         }
         let records = messages
             .into_iter()
             .map(|message| self.record(message))
             .collect::<Result<Vec<_>, _>>()
             .map_err(types::PublishError::Refused)?;
-        let results = tokio::time::timeout_at(self.deadline.into(), self.bus.publish(records))
+        // Whoever calls must have time left to take another way.
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let results = tokio::time::timeout(PATIENCE.min(left / 2), self.bus.publish(records))
             .await
-            .map_err(|_| types::PublishError::Unavailable("the bus did not acknowledge in time".to_owned()))?;
+            .map_err(|_| {
+                types::PublishError::Unavailable("the bus did not acknowledge in time".to_owned())
+            })?;
         match results.into_iter().find_map(Result::err) {
             None => Ok(()),
             Some(marquee_bus::Error::Refused(reason)) => Err(types::PublishError::Refused(reason)),
             Some(error) => {
                 tracing::warn!(%error, "messages could not be published");
-                Err(types::PublishError::Unavailable("the bus cannot be reached".to_owned()))
+                Err(types::PublishError::Unavailable(
+                    "the bus cannot be reached".to_owned(),
+                ))
             }
         }
     }
 
     fn record(&self, message: types::Outgoing) -> Result<Outgoing, String> {
         if !self.topics.contains(&message.topic) {
-            return Err(format!("topic {:?} was not granted to the component", message.topic));
+            return Err(format!(
+                "topic {:?} was not granted to the component",
+                message.topic
+            ));
         }
-        let id = Uuid::try_parse(&message.event_id).map_err(|_| format!("event id {:?} is no UUID", message.event_id))?;
+        let id = Uuid::try_parse(&message.event_id)
+            .map_err(|_| format!("event id {:?} is no UUID", message.event_id))?;
         if message.key.len() > KEY_BYTES || message.key.contains('\0') {
             return Err(format!("a key has at most {KEY_BYTES} bytes and no NUL"));
         }
         if message.value.len() > VALUE_BYTES {
             return Err(format!("a message has at most {VALUE_BYTES} bytes"));
         }
-        let size: usize = message.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let size: usize = message
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         if message.headers.len() > HEADERS || size > HEADER_BYTES {
-            return Err(format!("a message has at most {HEADERS} headers of {HEADER_BYTES} bytes together"));
+            return Err(format!(
+                "a message has at most {HEADERS} headers of {HEADER_BYTES} bytes together"
+            ));
         }
         let mut headers = vec![("marquee-event-id".to_owned(), Bytes::from(id.to_string()))];
         if let Some(traceparent) = &self.traceparent {
-            headers.push(("traceparent".to_owned(), Bytes::copy_from_slice(traceparent.as_bytes())));
+            headers.push((
+                "traceparent".to_owned(),
+                Bytes::copy_from_slice(traceparent.as_bytes()),
+            ));
         }
         for (name, value) in message.headers {
             if name.to_ascii_lowercase().starts_with("marquee-") {
@@ -148,11 +175,20 @@ impl Client {
             }
             headers.push((name, Bytes::from(value)));
         }
-        let record = Record { key: message.key, value: Bytes::from(message.value), headers };
-        Ok(Outgoing { topic: message.topic, record })
+        let record = Record {
+            key: message.key,
+            value: Bytes::from(message.value),
+            headers,
+        };
+        Ok(Outgoing {
+            topic: message.topic,
+            record,
+        })
     }
 }
 
+/// A healthy bus answers in milliseconds; one that has not in this time is worth a fallback.
+const PATIENCE: Duration = Duration::from_secs(3);
 const MESSAGES: usize = 500;
 const KEY_BYTES: usize = 256;
 const VALUE_BYTES: usize = 1024 * 1024;

@@ -20,7 +20,12 @@ pub struct AllowedHosts {
 impl AllowedHosts {
     /// The manifest's lists.
     pub fn new(hosts: BTreeMap<ComponentId, Vec<String>>) -> Self {
-        Self { hosts: hosts.into_iter().map(|(id, hosts)| (id, hosts.into())).collect() }
+        Self {
+            hosts: hosts
+                .into_iter()
+                .map(|(id, hosts)| (id, hosts.into()))
+                .collect(),
+        }
     }
 }
 
@@ -39,7 +44,13 @@ struct Hooks {
     hosts: Option<Arc<[String]>>,
 }
 
-type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+type Sent = Result<
+    (
+        http::Response<WasiBody>,
+        Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ),
+    Error,
+>;
 
 impl WasiHttpHooks for Hooks {
     fn send_request(
@@ -48,7 +59,10 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let allowed = self.hosts.as_ref().is_some_and(|hosts| hosts.iter().any(|host| allows(host, request.uri())));
+        let allowed = self
+            .hosts
+            .as_ref()
+            .is_some_and(|hosts| hosts.iter().any(|host| allows(host, request.uri())));
         Box::new(async move {
             if !allowed {
                 return Err(Error::HttpRequestDenied);
@@ -61,8 +75,12 @@ impl WasiHttpHooks for Hooks {
 }
 
 fn allows(granted: &str, uri: &http::Uri) -> bool {
-    let Some((scheme, place)) = granted.split_once("://") else { return false };
-    let (Some(wanted_scheme), Some(host)) = (uri.scheme_str(), uri.host()) else { return false };
+    let Some((scheme, place)) = granted.split_once("://") else {
+        return false;
+    };
+    let (Some(wanted_scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
+        return false;
+    };
     if !matches!(scheme, "http" | "https" | "*") || scheme != "*" && scheme != wanted_scheme {
         return false;
     }
@@ -91,10 +109,22 @@ mod tests {
     fn only_what_was_granted_is_allowed() {
         let cases = [
             ("https://api.example.com", "https://api.example.com/x", true),
-            ("https://api.example.com", "https://API.example.com:443/x", true),
-            ("https://api.example.com", "https://api.example.com:8443/", false),
+            (
+                "https://api.example.com",
+                "https://API.example.com:443/x",
+                true,
+            ),
+            (
+                "https://api.example.com",
+                "https://api.example.com:8443/",
+                false,
+            ),
             ("https://api.example.com", "http://api.example.com/", false),
-            ("https://api.example.com", "https://api.example.com.evil.org/", false),
+            (
+                "https://api.example.com",
+                "https://api.example.com.evil.org/",
+                false,
+            ),
             ("https://*.example.com", "https://a.example.com/", true),
             ("https://*.example.com", "https://example.com/", false),
             ("https://*.example.com", "https://evilexample.com/", false),
@@ -105,7 +135,11 @@ mod tests {
             ("api.example.com", "https://api.example.com/", false),
         ];
         for (granted, uri, expected) in cases {
-            assert_eq!(allows(granted, &uri.parse().expect("a URI")), expected, "{granted} {uri}");
+            assert_eq!(
+                allows(granted, &uri.parse().expect("a URI")),
+                expected,
+                "{granted} {uri}"
+            );
         }
     }
 }

@@ -24,26 +24,45 @@ pub(super) struct Client {
 impl Client {
     /// Whether an address is one of those that were granted.
     pub(super) fn open(&self, address: &str) -> Result<(), wit::Error> {
-        let granted = self.granted.as_ref().is_some_and(|granted| granted.addresses.iter().any(|a| a == address));
+        let granted = self
+            .granted
+            .as_ref()
+            .is_some_and(|granted| granted.addresses.iter().any(|a| a == address));
         if granted {
             return Ok(());
         }
         // The address may hold a password: it is not repeated.
-        Err(wit::Error::ConnectionFailed("this address was not granted to the component".to_owned()))
+        Err(wit::Error::ConnectionFailed(
+            "this address was not granted to the component".to_owned(),
+        ))
     }
 
     /// A statement with rows.
-    pub(super) async fn query(&self, sql: &str, params: Vec<wit::ParameterValue>) -> Result<Vec<Row>, wit::Error> {
+    pub(super) async fn query(
+        &self,
+        sql: &str,
+        params: Vec<wit::ParameterValue>,
+    ) -> Result<Vec<Row>, wit::Error> {
         let params = checked(sql, params)?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
-        self.send(sql, async |client, statement| client.query(statement, &params).await).await
+        self.send(sql, async |client, statement| {
+            client.query(statement, &params).await
+        })
+        .await
     }
 
     /// A statement that changes rows.
-    pub(super) async fn execute(&self, sql: &str, params: Vec<wit::ParameterValue>) -> Result<u64, wit::Error> {
+    pub(super) async fn execute(
+        &self,
+        sql: &str,
+        params: Vec<wit::ParameterValue>,
+    ) -> Result<u64, wit::Error> {
         let params = checked(sql, params)?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
-        self.send(sql, async |client, statement| client.execute(statement, &params).await).await
+        self.send(sql, async |client, statement| {
+            client.execute(statement, &params).await
+        })
+        .await
     }
 
     async fn send<T>(
@@ -55,18 +74,26 @@ impl Client {
         ) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, wit::Error> {
         let Some(granted) = &self.granted else {
-            return Err(wit::Error::ConnectionFailed("the component has no database".to_owned()));
+            return Err(wit::Error::ConnectionFailed(
+                "the component has no database".to_owned(),
+            ));
         };
         let publishes = sql.contains(PUBLISH);
         // In the same round trip, so that `marquee.publish` can put it into the headers. Set empty too: a connection
         // keeps what an earlier call set.
         let context = publishes.then(|| {
-            let traceparent = self.traceparent.as_deref().filter(|text| is_plain(text)).unwrap_or_default();
+            let traceparent = self
+                .traceparent
+                .as_deref()
+                .filter(|text| is_plain(text))
+                .unwrap_or_default();
             format!("set marquee.traceparent = '{traceparent}'")
         });
-        let work = async |client: &deadpool_postgres::ClientWrapper, statement: &tokio_postgres::Statement| match context {
+        let work = async |client: &deadpool_postgres::ClientWrapper,
+                          statement: &tokio_postgres::Statement| match context {
             Some(context) => {
-                let (set, result) = futures::join!(client.batch_execute(&context), work(client, statement));
+                let (set, result) =
+                    futures::join!(client.batch_execute(&context), work(client, statement));
                 set?;
                 result
             }
@@ -77,7 +104,9 @@ impl Client {
                 Some(shared) => {
                     let mut unit = shared.lock().await;
                     let Some(unit) = unit.as_mut() else {
-                        return Err(wit::Error::Other("the call whose unit of work this was has ended".to_owned()));
+                        return Err(wit::Error::Other(
+                            "the call whose unit of work this was has ended".to_owned(),
+                        ));
                     };
                     if publishes {
                         shared.publish();
@@ -87,13 +116,20 @@ impl Client {
                 None => {
                     let mut connection = granted.database.connection().await.map_err(error)?;
                     let statement = connection.prepare(sql).await.map_err(error)?;
-                    connection.during(async |client| work(client, &statement).await).await.map_err(error)
+                    connection
+                        .during(async |client| work(client, &statement).await)
+                        .await
+                        .map_err(error)
                 }
             }
         };
         let result = tokio::time::timeout_at(self.deadline.into(), sent)
             .await
-            .unwrap_or_else(|_| Err(wit::Error::Other("the call's deadline passed while the database worked".to_owned())));
+            .unwrap_or_else(|_| {
+                Err(wit::Error::Other(
+                    "the call's deadline passed while the database worked".to_owned(),
+                ))
+            });
         if publishes && self.unit.is_none() && result.is_ok() {
             (granted.poke)();
         }
@@ -103,10 +139,14 @@ impl Client {
 
 fn checked(sql: &str, params: Vec<wit::ParameterValue>) -> Result<Vec<Param>, wit::Error> {
     if sql.len() > STATEMENT_BYTES {
-        return Err(wit::Error::BadParameter(format!("a statement has at most {STATEMENT_BYTES} bytes")));
+        return Err(wit::Error::BadParameter(format!(
+            "a statement has at most {STATEMENT_BYTES} bytes"
+        )));
     }
     if params.iter().map(params::size).sum::<usize>() > PARAMETER_BYTES {
-        return Err(wit::Error::BadParameter(format!("parameters have at most {PARAMETER_BYTES} bytes together")));
+        return Err(wit::Error::BadParameter(format!(
+            "parameters have at most {PARAMETER_BYTES} bytes together"
+        )));
     }
     Ok(params.into_iter().map(Param).collect())
 }
@@ -114,7 +154,9 @@ fn checked(sql: &str, params: Vec<wit::ParameterValue>) -> Result<Vec<Param>, wi
 fn error(error: Error) -> wit::Error {
     match error {
         Error::Statement { source, .. } => statement_error(&source),
-        Error::UnitFailed { .. } => wit::Error::QueryFailed(wit::QueryError::Text(error.to_string())),
+        Error::UnitFailed { .. } => {
+            wit::Error::QueryFailed(wit::QueryError::Text(error.to_string()))
+        }
         other => wit::Error::ConnectionFailed(other.to_string()),
     }
 }
@@ -122,7 +164,8 @@ fn error(error: Error) -> wit::Error {
 fn statement_error(error: &tokio_postgres::Error) -> wit::Error {
     let Some(db) = error.as_db_error() else {
         // Without the server's word it is the driver's: a parameter that does not fit its place.
-        let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+        let cause = std::error::Error::source(error)
+            .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
         return wit::Error::BadParameter(cause);
     };
     let extras = [
@@ -141,7 +184,10 @@ fn statement_error(error: &tokio_postgres::Error) -> wit::Error {
         code: db.code().code().to_owned(),
         message: db.message().to_owned(),
         detail: db.detail().map(str::to_owned),
-        extras: extras.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect(),
+        extras: extras
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect(),
     }))
 }
 

@@ -1,7 +1,9 @@
 //! The functions of the interface.
 
 use marquee_runtime::State;
-use wasmtime::component::{Accessor, FutureReader, HasData, Linker, Resource, ResourceTable, StreamReader};
+use wasmtime::component::{
+    Accessor, FutureReader, HasData, Linker, Resource, ResourceTable, StreamReader,
+};
 
 use super::{
     bindings::{Imports, wit},
@@ -10,18 +12,28 @@ use super::{
 };
 
 /// An open connection: a right to ask. Nothing is held between statements.
-#[expect(unreachable_pub, reason = "the generated bindings re-export it, and are private themselves")]
+#[expect(
+    unreachable_pub,
+    reason = "the generated bindings re-export it, and are private themselves"
+)]
 pub struct Connection;
 
 /// A connection that is being described.
-#[expect(unreachable_pub, reason = "the generated bindings re-export it, and are private themselves")]
+#[expect(
+    unreachable_pub,
+    reason = "the generated bindings re-export it, and are private themselves"
+)]
 pub struct Builder {
     address: String,
 }
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Imports::add_to_linker::<State, Postgres>(linker, |state| {
-        Context(state.view_and_table::<Client>().map(|(client, table)| Parts { client, table }))
+        Context(
+            state
+                .view_and_table::<Client>()
+                .map(|(client, table)| Parts { client, table }),
+        )
     })
 }
 
@@ -68,9 +80,16 @@ fn outside() -> wasmtime::Error {
     wasmtime::Error::msg("PostgreSQL was used outside of any call")
 }
 
-async fn rows(client: Client, statement: &str, params: Vec<wit::ParameterValue>) -> Result<wit::RowSet, wit::Error> {
+async fn rows(
+    client: Client,
+    statement: &str,
+    params: Vec<wit::ParameterValue>,
+) -> Result<wit::RowSet, wit::Error> {
     let rows = client.query(statement, params).await?;
-    Ok(wit::RowSet { columns: values::columns(&rows), rows: values::rows(&rows)? })
+    Ok(wit::RowSet {
+        columns: values::columns(&rows),
+        rows: values::rows(&rows)?,
+    })
 }
 
 impl wit::Host for Context<'_> {}
@@ -101,18 +120,28 @@ impl wit::HostConnection for Context<'_> {
     }
 
     async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
-        self.0.as_mut().ok_or_else(outside)?.table.delete(connection)?;
+        self.0
+            .as_mut()
+            .ok_or_else(outside)?
+            .table
+            .delete(connection)?;
         Ok(())
     }
 }
 
 impl wit::HostConnectionBuilder for Context<'_> {
     async fn new(&mut self, address: String) -> wasmtime::Result<Resource<Builder>> {
-        Ok(self.0.as_mut().ok_or_else(outside)?.table.push(Builder { address })?)
+        Ok(self
+            .0
+            .as_mut()
+            .ok_or_else(outside)?
+            .table
+            .push(Builder { address })?)
     }
 
     async fn set_ca_root(&mut self, _: Resource<Builder>, _: String) -> Answer<()> {
-        let refused = "certificates are the operator's matter here: they stand in the database's URL";
+        let refused =
+            "certificates are the operator's matter here: they stand in the database's URL";
         Ok(Err(wit::Error::Other(refused.to_owned())))
     }
 
@@ -127,7 +156,10 @@ impl wit::HostConnectionBuilder for Context<'_> {
 }
 
 impl<T: Send> wit::HostConnectionWithStore<T> for Postgres {
-    async fn open_async(accessor: &Accessor<T, Self>, address: String) -> Answer<Resource<Connection>> {
+    async fn open_async(
+        accessor: &Accessor<T, Self>,
+        address: String,
+    ) -> Answer<Resource<Connection>> {
         accessor.with(|mut access| access.get().connect(&address))
     }
 
@@ -136,7 +168,11 @@ impl<T: Send> wit::HostConnectionWithStore<T> for Postgres {
         connection: Resource<Connection>,
         statement: String,
         params: Vec<wit::ParameterValue>,
-    ) -> Answer<(Vec<wit::Column>, StreamReader<wit::Row>, FutureReader<Result<(), wit::Error>>)> {
+    ) -> Answer<(
+        Vec<wit::Column>,
+        StreamReader<wit::Row>,
+        FutureReader<Result<(), wit::Error>>,
+    )> {
         let client = accessor.with(|mut access| access.get().client(&connection))?;
         let set = match rows(client, &statement, params).await {
             Ok(set) => set,
@@ -161,7 +197,10 @@ impl<T: Send> wit::HostConnectionWithStore<T> for Postgres {
 }
 
 impl<T: Send> wit::HostConnectionBuilderWithStore<T> for Postgres {
-    async fn build_async(accessor: &Accessor<T, Self>, builder: Resource<Builder>) -> Answer<Resource<Connection>> {
+    async fn build_async(
+        accessor: &Accessor<T, Self>,
+        builder: Resource<Builder>,
+    ) -> Answer<Resource<Connection>> {
         accessor.with(|mut access| access.get().finish(&builder))
     }
 }

@@ -38,7 +38,12 @@ pub struct Postgres {
 impl Postgres {
     /// What each component is granted.
     pub fn new(granted: BTreeMap<ComponentId, Granted>) -> Self {
-        Self { granted: granted.into_iter().map(|(id, granted)| (id, Arc::new(granted))).collect() }
+        Self {
+            granted: granted
+                .into_iter()
+                .map(|(id, granted)| (id, Arc::new(granted)))
+                .collect(),
+        }
     }
 }
 
@@ -54,13 +59,18 @@ impl Capability for Postgres {
     fn grant(&self, component: &ComponentId) -> Result<Grant, String> {
         match self.granted.get(component) {
             Some(granted) => Ok(Arc::clone(granted) as Grant),
-            None => Err(format!("it has no database; give it one with [component.{component}.tool.marquee] database")),
+            None => Err(format!(
+                "it has no database; give it one with [component.{component}.tool.marquee] database"
+            )),
         }
     }
 
     fn view(&self, grant: &Grant, call: &Call) -> View {
         let granted = Arc::clone(grant).downcast::<Granted>().ok();
-        let unit = call.unit.clone().and_then(|unit: Arc<dyn Any + Send + Sync>| unit.downcast::<UnitOfWork>().ok());
+        let unit = call
+            .unit
+            .clone()
+            .and_then(|unit: Arc<dyn Any + Send + Sync>| unit.downcast::<UnitOfWork>().ok());
         Box::new(client::Client {
             granted,
             unit,

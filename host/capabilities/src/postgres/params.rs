@@ -36,15 +36,23 @@ impl ToSql for Param {
                 put(&time(*hour, *minute, *second, *nano)?, ty, out)
             }
             ParameterValue::Datetime((year, month, day, hour, minute, second, nano)) => {
-                let at = NaiveDateTime::new(date(*year, *month, *day)?, time(*hour, *minute, *second, *nano)?);
+                let at = NaiveDateTime::new(
+                    date(*year, *month, *day)?,
+                    time(*hour, *minute, *second, *nano)?,
+                );
                 put_instant(at, ty, out)
             }
             ParameterValue::Timestamp(seconds) => {
-                let at = DateTime::from_timestamp(*seconds, 0).ok_or("the timestamp is out of range")?;
+                let at =
+                    DateTime::from_timestamp(*seconds, 0).ok_or("the timestamp is out of range")?;
                 put_instant(at.naive_utc(), ty, out)
             }
             ParameterValue::Uuid(text) => put(&uuid::Uuid::try_parse(text)?, ty, out),
-            ParameterValue::Jsonb(bytes) => put(&serde_json::from_slice::<serde_json::Value>(bytes)?, ty, out),
+            ParameterValue::Jsonb(bytes) => put(
+                &serde_json::from_slice::<serde_json::Value>(bytes)?,
+                ty,
+                out,
+            ),
             ParameterValue::Decimal(text) => put(&decimal(text)?, ty, out),
             ParameterValue::RangeInt32((low, high)) => {
                 put_range(ty, &Type::INT4_RANGE, &Type::INT4, *low, *high, out)
@@ -54,15 +62,27 @@ impl ToSql for Param {
             }
             ParameterValue::RangeDecimal((low, high)) => {
                 let parse = |bound: &Option<(String, RangeBoundKind)>| -> Result<_, Problem> {
-                    bound.as_ref().map(|(text, kind)| Ok((decimal(text)?, *kind))).transpose()
+                    bound
+                        .as_ref()
+                        .map(|(text, kind)| Ok((decimal(text)?, *kind)))
+                        .transpose()
                 };
-                put_range(ty, &Type::NUM_RANGE, &Type::NUMERIC, parse(low)?, parse(high)?, out)
+                put_range(
+                    ty,
+                    &Type::NUM_RANGE,
+                    &Type::NUMERIC,
+                    parse(low)?,
+                    parse(high)?,
+                    out,
+                )
             }
             ParameterValue::ArrayInt32(values) => put(values, ty, out),
             ParameterValue::ArrayInt64(values) => put(values, ty, out),
             ParameterValue::ArrayDecimal(values) => {
-                let values: Vec<Option<Decimal>> =
-                    values.iter().map(|value| value.as_deref().map(decimal).transpose()).collect::<Result<_, _>>()?;
+                let values: Vec<Option<Decimal>> = values
+                    .iter()
+                    .map(|value| value.as_deref().map(decimal).transpose())
+                    .collect::<Result<_, _>>()?;
                 put(&values, ty, out)
             }
             ParameterValue::ArrayStr(values) => put(values, ty, out),
@@ -87,13 +107,16 @@ impl ToSql for Param {
 /// How much a parameter holds.
 pub(super) fn size(value: &ParameterValue) -> usize {
     match value {
-        ParameterValue::Str(text) | ParameterValue::Uuid(text) | ParameterValue::Decimal(text) => text.len(),
+        ParameterValue::Str(text) | ParameterValue::Uuid(text) | ParameterValue::Decimal(text) => {
+            text.len()
+        }
         ParameterValue::Binary(bytes) | ParameterValue::Jsonb(bytes) => bytes.len(),
         ParameterValue::ArrayInt32(values) => values.len() * 8,
         ParameterValue::ArrayInt64(values) => values.len() * 12,
-        ParameterValue::ArrayStr(values) | ParameterValue::ArrayDecimal(values) => {
-            values.iter().map(|value| value.as_ref().map_or(0, String::len) + 4).sum()
-        }
+        ParameterValue::ArrayStr(values) | ParameterValue::ArrayDecimal(values) => values
+            .iter()
+            .map(|value| value.as_ref().map_or(0, String::len) + 4)
+            .sum(),
         _ => 16,
     }
 }
@@ -107,7 +130,11 @@ fn put<T: ToSql>(value: &T, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Pro
 }
 
 fn put_instant(at: NaiveDateTime, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Problem> {
-    if *ty == Type::TIMESTAMPTZ { put(&at.and_utc(), ty, out) } else { put(&at, ty, out) }
+    if *ty == Type::TIMESTAMPTZ {
+        put(&at.and_utc(), ty, out)
+    } else {
+        put(&at, ty, out)
+    }
 }
 
 fn put_range<T: ToSql>(
@@ -119,7 +146,11 @@ fn put_range<T: ToSql>(
     out: &mut BytesMut,
 ) -> Result<IsNull, Problem> {
     expect(ty, wanted)?;
-    wire::range_to_sql(|out| bound(element, low, out), |out| bound(element, high, out), out)?;
+    wire::range_to_sql(
+        |out| bound(element, low, out),
+        |out| bound(element, high, out),
+        out,
+    )?;
     Ok(IsNull::No)
 }
 
@@ -128,7 +159,9 @@ fn bound<T: ToSql>(
     bound: Option<(T, RangeBoundKind)>,
     out: &mut BytesMut,
 ) -> Result<wire::RangeBound<postgres_protocol::IsNull>, Problem> {
-    let Some((value, kind)) = bound else { return Ok(wire::RangeBound::Unbounded) };
+    let Some((value, kind)) = bound else {
+        return Ok(wire::RangeBound::Unbounded);
+    };
     value.to_sql(element, out)?;
     Ok(match kind {
         RangeBoundKind::Inclusive => wire::RangeBound::Inclusive(postgres_protocol::IsNull::No),
@@ -137,11 +170,16 @@ fn bound<T: ToSql>(
 }
 
 fn expect(ty: &Type, wanted: &Type) -> Result<(), Problem> {
-    if ty == wanted { Ok(()) } else { Err(format!("a value of type {wanted} does not fit a place of type {ty}").into()) }
+    if ty == wanted {
+        Ok(())
+    } else {
+        Err(format!("a value of type {wanted} does not fit a place of type {ty}").into())
+    }
 }
 
 fn date(year: i32, month: u8, day: u8) -> Result<NaiveDate, Problem> {
-    NaiveDate::from_ymd_opt(year, month.into(), day.into()).ok_or_else(|| format!("{year}-{month}-{day} is no date").into())
+    NaiveDate::from_ymd_opt(year, month.into(), day.into())
+        .ok_or_else(|| format!("{year}-{month}-{day} is no date").into())
 }
 
 fn time(hour: u8, minute: u8, second: u8, nano: u32) -> Result<NaiveTime, Problem> {

@@ -36,7 +36,12 @@ impl Transactor {
         Self { granted }
     }
 
-    async fn once(granted: &Granted, component: &ComponentId, call: Call, body: &Body) -> Result<Try, CallError> {
+    async fn once(
+        granted: &Granted,
+        component: &ComponentId,
+        call: Call,
+        body: &Body,
+    ) -> Result<Try, CallError> {
         let shared = Arc::new(UnitOfWork::new(granted.database.unit()));
         let result = body(call.with_unit(Arc::clone(&shared) as _)).await;
         let rolled_back = |reason: String, unavailable| CallError::RolledBack {
@@ -61,7 +66,10 @@ impl Transactor {
         if unit.has_failed() {
             let unavailable = unit.is_unavailable();
             unit.rollback().await;
-            return Err(rolled_back("it answered without an error after a statement had failed".to_owned(), unavailable));
+            return Err(rolled_back(
+                "it answered without an error after a statement had failed".to_owned(),
+                unavailable,
+            ));
         }
         match unit.commit().await {
             Ok(()) => {
@@ -71,7 +79,10 @@ impl Transactor {
                 Ok(Try::Done(value))
             }
             Err(error) if error.is_conflict() => Ok(Try::Conflict),
-            Err(CommitError::Unknown(reason)) => Err(CallError::Unknown { component: component.clone(), reason }),
+            Err(CommitError::Unknown(reason)) => Err(CallError::Unknown {
+                component: component.clone(),
+                reason,
+            }),
             Err(error) => Err(rolled_back(marquee_runtime::chain(&error), false)),
         }
     }
@@ -97,7 +108,8 @@ impl marquee_runtime::Transactor for Transactor {
                 Try::Done(value) => return Ok(value),
                 Try::Conflict => {
                     tracing::debug!(%component, attempt, "a unit of work was in conflict and is done again");
-                    let pause = PAUSE.mul_f64(f64::from(attempt) * rand::rng().random_range(0.1..=1.0));
+                    let pause =
+                        PAUSE.mul_f64(f64::from(attempt) * rand::rng().random_range(0.1..=1.0));
                     if attempt == TRIES || Instant::now() + pause >= call.deadline {
                         break;
                     }

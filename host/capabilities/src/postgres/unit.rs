@@ -15,7 +15,10 @@ pub struct UnitOfWork {
 impl UnitOfWork {
     /// Lend a unit to a call.
     pub fn new(unit: Unit) -> Self {
-        Self { unit: Mutex::new(Some(unit)), published: AtomicBool::new(false) }
+        Self {
+            unit: Mutex::new(Some(unit)),
+            published: AtomicBool::new(false),
+        }
     }
 
     /// Take it back. None if it was taken before.

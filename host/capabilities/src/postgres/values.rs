@@ -19,22 +19,30 @@ pub(super) fn columns(rows: &[Row]) -> Vec<wit::Column> {
 /// A result's rows, within the bounds.
 pub(super) fn rows(rows: &[Row]) -> Result<Vec<Vec<DbValue>>, wit::Error> {
     if rows.len() > ROWS {
-        return Err(wit::Error::Other(format!("a result has at most {ROWS} rows; ask with a limit")));
+        return Err(wit::Error::Other(format!(
+            "a result has at most {ROWS} rows; ask with a limit"
+        )));
     }
     if rows.iter().map(Row::raw_size_bytes).sum::<usize>() > RESULT_BYTES {
-        return Err(wit::Error::Other(format!("a result has at most {RESULT_BYTES} bytes; ask with a limit")));
+        return Err(wit::Error::Other(format!(
+            "a result has at most {RESULT_BYTES} bytes; ask with a limit"
+        )));
     }
     rows.iter().map(row).collect()
 }
 
 fn column(column: &Column) -> wit::Column {
-    wit::Column { name: column.name().to_owned(), data_type: data_type(column.type_()) }
+    wit::Column {
+        name: column.name().to_owned(),
+        data_type: data_type(column.type_()),
+    }
 }
 
 fn row(row: &Row) -> Result<Vec<DbValue>, wit::Error> {
     let value = |(index, column): (usize, &Column)| {
         let value: Option<Value> = row.try_get(index).map_err(|error| {
-            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            let cause = std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
             wit::Error::ValueConversionFailed(format!("column {}: {cause}", column.name()))
         })?;
         Ok(value.map_or(DbValue::DbNull, |value| value.0))
@@ -65,7 +73,9 @@ fn data_type(ty: &Type) -> DbDataType {
         Type::INT4_ARRAY => DbDataType::ArrayInt32,
         Type::INT8_ARRAY => DbDataType::ArrayInt64,
         Type::NUMERIC_ARRAY => DbDataType::ArrayDecimal,
-        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY | Type::NAME_ARRAY => DbDataType::ArrayStr,
+        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY | Type::NAME_ARRAY => {
+            DbDataType::ArrayStr
+        }
         Type::INTERVAL => DbDataType::Interval,
         _ => DbDataType::Other(ty.name().to_owned()),
     }
@@ -84,20 +94,28 @@ impl<'a> FromSql<'a> for Value {
             Type::INT8 => DbValue::Int64(i64::from_sql(ty, raw)?),
             Type::FLOAT4 => DbValue::Floating32(f32::from_sql(ty, raw)?),
             Type::FLOAT8 => DbValue::Floating64(f64::from_sql(ty, raw)?),
-            Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME => DbValue::Str(String::from_sql(ty, raw)?),
+            Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME => {
+                DbValue::Str(String::from_sql(ty, raw)?)
+            }
             Type::BYTEA => DbValue::Binary(raw.to_vec()),
             Type::DATE => DbValue::Date(date(finite(raw, NaiveDate::from_sql(ty, raw))?)?),
             Type::TIME => DbValue::Time(time(NaiveTime::from_sql(ty, raw)?)?),
-            Type::TIMESTAMP => DbValue::Datetime(datetime(finite(raw, NaiveDateTime::from_sql(ty, raw))?)?),
-            Type::TIMESTAMPTZ => {
-                DbValue::Datetime(datetime(finite(raw, DateTime::<Utc>::from_sql(ty, raw))?.naive_utc())?)
+            Type::TIMESTAMP => {
+                DbValue::Datetime(datetime(finite(raw, NaiveDateTime::from_sql(ty, raw))?)?)
             }
+            Type::TIMESTAMPTZ => DbValue::Datetime(datetime(
+                finite(raw, DateTime::<Utc>::from_sql(ty, raw))?.naive_utc(),
+            )?),
             Type::UUID => DbValue::Uuid(uuid::Uuid::from_sql(ty, raw)?.to_string()),
             // The wire has a version byte before the text.
             Type::JSONB => DbValue::Jsonb(raw.get(1..).unwrap_or_default().to_vec()),
             Type::NUMERIC => DbValue::Decimal(Decimal::from_sql(ty, raw)?.to_string()),
-            Type::INT4_RANGE => DbValue::RangeInt32(range(raw, |raw| i32::from_sql(&Type::INT4, raw), i32::MAX)?),
-            Type::INT8_RANGE => DbValue::RangeInt64(range(raw, |raw| i64::from_sql(&Type::INT8, raw), i64::MAX)?),
+            Type::INT4_RANGE => {
+                DbValue::RangeInt32(range(raw, |raw| i32::from_sql(&Type::INT4, raw), i32::MAX)?)
+            }
+            Type::INT8_RANGE => {
+                DbValue::RangeInt64(range(raw, |raw| i64::from_sql(&Type::INT8, raw), i64::MAX)?)
+            }
             Type::NUM_RANGE => {
                 let decimal = |raw: &[u8]| Ok(Decimal::from_sql(&Type::NUMERIC, raw)?.to_string());
                 DbValue::RangeDecimal(range(raw, decimal, "0".to_owned())?)
@@ -106,7 +124,12 @@ impl<'a> FromSql<'a> for Value {
             Type::INT8_ARRAY => DbValue::ArrayInt64(Vec::from_sql(ty, raw)?),
             Type::NUMERIC_ARRAY => {
                 let values = Vec::<Option<Decimal>>::from_sql(ty, raw)?;
-                DbValue::ArrayDecimal(values.into_iter().map(|value| value.map(|v| v.to_string())).collect())
+                DbValue::ArrayDecimal(
+                    values
+                        .into_iter()
+                        .map(|value| value.map(|v| v.to_string()))
+                        .collect(),
+                )
             }
             Type::TEXT_ARRAY | Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY | Type::NAME_ARRAY => {
                 DbValue::ArrayStr(Vec::from_sql(ty, raw)?)
@@ -128,12 +151,21 @@ fn finite<T>(_: &[u8], value: Result<T, Problem>) -> Result<T, Problem> {
 }
 
 fn date(date: NaiveDate) -> Result<(i32, u8, u8), Problem> {
-    Ok((date.year(), u8::try_from(date.month())?, u8::try_from(date.day())?))
+    Ok((
+        date.year(),
+        u8::try_from(date.month())?,
+        u8::try_from(date.day())?,
+    ))
 }
 
 fn time(time: NaiveTime) -> Result<(u8, u8, u8, u32), Problem> {
     let part = |number: u32| u8::try_from(number);
-    Ok((part(time.hour())?, part(time.minute())?, part(time.second())?, time.nanosecond()))
+    Ok((
+        part(time.hour())?,
+        part(time.minute())?,
+        part(time.second())?,
+        time.nanosecond(),
+    ))
 }
 
 fn datetime(at: NaiveDateTime) -> Result<(i32, u8, u8, u8, u8, u8, u32), Problem> {
@@ -143,9 +175,15 @@ fn datetime(at: NaiveDateTime) -> Result<(i32, u8, u8, u8, u8, u8, u32), Problem
 }
 
 fn interval(raw: &[u8]) -> Result<Interval, Problem> {
-    let (micros, rest) = raw.split_first_chunk::<8>().ok_or("an interval is too short")?;
-    let (days, rest) = rest.split_first_chunk::<4>().ok_or("an interval is too short")?;
-    let (months, _) = rest.split_first_chunk::<4>().ok_or("an interval is too short")?;
+    let (micros, rest) = raw
+        .split_first_chunk::<8>()
+        .ok_or("an interval is too short")?;
+    let (days, rest) = rest
+        .split_first_chunk::<4>()
+        .ok_or("an interval is too short")?;
+    let (months, _) = rest
+        .split_first_chunk::<4>()
+        .ok_or("an interval is too short")?;
     Ok(Interval {
         micros: i64::from_be_bytes(*micros),
         days: i32::from_be_bytes(*days),
@@ -156,14 +194,23 @@ fn interval(raw: &[u8]) -> Result<Interval, Problem> {
 type Bounds<T> = (Option<(T, RangeBoundKind)>, Option<(T, RangeBoundKind)>);
 
 /// An empty range has no bounds to speak of; it is given as one that contains nothing.
-fn range<T: Clone>(raw: &[u8], parse: impl Fn(&[u8]) -> Result<T, Problem>, any: T) -> Result<Bounds<T>, Problem> {
-    let bound = |bound: wire::RangeBound<Option<&[u8]>>| -> Result<Option<(T, RangeBoundKind)>, Problem> {
-        Ok(match bound {
-            wire::RangeBound::Inclusive(Some(raw)) => Some((parse(raw)?, RangeBoundKind::Inclusive)),
-            wire::RangeBound::Exclusive(Some(raw)) => Some((parse(raw)?, RangeBoundKind::Exclusive)),
-            _ => None,
-        })
-    };
+fn range<T: Clone>(
+    raw: &[u8],
+    parse: impl Fn(&[u8]) -> Result<T, Problem>,
+    any: T,
+) -> Result<Bounds<T>, Problem> {
+    let bound =
+        |bound: wire::RangeBound<Option<&[u8]>>| -> Result<Option<(T, RangeBoundKind)>, Problem> {
+            Ok(match bound {
+                wire::RangeBound::Inclusive(Some(raw)) => {
+                    Some((parse(raw)?, RangeBoundKind::Inclusive))
+                }
+                wire::RangeBound::Exclusive(Some(raw)) => {
+                    Some((parse(raw)?, RangeBoundKind::Exclusive))
+                }
+                _ => None,
+            })
+        };
     match wire::range_from_sql(raw)? {
         wire::Range::Empty => {
             let nothing = Some((any, RangeBoundKind::Exclusive));

@@ -36,7 +36,12 @@ pub struct Variables {
 impl Variables {
     /// The values of each component's variables.
     pub fn new(values: BTreeMap<ComponentId, Values>) -> Self {
-        Self { values: values.into_iter().map(|(id, values)| (id, Arc::new(values))).collect() }
+        Self {
+            values: values
+                .into_iter()
+                .map(|(id, values)| (id, Arc::new(values)))
+                .collect(),
+        }
     }
 }
 
@@ -46,7 +51,9 @@ impl Capability for Variables {
     }
 
     fn link(&self, linker: &mut Linker<State>) -> wasmtime::Result<()> {
-        Imports::add_to_linker::<State, Names>(linker, |state| Context(state.view::<Arc<Values>>().cloned()))
+        Imports::add_to_linker::<State, Names>(linker, |state| {
+            Context(state.view::<Arc<Values>>().cloned())
+        })
     }
 
     fn grant(&self, component: &ComponentId) -> Result<Grant, String> {
@@ -71,12 +78,16 @@ impl wit::Host for Context {}
 impl<T: Send> wit::HostWithStore<T> for Names {
     async fn get(accessor: &Accessor<T, Self>, name: String) -> Result<String, wit::Error> {
         let well_formed = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         if !well_formed {
             return Err(wit::Error::InvalidName(name));
         }
         let values = accessor.with(|mut access| access.get().0);
         let value = values.as_ref().and_then(|values| values.get(&name));
-        value.map(|value| value.reveal().to_owned()).ok_or(wit::Error::Undefined(name))
+        value
+            .map(|value| value.reveal().to_owned())
+            .ok_or(wit::Error::Undefined(name))
     }
 }

@@ -26,15 +26,33 @@ impl Config {
         let settings = Settings::decide(&self.flags, &self.up, environment())?;
         let app = app::read(&settings.manifest.value)?;
         let mut table = Table::new();
-        table.load_style(NOTHING).set_header(["setting", "value", "from"]);
+        table
+            .load_style(NOTHING)
+            .set_header(["setting", "value", "from"]);
         let mut row = |name: String, value: String, from: String| {
             table.add_row([name, value, from]);
         };
         let plain = |set: &Set<String>| (set.value.clone(), set.source.to_string());
-        row("manifest".into(), settings.manifest.value.display().to_string(), settings.manifest.source.to_string());
-        row("data".into(), settings.data.value.display().to_string(), settings.data.source.to_string());
-        row("listen".into(), settings.listen.value.to_string(), settings.listen.source.to_string());
-        row("admin listen".into(), settings.admin_listen.value.to_string(), settings.admin_listen.source.to_string());
+        row(
+            "manifest".into(),
+            settings.manifest.value.display().to_string(),
+            settings.manifest.source.to_string(),
+        );
+        row(
+            "data".into(),
+            settings.data.value.display().to_string(),
+            settings.data.source.to_string(),
+        );
+        row(
+            "listen".into(),
+            settings.listen.value.to_string(),
+            settings.listen.source.to_string(),
+        );
+        row(
+            "admin listen".into(),
+            settings.admin_listen.value.to_string(),
+            settings.admin_listen.source.to_string(),
+        );
         row(
             "grace".into(),
             humantime::format_duration(settings.grace.value).to_string(),
@@ -57,13 +75,25 @@ impl Config {
                     None => ("embedded".to_owned(), "default".to_owned()),
                 };
                 row(format!("database {}", database.name), value, from);
-                row(format!("database {} pool", database.name), database.pool_size.to_string(), "manifest".into());
+                row(
+                    format!("database {} pool", database.name),
+                    database.pool_size.to_string(),
+                    "manifest".into(),
+                );
             }
             let limits = &component.limits;
             let deadline = humantime::format_duration(limits.deadline).to_string();
             row(format!("{id} deadline"), deadline, "manifest".into());
-            row(format!("{id} memory"), format!("{}MiB", limits.memory_bytes >> 20), "manifest".into());
-            row(format!("{id} concurrent calls"), limits.concurrent_calls.to_string(), "manifest".into());
+            row(
+                format!("{id} memory"),
+                format!("{}MiB", limits.memory_bytes >> 20),
+                "manifest".into(),
+            );
+            row(
+                format!("{id} concurrent calls"),
+                limits.concurrent_calls.to_string(),
+                "manifest".into(),
+            );
             for subscription in &component.subscriptions {
                 let value = format!(
                     "retry every {}, dead after {} attempts, batches of {}",
@@ -71,7 +101,11 @@ impl Config {
                     subscription.attempts,
                     subscription.batch
                 );
-                row(format!("{id} topic {}", subscription.topic), value, "manifest".into());
+                row(
+                    format!("{id} topic {}", subscription.topic),
+                    value,
+                    "manifest".into(),
+                );
             }
         }
         for (name, variable) in &app.variables {

@@ -105,7 +105,10 @@ impl Messages {
 impl Verb {
     async fn run(self, databases: &Databases) -> anyhow::Result<()> {
         let actor = || std::env::vars_os().find(|(name, _)| name == "USER");
-        let actor = actor().map_or_else(|| "operator".to_owned(), |(_, user)| user.to_string_lossy().into_owned());
+        let actor = actor().map_or_else(
+            || "operator".to_owned(),
+            |(_, user)| user.to_string_lossy().into_owned(),
+        );
         match self {
             Self::List(list) => list.run(databases).await,
             Self::Show { id, json } => show(databases, &id, json).await,
@@ -148,10 +151,16 @@ impl List {
         let mut all: Vec<(String, Kept)> = Vec::new();
         for database in databases.by_component.values() {
             let kept = messages::list(database, &filter).await?;
-            all.extend(kept.into_iter().map(|kept| (format!("{}/{}", database.name(), kept.id), kept)));
+            all.extend(
+                kept.into_iter()
+                    .map(|kept| (format!("{}/{}", database.name(), kept.id), kept)),
+            );
         }
         if self.json {
-            let rows: Vec<_> = all.iter().map(|(id, kept)| serde_json::json!({ "message": id, "kept": kept })).collect();
+            let rows: Vec<_> = all
+                .iter()
+                .map(|(id, kept)| serde_json::json!({ "message": id, "kept": kept }))
+                .collect();
             print(serde_json::to_string_pretty(&rows)?);
             return Ok(());
         }
@@ -160,15 +169,25 @@ impl List {
             return Ok(());
         }
         let mut table = Table::new();
-        table
-            .load_style(NOTHING)
-            .set_header(["message", "state", "topic", "key", "attempts", "next attempt", "reason", "error"]);
+        table.load_style(NOTHING).set_header([
+            "message",
+            "state",
+            "topic",
+            "key",
+            "attempts",
+            "next attempt",
+            "reason",
+            "error",
+        ]);
         for (id, kept) in all {
             let next = match kept.next_attempt_at {
                 Some(at) => at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
                 None => "-".to_owned(),
             };
-            let state = serde_json::to_value(kept.state)?.as_str().unwrap_or_default().to_owned();
+            let state = serde_json::to_value(kept.state)?
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
             table.add_row([
                 id,
                 state,
@@ -192,7 +211,9 @@ async fn show(databases: &Databases, id: &str, json: bool) -> anyhow::Result<()>
     };
     let payload = match std::str::from_utf8(&detail.value) {
         Ok(text) => serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text)),
-        Err(_) => serde_json::Value::from(format!("{} bytes that are not text", detail.value.len())),
+        Err(_) => {
+            serde_json::Value::from(format!("{} bytes that are not text", detail.value.len()))
+        }
     };
     let whole = serde_json::json!({
         "message": id,
@@ -206,7 +227,11 @@ async fn show(databases: &Databases, id: &str, json: bool) -> anyhow::Result<()>
     }
     let mut table = Table::new();
     table.load_style(NOTHING);
-    let kept = whole.get("kept").and_then(serde_json::Value::as_object).cloned().unwrap_or_default();
+    let kept = whole
+        .get("kept")
+        .and_then(serde_json::Value::as_object)
+        .cloned()
+        .unwrap_or_default();
     for (name, value) in kept {
         table.add_row([name.replace('_', " "), plain(&text(&value))]);
     }
@@ -219,8 +244,12 @@ async fn show(databases: &Databases, id: &str, json: bool) -> anyhow::Result<()>
 }
 
 fn find<'a>(databases: &'a Databases, id: &str) -> anyhow::Result<(&'a Database, i64)> {
-    let (name, number) = id.split_once('/').with_context(|| format!("{id:?} is not DATABASE/NUMBER"))?;
-    let number = number.parse().with_context(|| format!("{id:?} is not DATABASE/NUMBER"))?;
+    let (name, number) = id
+        .split_once('/')
+        .with_context(|| format!("{id:?} is not DATABASE/NUMBER"))?;
+    let number = number
+        .parse()
+        .with_context(|| format!("{id:?} is not DATABASE/NUMBER"))?;
     let mut all = databases.by_component.values();
     match all.find(|database| database.name() == name) {
         Some(database) => Ok((database, number)),
@@ -238,5 +267,13 @@ fn text(value: &serde_json::Value) -> String {
 
 /// Payloads come from outside: nothing of them may move the cursor.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
 }

@@ -32,7 +32,9 @@ impl Migrate {
         if applied.is_empty() {
             print("nothing to apply");
         }
-        applied.iter().for_each(|name| print(format!("applied {name}")));
+        applied
+            .iter()
+            .for_each(|name| print(format!("applied {name}")));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -15,7 +15,13 @@ use crate::app::ManifestProblems;
 
 /// Run WebAssembly components over PostgreSQL and Kafka.
 #[derive(Debug, Parser)]
-#[command(name = "marquee", version, about, max_term_width = 100, after_help = "Example:\n  marquee up --listen 127.0.0.1:8080")]
+#[command(
+    name = "marquee",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Example:\n  marquee up --listen 127.0.0.1:8080"
+)]
 pub(crate) struct Command {
     #[command(subcommand)]
     verb: Verb,
@@ -61,7 +67,11 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(2);
     }
     let mut causes = error.chain();
-    let _ = writeln!(err, "error: {}", causes.next().map(ToString::to_string).unwrap_or_default());
+    let _ = writeln!(
+        err,
+        "error: {}",
+        causes.next().map(ToString::to_string).unwrap_or_default()
+    );
     for cause in causes {
         let _ = writeln!(err, "  because: {cause}");
     }

@@ -1,0 +1,123 @@
+//! The command line beside a running host.
+
+use std::time::Duration;
+
+use marquee_testkit::eventually;
+use tokio_postgres::NoTls;
+
+use crate::host::Setup;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_applied_is_listed_shown_and_skipped() {
+    let setup = Setup::databases().await;
+    let host = setup.start().await;
+    // A movie's event that no component can make anything of, put on the bus the way a component would.
+    let (client, connection) = tokio_postgres::connect(setup.url("METADATA"), NoTls)
+        .await
+        .expect("it answers");
+    let connection = tokio::task::spawn(connection);
+    client
+        .execute(
+            "select marquee.publish('metadata', 'the-key', '{}', convert_to('nonsense', 'utf8'))",
+            &[],
+        )
+        .await
+        .expect("published");
+    drop(client);
+    let _ = connection.await;
+    let mut listed = serde_json::Value::Null;
+    eventually(
+        Duration::from_secs(30),
+        "it is among the dead",
+        async || {
+            let output = setup.verb(&["messages", "list", "--state", "dead", "--json"]);
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            listed = serde_json::from_slice(&output.stdout).expect("JSON");
+            listed.as_array().is_some_and(|list| list.len() == 1)
+        },
+    )
+    .await;
+    let id = listed[0]["message"].as_str().expect("its name").to_owned();
+    assert_eq!(listed[0]["kept"]["key"], "the-key");
+
+    let shown = setup.verb(&["messages", "show", &id]);
+    assert!(
+        text(&shown.stdout).contains("nonsense"),
+        "{}",
+        text(&shown.stdout)
+    );
+    let table = setup.verb(&["messages", "list"]);
+    assert!(text(&table.stdout).contains(&id), "{}", text(&table.stdout));
+    let skipped = setup.verb(&["messages", "skip", &id]);
+    assert!(skipped.status.success(), "{}", text(&skipped.stderr));
+    let again = setup.verb(&["messages", "skip", "rating/999999"]);
+    assert_eq!(again.status.code(), Some(1), "there is none");
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn config_says_where_each_value_comes_from_and_hides_secrets() {
+    let setup = Setup::nothing()
+        .with("DATABASE_URL_RATING", "postgres://me:hush@db/rating")
+        .with("KAFKA_BROKERS", "k:9092");
+    let output = setup.verb(&["config", "--listen", "127.0.0.1:8080"]);
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!shown.contains("hush"), "{shown}");
+    for part in [
+        "127.0.0.1:8080",
+        "flag --listen",
+        "environment DATABASE_URL_RATING",
+        "k:9092",
+        "default",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_with_problems_is_refused_with_all_of_them_and_their_lines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("spin.toml");
+    let manifest = "spin_manifest_version = 2\n[application]\nname = \"x\"\n[[trigger.redis]]\nchannel = \"c\"\n\
+                    [component.a]\nsource = \"a.wasm\"\nfiles = [\"x\"]\n";
+    std::fs::write(&path, manifest).expect("written");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_marquee"))
+        .args(["up", "--manifest"])
+        .arg(&path)
+        .output()
+        .expect("it runs");
+    let shown = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{shown}");
+    for part in [
+        "trigger.redis is not supported",
+        "component.a.files is not supported",
+        "spin.toml:4",
+        "spin.toml:8",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_verb_has_an_example_in_its_help() {
+    for verb in [
+        vec!["up"],
+        vec!["migrate"],
+        vec!["messages"],
+        vec!["messages", "list"],
+        vec!["config"],
+    ] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_marquee"))
+            .args(&verb)
+            .arg("--help")
+            .output()
+            .expect("it runs");
+        let shown = text(&output.stdout);
+        assert!(shown.contains("Example"), "{verb:?}: {shown}");
+    }
+}

@@ -1,0 +1,211 @@
+//! The real binary, started for a test: on free ports, with databases and data of its own.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use marquee_testkit::{TestDatabase, eventually};
+
+/// What a host needs that outlives it: its databases or data folder, its bus.
+pub(crate) struct Setup {
+    environment: BTreeMap<String, String>,
+    data: tempfile::TempDir,
+    /// Dropped with the test.
+    _databases: Vec<TestDatabase>,
+}
+
+impl Setup {
+    /// Databases on the run's PostgreSQL; the embedded bus in one of its own.
+    pub(crate) async fn databases() -> Self {
+        let mut environment = BTreeMap::new();
+        let mut databases = Vec::new();
+        for name in ["METADATA", "RATING", "BUS"] {
+            let database = marquee_testkit::database().await;
+            environment.insert(format!("DATABASE_URL_{name}"), database.url().to_owned());
+            databases.push(database);
+        }
+        Self {
+            environment,
+            data: data(),
+            _databases: databases,
+        }
+    }
+
+    /// The same, with Kafka as the bus.
+    pub(crate) async fn kafka(brokers: &str) -> Self {
+        let setup = Self::databases().await;
+        setup.with("KAFKA_BROKERS", brokers)
+    }
+
+    /// Nothing configured: the host starts its own PostgreSQL.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            environment: BTreeMap::new(),
+            data: data(),
+            _databases: Vec::new(),
+        }
+    }
+
+    /// One more variable.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A database's URL.
+    pub(crate) fn url(&self, name: &str) -> &str {
+        &self.environment[&format!("DATABASE_URL_{name}")]
+    }
+
+    /// A verb of the command line beside, or instead of, a running host.
+    pub(crate) fn verb(&self, arguments: &[&str]) -> std::process::Output {
+        self.command(arguments).output().expect("the binary runs")
+    }
+
+    /// Start a host on free ports and wait until it serves.
+    pub(crate) async fn start(&self) -> Host {
+        self.start_at("127.0.0.1:0").await
+    }
+
+    /// Start a host on this address and wait until it serves.
+    pub(crate) async fn start_at(&self, address: &str) -> Host {
+        let mut command =
+            self.command(&["up", "--listen", address, "--admin-listen", "127.0.0.1:0"]);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let outputs: [Box<dyn std::io::Read + Send>; 2] = [
+            Box::new(child.stdout.take().expect("piped")),
+            Box::new(child.stderr.take().expect("piped")),
+        ];
+        for output in outputs {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    let mut log = log.lock().expect("no panic");
+                    log.push_str(&line);
+                    log.push('\n');
+                }
+            });
+        }
+        let mut host = Host {
+            child,
+            log,
+            url: String::new(),
+            admin: String::new(),
+        };
+        eventually(Duration::from_secs(60), "the host serves", async || {
+            assert!(
+                host.child.try_wait().expect("its state").is_none(),
+                "it ended:\n{}",
+                host.log()
+            );
+            host.log().contains("try        ")
+        })
+        .await;
+        host.url = host.said("serving");
+        host.admin = host.said("health").trim_end_matches("/readyz").to_owned();
+        host
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_marquee"));
+        let (verb, rest) = arguments.split_at(1);
+        command
+            .args(verb)
+            .arg("--manifest")
+            .arg(root.join("spin.toml"));
+        command.arg("--data").arg(self.data.path()).args(rest);
+        for name in [
+            "DATABASE_URL_METADATA",
+            "DATABASE_URL_RATING",
+            "DATABASE_URL_BUS",
+            "KAFKA_BROKERS",
+        ] {
+            command.env_remove(name);
+        }
+        command.envs(&self.environment).stdin(Stdio::null());
+        command
+    }
+}
+
+/// A running host. Dropped, it is killed, and if the test is failing its log is shown.
+pub(crate) struct Host {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    /// Where it serves.
+    pub(crate) url: String,
+    /// Where it answers about its health.
+    pub(crate) admin: String,
+}
+
+impl Host {
+    /// All that it has printed so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("no panic").clone()
+    }
+
+    /// Without the scheme.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// Ask it to end, as a terminal or a supervisor does, and wait.
+    pub(crate) async fn stop(mut self, signal: &str) -> (ExitStatus, String) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-s", signal, &pid])
+            .status()
+            .expect("kill");
+        assert!(sent.success());
+        let mut status = None;
+        eventually(Duration::from_secs(15), "it ends", async || {
+            status = self.child.try_wait().expect("its state");
+            status.is_some()
+        })
+        .await;
+        (status.expect("it has ended"), self.log())
+    }
+
+    fn said(&self, what: &str) -> String {
+        let log = self.log();
+        let line = log
+            .lines()
+            .find(|line| line.starts_with(what))
+            .expect("the summary has it");
+        line[what.len()..].trim().to_owned()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the host's log\n{}", self.log());
+        }
+    }
+}
+
+/// Under the system's temporary folder, which a server's user may enter.
+fn data() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).expect("others may enter");
+    folder
+}

@@ -1,0 +1,64 @@
+//! Starting with nothing, starting again, and ending.
+
+use std::time::{Duration, Instant};
+
+use marquee_import::api::{Client, Movie};
+
+use crate::{host::Setup, raw};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_nothing_configured_it_starts_what_it_needs_and_keeps_the_data() {
+    let setup = Setup::nothing();
+    let host = setup.start().await;
+    let client = Client::new(&host.url, 2, Duration::from_secs(30)).expect("a client");
+    let movie = Movie {
+        title: "Vertigo".into(),
+        description: String::new(),
+        director: "Alfred Hitchcock".into(),
+    };
+    let kept = client.keep(&movie).await.expect("kept").id().to_owned();
+    let begun = Instant::now();
+    let (status, log) = host.stop("INT").await;
+    assert!(status.success(), "{log}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "it stops within ten seconds"
+    );
+
+    let host = setup.start().await;
+    let client = Client::new(&host.url, 2, Duration::from_secs(30)).expect("a client");
+    assert_eq!(client.find("Vertigo").await.expect("found"), Some(kept));
+    // Killed, it leaves its server behind; the next start takes that over.
+    host.kill();
+    let host = setup.start().await;
+    let ready = raw::request(
+        host.admin.trim_start_matches("http://"),
+        "GET /readyz",
+        &[],
+        "",
+    )
+    .await;
+    assert_eq!(ready.status, 200, "{ready:?}");
+    let (status, log) = host.stop("TERM").await;
+    assert!(status.success(), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_and_its_page_are_served() {
+    let setup = Setup::databases().await;
+    let host = setup.start().await;
+    let document = raw::request(host.address(), "GET /openapi.json", &[], "").await;
+    assert_eq!(document.status, 200);
+    assert_eq!(
+        document.json()["openapi"]
+            .as_str()
+            .map(|version| &version[..3]),
+        Some("3.1")
+    );
+    let page = raw::request(host.address(), "GET /docs", &[], "").await;
+    assert_eq!(page.status, 200);
+    assert!(
+        !page.body.contains("https://"),
+        "nothing is fetched from elsewhere"
+    );
+}

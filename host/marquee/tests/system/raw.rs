@@ -1,0 +1,68 @@
+//! A client that can send what well-behaved ones cannot.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// What came back on a connection of its own.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The status; 0 where the server closed without a word.
+    pub(crate) status: u16,
+    /// Headers as they stand.
+    pub(crate) head: String,
+    /// The body, as text.
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+/// Send these bytes and read until the server closes.
+pub(crate) async fn send(address: &str, bytes: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.set_nodelay(true).expect("a socket");
+    // A server that refuses early may close while we still send.
+    let _ = stream.write_all(bytes).await;
+    let mut all = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut all)).await;
+    assert!(
+        read.is_ok(),
+        "the server neither answered nor closed; so far: {}",
+        String::from_utf8_lossy(&all)
+    );
+    let text = String::from_utf8_lossy(&all).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
+    Answer {
+        status,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+/// A request that closes its connection.
+pub(crate) async fn request(address: &str, line: &str, headers: &[&str], body: &str) -> Answer {
+    let mut text = format!("{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    for header in headers {
+        text.push_str(header);
+        text.push_str("\r\n");
+    }
+    if !body.is_empty() {
+        text.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    text.push_str("\r\n");
+    text.push_str(body);
+    send(address, text.as_bytes()).await
+}

@@ -206,7 +206,7 @@ fn component(id: ComponentId, mut section: Section<'_>, places: &mut Places) -> 
             places
                 .spin_settings
                 .entry(id.clone())
-                .or_insert((key, value.span()));
+                .or_insert_with(|| (key, value.span()));
             section.put_back(key, value);
         }
     }

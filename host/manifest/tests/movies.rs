@@ -1,5 +1,11 @@
 //! The manifest in the repository's root, read as the host reads it.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics says what is wrong"
+)]
+
 use std::time::Duration;
 
 use marquee_manifest::{App, Component};

@@ -146,7 +146,7 @@ impl Settings {
         let beside = manifest
             .value
             .parent()
-            .unwrap_or(Path::new(""))
+            .unwrap_or_else(|| Path::new(""))
             .join(".marquee");
         let data = text(
             path(&flags.data),
@@ -238,7 +238,7 @@ impl Settings {
             .value
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        parent.unwrap_or(Path::new("."))
+        parent.unwrap_or_else(|| Path::new("."))
     }
 
     fn lookup(

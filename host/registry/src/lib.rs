@@ -101,21 +101,19 @@ mod tests {
     fn of_many_activations_at_once_each_is_returned_by_exactly_one_later() {
         let registry = Registry::default();
         registry.activate(component(), Digest::of(b"first"), 0);
-        let mut seen = std::thread::scope(|scope| {
-            let registry = &registry;
-            let threads: Vec<_> = (1..=8)
-                .map(|n: u8| {
-                    scope.spawn(move || {
-                        let before = registry.activate(component(), Digest::of(&[n]), n);
-                        before.expect("one is always active").payload
-                    })
-                })
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().expect("no panic"))
-                .collect::<Vec<_>>()
+        let seen = std::sync::Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            let (registry, seen) = (&registry, &seen);
+            for n in 1..=8_u8 {
+                scope.spawn(move || {
+                    let before = registry.activate(component(), Digest::of(&[n]), n);
+                    seen.lock()
+                        .expect("no panic")
+                        .push(before.expect("one is always active").payload);
+                });
+            }
         });
+        let mut seen = seen.into_inner().expect("no panic");
         seen.push(registry.active(&component()).expect("the last one").payload);
         seen.sort_unstable();
         assert_eq!(seen, (0..=8).collect::<Vec<_>>());

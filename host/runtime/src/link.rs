@@ -15,12 +15,15 @@ use crate::{
     types,
 };
 
+/// The capabilities that a component imports, with what it has of each.
+pub(crate) type Grants = Vec<(Arc<dyn Capability>, Grant)>;
+
 /// What the component is granted of each capability that it imports.
 pub(crate) fn grants(
     shared: &Shared,
     spec: &Spec,
     component: &Component,
-) -> Result<Vec<(Arc<dyn Capability>, Grant)>, LoadError> {
+) -> Result<Grants, LoadError> {
     let engine = &shared.clocked.engine;
     let mut grants = Vec::new();
     for capability in &shared.lineup.capabilities {

@@ -17,8 +17,7 @@ use wasmtime::component::{
 };
 
 use crate::{
-    Call, CallError, Capability, Grant, Limits, LoadError, State, View, link, pool, pool::Pool,
-    runtime::Shared,
+    Call, CallError, Limits, LoadError, State, View, link, pool, pool::Pool, runtime::Shared,
 };
 
 /// What is to be loaded.
@@ -45,7 +44,7 @@ pub(crate) struct Loaded {
     pub(crate) pre: InstancePre<State>,
     pub(crate) pool: Pool,
     component: Component,
-    grants: Vec<(Arc<dyn Capability>, Grant)>,
+    grants: link::Grants,
     exports: HashMap<String, HashMap<String, Export>>,
 }
 

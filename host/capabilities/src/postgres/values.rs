@@ -168,11 +168,14 @@ fn time(time: NaiveTime) -> Result<(u8, u8, u8, u32), Problem> {
     ))
 }
 
-fn datetime(at: NaiveDateTime) -> Result<(i32, u8, u8, u8, u8, u8, u32), Problem> {
+fn datetime(at: NaiveDateTime) -> Result<Instant, Problem> {
     let (year, month, day) = date(at.date())?;
     let (hour, minute, second, nano) = time(at.time())?;
     Ok((year, month, day, hour, minute, second, nano))
 }
+
+/// Year, month, day, hour, minute, second, nanosecond.
+type Instant = (i32, u8, u8, u8, u8, u8, u32);
 
 fn interval(raw: &[u8]) -> Result<Interval, Problem> {
     let (micros, rest) = raw

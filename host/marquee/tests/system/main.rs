@@ -1,5 +1,14 @@
 //! The whole: the real binary with the real components, on real servers.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that panics says what is wrong; its tasks end with it"
+)]
+
 mod bad_input;
 mod bus;
 mod cli;

@@ -11,6 +11,8 @@ pub struct App {
     pub name: String,
     /// `application.version`.
     pub version: Option<String>,
+    /// `application.tool.marquee.example`: a path that a person may try first.
+    pub example: Option<String>,
     /// Application variables, by name.
     pub variables: BTreeMap<String, Variable>,
     /// HTTP routes, in the order of the manifest.
@@ -64,8 +66,6 @@ pub struct Component {
     pub publish: Vec<String>,
     /// Topics that it consumes.
     pub subscriptions: Vec<Subscription>,
-    /// Jobs that the clock starts.
-    pub schedules: Vec<Schedule>,
     /// Bounds of its calls.
     pub limits: Limits,
 }
@@ -96,24 +96,6 @@ pub struct Subscription {
     pub batch: usize,
     /// The wall clock and CPU of one batch.
     pub deadline: Duration,
-}
-
-/// A job that the clock starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schedule {
-    /// What the component is told.
-    pub name: String,
-    /// When.
-    pub every: Every,
-}
-
-/// When a job is due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Every {
-    /// This long after it was due before.
-    Interval(Duration),
-    /// By a cron expression of five fields, in UTC.
-    Cron(String),
 }
 
 /// Bounds of a component's calls.

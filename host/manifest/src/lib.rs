@@ -12,9 +12,6 @@ mod problem;
 mod reader;
 mod units;
 
-pub use app::{
-    App, Component, Database, Every, Limits, Outside, Route, Schedule, Subscription, Variable,
-    defaults,
-};
+pub use app::{App, Component, Database, Limits, Outside, Route, Subscription, Variable, defaults};
 pub use id::{ComponentId, InvalidId};
 pub use problem::Problem;

@@ -15,7 +15,6 @@ impl App {
                 .iter()
                 .any(|route| route.component == component.id)
                 || !component.subscriptions.is_empty()
-                || !component.schedules.is_empty()
         };
         for component in self.components.values().filter(starts) {
             self.visit(component, &mut seen, &mut order);

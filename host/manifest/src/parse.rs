@@ -8,8 +8,8 @@ use toml::{
 };
 
 use crate::{
-    App, Component, ComponentId, Database, Every, Limits, Problem, Route, Schedule, Subscription,
-    Variable, defaults, order,
+    App, Component, ComponentId, Database, Limits, Problem, Route, Subscription, Variable,
+    defaults, order,
     reader::{At, Problems, Section},
     units,
 };
@@ -24,6 +24,11 @@ impl App {
                 error.span().unwrap_or(0..0),
                 format!("this is not TOML: {}", error.message()),
             );
+        }
+        let found = problems.take();
+        if !found.is_empty() {
+            // What follows from broken syntax would only distract from it.
+            return Err(found);
         }
         let app = problems_or(&problems, app(table, &problems))?;
         Ok(app)
@@ -66,6 +71,7 @@ fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {
     let mut app = App {
         name: String::new(),
         version: None,
+        example: None,
         variables: BTreeMap::new(),
         routes: Vec::new(),
         components: BTreeMap::new(),
@@ -80,7 +86,7 @@ fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {
             section.skip("description");
             section.skip("authors");
             if let Some(tool) = section.section("tool") {
-                application_tool(tool);
+                app.example = application_tool(tool);
             }
             section.finish("an application has name, version, description, authors and tool");
         }
@@ -105,7 +111,7 @@ fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {
             problems.add_with_help(
                 span,
                 format!("trigger.{name} is not supported: HTTP is the only trigger that both hosts start"),
-                "topics and schedules stand in [component.NAME.tool.marquee]",
+                "topics stand in [component.NAME.tool.marquee]",
             );
         }
     }
@@ -137,11 +143,21 @@ fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {
     (app, places)
 }
 
-/// Other tools' tables are theirs; ours has nothing yet at this level.
-fn application_tool(mut tool: Section<'_>) {
-    if let Some(ours) = tool.section("marquee") {
-        ours.finish("nothing can be set for the whole application");
+/// Other tools' tables are theirs. Ours: a path to try.
+fn application_tool(mut tool: Section<'_>) -> Option<String> {
+    let mut ours = tool.section("marquee")?;
+    let example = ours.string("example");
+    let problems = ours.problems().clone();
+    ours.finish("for the whole application there is example");
+    let (path, span) = example?;
+    if path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()) {
+        return Some(path);
     }
+    problems.add(
+        span,
+        format!("application.tool.marquee.example is {path:?}, not a path that begins with /"),
+    );
+    None
 }
 
 fn variable(
@@ -242,7 +258,6 @@ fn component(id: ComponentId, mut section: Section<'_>, places: &mut Places) -> 
         transactional: Vec::new(),
         publish: Vec::new(),
         subscriptions: Vec::new(),
-        schedules: Vec::new(),
         limits: Limits::default(),
     };
     if let Some(mut tool) = section.section("tool")
@@ -369,11 +384,6 @@ fn marquee(component: &mut Component, mut ours: Section<'_>) {
             component.subscriptions.push(subscription);
         }
     }
-    for table in ours.sections("schedules") {
-        if let Some(schedule) = schedule(table) {
-            component.schedules.push(schedule);
-        }
-    }
     if let Some(mut table) = ours.section("limits") {
         let limits = &mut component.limits;
         if let Some(deadline) = duration(&mut table, "deadline", 1, 300) {
@@ -405,7 +415,9 @@ fn marquee(component: &mut Component, mut ours: Section<'_>) {
             );
         }
     }
-    ours.finish("tool.marquee has database, variables, transactional, publish, subscriptions, schedules and limits");
+    ours.finish(
+        "tool.marquee has database, variables, transactional, publish, subscriptions and limits",
+    );
 }
 
 fn subscription(mut table: Section<'_>) -> Option<Subscription> {
@@ -435,30 +447,6 @@ fn subscription(mut table: Section<'_>) -> Option<Subscription> {
         attempts: attempts.unwrap_or(defaults::ATTEMPTS),
         batch: batch.unwrap_or(defaults::BATCH),
         deadline: deadline.unwrap_or(defaults::BATCH_DEADLINE),
-    })
-}
-
-fn schedule(mut table: Section<'_>) -> Option<Schedule> {
-    let problems = table.problems().clone();
-    let name = table.required_string("name");
-    let every = duration(&mut table, "every", 1, 86_400);
-    let cron = table.string("cron");
-    let span = table.span();
-    table.finish("a schedule has name, and every or cron");
-    let every = match (every, cron) {
-        (Some(every), None) => Every::Interval(every),
-        (None, Some((cron, _))) => Every::Cron(cron),
-        _ => {
-            problems.add(
-                span,
-                "a schedule has either every = \"10s\" or cron = \"0 3 * * *\"",
-            );
-            return None;
-        }
-    };
-    Some(Schedule {
-        name: name?.0,
-        every,
     })
 }
 

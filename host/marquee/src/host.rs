@@ -23,6 +23,7 @@ pub(crate) struct Host {
     runtime: Runtime,
     loaded: Vec<(ComponentId, Digest)>,
     routes: Vec<(String, ComponentId)>,
+    example: Option<String>,
     listener: TcpListener,
     admin: TcpListener,
     relays: Vec<Relay>,
@@ -136,6 +137,7 @@ impl Host {
             runtime,
             loaded,
             routes,
+            example: app.example.clone(),
             listener,
             admin,
             relays,
@@ -166,7 +168,11 @@ impl Host {
         for (component, digest) in &self.loaded {
             let _ = writeln!(text, "component  {component} {digest}");
         }
-        let _ = write!(text, "try        curl -i http://{address}/");
+        let _ = write!(
+            text,
+            "try        curl -i http://{address}{}",
+            self.example.as_deref().unwrap_or("/")
+        );
         text
     }
 

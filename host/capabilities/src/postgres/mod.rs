@@ -21,6 +21,8 @@ mod client;
 mod config;
 mod host;
 mod params;
+#[cfg(test)]
+mod tests;
 mod transactor;
 mod unit;
 mod values;

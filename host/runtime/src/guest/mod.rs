@@ -2,4 +2,3 @@
 
 pub(crate) mod consumer;
 pub(crate) mod http;
-pub(crate) mod job;

@@ -155,6 +155,12 @@ pub trait Bus: Send + Sync + 'static {
     /// Whether it answers now.
     async fn ping(&self) -> Result<(), Error>;
 
+    /// Remove what nobody needs any more, where the bus does not do it by itself. To be called from time to time, by any
+    /// number of hosts.
+    async fn sweep(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// What to call it in a summary: `Kafka at 127.0.0.1:9092`, `the embedded bus in database bus`. No secrets.
     fn describe(&self) -> String;
 

@@ -7,7 +7,7 @@ use marquee_bus::{BatchLimits, Bus, embedded, kafka};
 use marquee_capabilities::{messaging, outbound, postgres, variables};
 use marquee_database::{Database, Secret};
 use marquee_delivery::{Consumer, FirstContact, Policy, outbox::Relay};
-use marquee_manifest::{App, Component, ComponentId, Outside};
+use marquee_manifest::{App, Component, ComponentId, Outside, defaults};
 use marquee_registry::Digest;
 use marquee_runtime::{CONSUMER, Limits, Lineup, Runtime, Spec};
 use marquee_triggers::{Deliverer, bus, http, retry};
@@ -19,13 +19,18 @@ use crate::{admin, databases::Databases, settings::Settings};
 /// Built and bound, not started.
 pub(crate) struct Host {
     databases: Databases,
-    bus: Option<Arc<dyn Bus>>,
-    runtime: Runtime,
-    loaded: Vec<(ComponentId, Digest)>,
+    parts: Parts,
     routes: Vec<(String, ComponentId)>,
     example: Option<String>,
     listener: TcpListener,
     admin: TcpListener,
+}
+
+/// What stands on the databases.
+struct Parts {
+    bus: Option<Arc<dyn Bus>>,
+    runtime: Runtime,
+    loaded: Vec<(ComponentId, Digest)>,
     relays: Vec<Relay>,
     subscriptions: Vec<bus::Trigger>,
     retries: Vec<retry::Trigger>,
@@ -56,11 +61,113 @@ impl Host {
         let listener = listen(settings.listen.value, "--listen").await?;
         let admin = listen(settings.admin_listen.value, "--admin-listen").await?;
         let databases = Databases::open(app, settings).await?;
-        databases.migrate(app, settings).await?;
-        let bus = open_bus(app, settings, &databases).await?;
+        match Parts::assemble(app, settings, &databases).await {
+            Ok(parts) => Ok(Self {
+                databases,
+                parts,
+                routes: app
+                    .routes
+                    .iter()
+                    .map(|route| (route.pattern.clone(), route.component.clone()))
+                    .collect(),
+                example: app.example.clone(),
+                listener,
+                admin,
+            }),
+            Err(error) => {
+                // What was started for the application ends with it.
+                databases.close().await;
+                Err(error)
+            }
+        }
+    }
 
-        let relays = relays(&databases, bus.as_ref());
-        let lineup = lineup(app, settings, &databases, bus.as_ref(), &relays)?;
+    /// What a person wants to know when it is up.
+    pub(crate) fn summary(&self, settings: &Settings) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        let address = self.listener.local_addr().unwrap_or(settings.listen.value);
+        let admin = self
+            .admin
+            .local_addr()
+            .unwrap_or(settings.admin_listen.value);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "serving    http://{address}");
+        let _ = writeln!(text, "health     http://{admin}/readyz");
+        let _ = writeln!(text, "data       {}", settings.data.value.display());
+        for (name, place) in self.databases.describe(settings) {
+            let _ = writeln!(text, "database   {name}: {place}");
+        }
+        if let Some(bus) = &self.parts.bus {
+            let _ = writeln!(text, "bus        {}", bus.describe());
+        }
+        for (component, digest) in &self.parts.loaded {
+            let _ = writeln!(text, "component  {component} {digest}");
+        }
+        let _ = write!(
+            text,
+            "try        curl -i http://{address}{}",
+            self.example.as_deref().unwrap_or("/")
+        );
+        text
+    }
+
+    /// Start everything.
+    pub(crate) fn start(self) -> Running {
+        let intake = CancellationToken::new();
+        let behind = CancellationToken::new();
+        let triggers = TaskTracker::new();
+        let background = TaskTracker::new();
+
+        let parts = parts(&self.databases, self.parts.bus.as_ref());
+        background.spawn(admin::serve(self.admin, parts, behind.clone()));
+        let pools: Vec<Database> = self.databases.by_component.values().cloned().collect();
+        background.spawn(sweep(pools, self.parts.bus.clone(), behind.clone()));
+        for relay in self.parts.relays {
+            background.spawn(relay.run(behind.clone()));
+        }
+        if let Some(bus) = &self.parts.bus {
+            for subscription in self.parts.subscriptions {
+                triggers.spawn(subscription.run(Arc::clone(bus), intake.clone()));
+            }
+        }
+        for retry in self.parts.retries {
+            triggers.spawn(retry.run(intake.clone()));
+        }
+        let config = http::Config::new(self.routes);
+        triggers.spawn(http::Trigger::serve(
+            self.parts.runtime.clone(),
+            config,
+            self.listener,
+            intake.clone(),
+        ));
+        Running {
+            databases: self.databases,
+            bus: self.parts.bus,
+            runtime: self.parts.runtime,
+            intake,
+            triggers,
+            behind,
+            background,
+        }
+    }
+}
+
+impl Parts {
+    /// Migrate the databases, open the bus, load every component.
+    async fn assemble(
+        app: &App,
+        settings: &Settings,
+        databases: &Databases,
+    ) -> anyhow::Result<Self> {
+        databases.migrate(app, settings).await?;
+        let bus = open_bus(app, settings, databases).await?;
+        if let Some(bus) = &bus {
+            ensure_topics(app, &**bus).await?;
+        }
+
+        let relays = relays(databases, bus.as_ref());
+        let lineup = lineup(app, settings, databases, bus.as_ref(), &relays)?;
         let memory = app
             .components
             .values()
@@ -126,92 +233,14 @@ impl Host {
                 });
             }
         }
-        let routes = app
-            .routes
-            .iter()
-            .map(|route| (route.pattern.clone(), route.component.clone()))
-            .collect();
         Ok(Self {
-            databases,
             bus,
             runtime,
             loaded,
-            routes,
-            example: app.example.clone(),
-            listener,
-            admin,
             relays,
             subscriptions,
             retries,
         })
-    }
-
-    /// What a person wants to know when it is up.
-    pub(crate) fn summary(&self, settings: &Settings) -> String {
-        use std::fmt::Write as _;
-        let mut text = String::new();
-        let address = self.listener.local_addr().unwrap_or(settings.listen.value);
-        let admin = self
-            .admin
-            .local_addr()
-            .unwrap_or(settings.admin_listen.value);
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "serving    http://{address}");
-        let _ = writeln!(text, "health     http://{admin}/readyz");
-        let _ = writeln!(text, "data       {}", settings.data.value.display());
-        for (name, place) in self.databases.describe(settings) {
-            let _ = writeln!(text, "database   {name}: {place}");
-        }
-        if let Some(bus) = &self.bus {
-            let _ = writeln!(text, "bus        {}", bus.describe());
-        }
-        for (component, digest) in &self.loaded {
-            let _ = writeln!(text, "component  {component} {digest}");
-        }
-        let _ = write!(
-            text,
-            "try        curl -i http://{address}{}",
-            self.example.as_deref().unwrap_or("/")
-        );
-        text
-    }
-
-    /// Start everything.
-    pub(crate) fn start(self) -> Running {
-        let intake = CancellationToken::new();
-        let behind = CancellationToken::new();
-        let triggers = TaskTracker::new();
-        let background = TaskTracker::new();
-
-        let parts = parts(&self.databases, self.bus.as_ref());
-        background.spawn(admin::serve(self.admin, parts, behind.clone()));
-        for relay in self.relays {
-            background.spawn(relay.run(behind.clone()));
-        }
-        if let Some(bus) = &self.bus {
-            for subscription in self.subscriptions {
-                triggers.spawn(subscription.run(Arc::clone(bus), intake.clone()));
-            }
-        }
-        for retry in self.retries {
-            triggers.spawn(retry.run(intake.clone()));
-        }
-        let config = http::Config::new(self.routes);
-        triggers.spawn(http::Trigger::serve(
-            self.runtime.clone(),
-            config,
-            self.listener,
-            intake.clone(),
-        ));
-        Running {
-            databases: self.databases,
-            bus: self.bus,
-            runtime: self.runtime,
-            intake,
-            triggers,
-            behind,
-            background,
-        }
     }
 }
 
@@ -257,6 +286,56 @@ impl Running {
     }
 }
 
+/// Every topic that the application names is there before anything can be published on it. A bus that is away is no
+/// reason not to start: whoever joins a topic makes sure of it again.
+async fn ensure_topics(app: &App, bus: &dyn Bus) -> anyhow::Result<()> {
+    let mut topics: BTreeMap<&str, i32> = BTreeMap::new();
+    for component in app.load_order() {
+        for topic in &component.publish {
+            topics.entry(topic).or_insert(defaults::PARTITIONS);
+        }
+    }
+    for subscription in app
+        .components
+        .values()
+        .flat_map(|component| &component.subscriptions)
+    {
+        topics.insert(&subscription.topic, subscription.partitions);
+    }
+    for (topic, partitions) in topics {
+        match bus.ensure_topic(topic, partitions).await {
+            Ok(()) => {}
+            Err(error @ marquee_bus::Error::Unavailable(_)) => {
+                tracing::warn!(topic, %error, "the topic could not be made sure of; going on without");
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("topic {topic} cannot be had"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every hour, what nobody needs any more is removed: event ids older than a week, days of the embedded log.
+async fn sweep(databases: Vec<Database>, bus: Option<Arc<dyn Bus>>, stop: CancellationToken) {
+    loop {
+        for database in &databases {
+            if let Err(error) = marquee_delivery::lag::sweep(database).await {
+                tracing::warn!(database = database.name(), %error, "old event ids could not be removed");
+            }
+        }
+        if let Some(bus) = &bus
+            && let Err(error) = bus.sweep().await
+        {
+            tracing::warn!(%error, "old messages could not be removed from the bus");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
 async fn open_bus(
     app: &App,
     settings: &Settings,
@@ -295,6 +374,8 @@ fn lineup(
     bus: Option<&Arc<dyn Bus>>,
     relays: &[Relay],
 ) -> anyhow::Result<Lineup> {
+    // Without a bus there are no relays, and nothing to tell them.
+    let relays = relays.iter().map(Some).chain(std::iter::repeat(None));
     let granted: BTreeMap<ComponentId, postgres::Granted> = databases
         .by_component
         .iter()
@@ -336,12 +417,16 @@ fn lineup(
     })
 }
 
-fn grant(database: &Database, relay: &Relay) -> postgres::Granted {
-    let poke = relay.poke();
+fn grant(database: &Database, relay: Option<&Relay>) -> postgres::Granted {
+    let poke = relay.map(Relay::poke);
     postgres::Granted {
         database: database.clone(),
         addresses: vec![format!("marquee:{}", database.name())],
-        poke: Arc::new(move || poke.poke()),
+        poke: Arc::new(move || {
+            if let Some(poke) = &poke {
+                poke.poke();
+            }
+        }),
     }
 }
 
@@ -442,3 +527,6 @@ fn parts(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> Vec<admin::Part> 
     }
     parts
 }
+
+/// Often enough that a sweep is short.
+const SWEEP: Duration = Duration::from_secs(3_600);

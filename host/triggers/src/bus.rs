@@ -58,6 +58,8 @@ enum Done {
     Loaded(Position),
     /// A batch was dealt with up to the position.
     Handled(Position),
+    /// Nothing was handled: the same records again.
+    Again(Position),
     /// Another host moved the position.
     Fenced,
 }
@@ -171,6 +173,7 @@ impl Trigger {
                 None => Ok(()),
             },
             Done::Handled(position) => subscription.commit(&assignment, position.next()).await,
+            Done::Again(position) => subscription.seek(&assignment, position.next()).await,
             Done::Fenced => Ok(()),
         };
         let gone = match told {
@@ -190,10 +193,12 @@ impl Trigger {
             return;
         }
         match done {
-            Done::Loaded(position) | Done::Handled(position) => match partition.waiting.take() {
-                Some(batch) => self.handle(tasks, partition, position, batch),
-                None => partition.position = Some(position),
-            },
+            Done::Loaded(position) | Done::Handled(position) | Done::Again(position) => {
+                match partition.waiting.take() {
+                    Some(batch) => self.handle(tasks, partition, position, batch),
+                    None => partition.position = Some(position),
+                }
+            }
             Done::Fenced => self.load(tasks, assignment, partition.stop.clone()),
         }
     }
@@ -233,7 +238,14 @@ impl Trigger {
         );
         tasks.spawn(
             async move {
-                let done = work.batch(position, &batch.records, is_first).await;
+                let database = work.deliverer.database.clone();
+                let mut done = work.batch(position, &batch.records, is_first).await;
+                // The host is alive: what it started and did not finish is no death.
+                if let Done::Handled(position) | Done::Again(position) = &mut done
+                    && let Err(error) = position.survived(&database).await
+                {
+                    tracing::debug!(%error, "a start could not be taken back");
+                }
                 (batch.assignment, done)
             }
             .instrument(span),
@@ -347,9 +359,6 @@ impl Work {
                 },
             }
         }
-        if let Err(error) = position.survived(&database).await {
-            tracing::debug!(%error, "a start could not be taken back");
-        }
         Done::Handled(position)
     }
 
@@ -380,9 +389,11 @@ impl Work {
     }
 
     async fn give_up(mut self, mut position: Position, error: &marquee_delivery::Error) -> Done {
-        let done = self.after(error, &mut position).await;
         // Nothing was handled: the same records come again, from the position.
-        done.unwrap_or(Done::Fenced)
+        match self.after(error, &mut position).await {
+            Some(done) => done,
+            None => Done::Again(position),
+        }
     }
 }
 

@@ -32,10 +32,8 @@ impl Up {
         logging::start(&settings.log.value)?;
         let app = app::read(&settings.manifest.value)?;
         let mut signals = Signals::listen()?;
-        let host = tokio::select! {
-            host = Host::build(&app, &settings) => host?,
-            () = signals.next() => return Ok(ExitCode::FAILURE),
-        };
+        // A signal meanwhile is heeded as soon as there is something to stop in good order.
+        let host = Host::build(&app, &settings).await?;
         print(host.summary(&settings));
         let running = host.start();
         signals.next().await;

@@ -15,3 +15,4 @@ mod cli;
 mod host;
 mod lifecycle;
 mod raw;
+mod worlds;

@@ -43,6 +43,12 @@ pub enum Error {
     /// The message is not what the claim or the caller took it for: it was settled, skipped or discarded meanwhile.
     #[error("message {0} is no longer there to be settled")]
     Gone(i64),
+    /// Another host claimed the run of a job after this one's claim had run out, or its schedule was changed.
+    #[error("job {job} has gone on without this run")]
+    Overtaken {
+        /// Which job.
+        job: String,
+    },
     /// The database refused or could not be reached.
     #[error(transparent)]
     Database(#[from] marquee_database::Error),

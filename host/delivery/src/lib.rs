@@ -3,12 +3,13 @@
 //! Promise: an event that was acknowledged is never lost and never counted twice, whatever dies. The way out is
 //! [`outbox`] (rows to the bus, in order within a key); the way in is [`consume`] (a batch, its fence and its
 //! de-duplication in one transaction) and [`retry`] (what could not be applied yet); [`messages`] is what a person
-//! does about the rest. All of it is SQL in the schema `marquee` of the service's own database.
+//! does about the rest; [`job`] is work that the clock starts. All of it is SQL in the schema `marquee` of the service's own database.
 //!
 //! It knows no WebAssembly, no Kafka, no HTTP and no component: a caller delivers the messages.
 
 pub mod consume;
 mod error;
+pub mod job;
 pub mod lag;
 mod message;
 pub mod messages;
@@ -29,6 +30,7 @@ pub fn migrations() -> Result<Migrations, MigrateError> {
         &[
             ("0001_outbox.sql", include_str!("../schema/0001_outbox.sql")),
             ("0002_inbox.sql", include_str!("../schema/0002_inbox.sql")),
+            ("0003_jobs.sql", include_str!("../schema/0003_jobs.sql")),
         ],
     )
 }

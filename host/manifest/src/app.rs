@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use crate::ComponentId;
+use crate::{ComponentId, When};
 
 /// An application: its components and what starts them.
 #[derive(Debug, Clone)]
@@ -66,6 +66,8 @@ pub struct Component {
     pub publish: Vec<String>,
     /// Topics that it consumes.
     pub subscriptions: Vec<Subscription>,
+    /// Jobs that the clock starts.
+    pub schedules: Vec<Schedule>,
     /// Bounds of its calls.
     pub limits: Limits,
 }
@@ -95,6 +97,17 @@ pub struct Subscription {
     /// Messages in a batch at the most.
     pub batch: usize,
     /// The wall clock and CPU of one batch.
+    pub deadline: Duration,
+}
+
+/// A job that the clock starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// What the component is told.
+    pub name: String,
+    /// When.
+    pub when: When,
+    /// The wall clock and CPU of one run.
     pub deadline: Duration,
 }
 
@@ -158,6 +171,8 @@ pub mod defaults {
     pub const BATCH: usize = 500;
     /// Far below Kafka's five minutes between polls.
     pub const BATCH_DEADLINE: Duration = Duration::from_secs(30);
+    /// Long enough for a sweep of many statements, short enough for a person to notice.
+    pub const JOB_DEADLINE: Duration = Duration::from_secs(60);
     /// Longer than the 5 s of a statement, shorter than a person waits.
     pub const DEADLINE: Duration = Duration::from_secs(10);
     /// A Rust guest needs 1 to 3 MiB; a batch of 4 MiB is decoded in a few times its size.

@@ -11,7 +11,11 @@ mod parse;
 mod problem;
 mod reader;
 mod units;
+mod when;
 
-pub use app::{App, Component, Database, Limits, Outside, Route, Subscription, Variable, defaults};
+pub use app::{
+    App, Component, Database, Limits, Outside, Route, Schedule, Subscription, Variable, defaults,
+};
 pub use id::{ComponentId, InvalidId};
 pub use problem::Problem;
+pub use when::When;

@@ -8,8 +8,8 @@ use toml::{
 };
 
 use crate::{
-    App, Component, ComponentId, Database, Limits, Problem, Route, Subscription, Variable,
-    defaults, order,
+    App, Component, ComponentId, Database, Limits, Problem, Route, Schedule, Subscription,
+    Variable, When, defaults, order,
     reader::{At, Problems, Section},
     units,
 };
@@ -111,7 +111,7 @@ fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {
             problems.add_with_help(
                 span,
                 format!("trigger.{name} is not supported: HTTP is the only trigger that both hosts start"),
-                "topics stand in [component.NAME.tool.marquee]",
+                "topics and schedules stand in [component.NAME.tool.marquee]",
             );
         }
     }
@@ -258,6 +258,7 @@ fn component(id: ComponentId, mut section: Section<'_>, places: &mut Places) -> 
         transactional: Vec::new(),
         publish: Vec::new(),
         subscriptions: Vec::new(),
+        schedules: Vec::new(),
         limits: Limits::default(),
     };
     if let Some(mut tool) = section.section("tool")
@@ -384,6 +385,14 @@ fn marquee(component: &mut Component, mut ours: Section<'_>) {
             component.subscriptions.push(subscription);
         }
     }
+    for table in ours.sections("schedules") {
+        if let Some((schedule, span)) = schedule(table) {
+            if component.schedules.iter().any(|s| s.name == schedule.name) {
+                problems.add(span, format!("schedule {} is there twice", schedule.name));
+            }
+            component.schedules.push(schedule);
+        }
+    }
     if let Some(mut table) = ours.section("limits") {
         let limits = &mut component.limits;
         if let Some(deadline) = duration(&mut table, "deadline", 1, 300) {
@@ -403,6 +412,7 @@ fn marquee(component: &mut Component, mut ours: Section<'_>) {
     let needs = [
         (!component.transactional.is_empty(), "transactional"),
         (!component.subscriptions.is_empty(), "subscriptions"),
+        (!component.schedules.is_empty(), "schedules"),
     ];
     for (used, key) in needs {
         if used && component.database.is_none() {
@@ -416,7 +426,7 @@ fn marquee(component: &mut Component, mut ours: Section<'_>) {
         }
     }
     ours.finish(
-        "tool.marquee has database, variables, transactional, publish, subscriptions and limits",
+        "tool.marquee has database, variables, transactional, publish, subscriptions, schedules and limits",
     );
 }
 
@@ -448,6 +458,53 @@ fn subscription(mut table: Section<'_>) -> Option<Subscription> {
         batch: batch.unwrap_or(defaults::BATCH),
         deadline: deadline.unwrap_or(defaults::BATCH_DEADLINE),
     })
+}
+
+fn schedule(mut table: Section<'_>) -> Option<At<Schedule>> {
+    let problems = table.problems().clone();
+    let span = table.span();
+    let name = table.required_string("name");
+    let every = duration(&mut table, "every", 1, 86_400);
+    let cron = table.string("cron");
+    let deadline = duration(&mut table, "deadline", 1, 3_600);
+    table.finish("a schedule has name, every or cron, and deadline");
+    let when = match (every, cron) {
+        (Some(every), None) => When::Every(every),
+        (None, Some((cron, at))) => match When::cron(&cron) {
+            Ok(when) => when,
+            Err(reason) => {
+                problems.add(
+                    at,
+                    format!("{cron:?} is no cron expression of five fields: {reason}"),
+                );
+                return None;
+            }
+        },
+        _ => {
+            problems.add(
+                span,
+                "a schedule has either every = \"10s\" or cron = \"0 3 * * *\"",
+            );
+            return None;
+        }
+    };
+    let (name, span) = name?;
+    if !is_kebab(&name) || name.len() > 64 {
+        problems.add(
+            span,
+            format!("a schedule cannot be called {name:?}: letters, digits and -, 64 at the most"),
+        );
+        return None;
+    }
+    let deadline = deadline.unwrap_or(defaults::JOB_DEADLINE);
+    Some((
+        Schedule {
+            name,
+            when,
+            deadline,
+        },
+        span,
+    ))
 }
 
 fn duration(table: &mut Section<'_>, key: &str, low_s: u64, high_s: u64) -> Option<Duration> {

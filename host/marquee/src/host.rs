@@ -9,8 +9,8 @@ use marquee_database::{Database, Secret};
 use marquee_delivery::{Consumer, FirstContact, Policy, outbox::Relay};
 use marquee_manifest::{App, Component, ComponentId, Outside, defaults};
 use marquee_registry::Digest;
-use marquee_runtime::{CONSUMER, Limits, Lineup, Runtime, Spec};
-use marquee_triggers::{Deliverer, bus, http, retry};
+use marquee_runtime::{CONSUMER, JOB, Limits, Lineup, Runtime, Spec};
+use marquee_triggers::{Deliverer, Worker, bus, http, retry, schedule};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -31,9 +31,10 @@ struct Parts {
     bus: Option<Arc<dyn Bus>>,
     runtime: Runtime,
     loaded: Vec<(ComponentId, Digest)>,
-    relays: Vec<Relay>,
+    relays: BTreeMap<ComponentId, Relay>,
     subscriptions: Vec<bus::Trigger>,
     retries: Vec<retry::Trigger>,
+    schedules: Vec<schedule::Trigger>,
 }
 
 /// Started.
@@ -123,7 +124,7 @@ impl Host {
         background.spawn(admin::serve(self.admin, parts, behind.clone()));
         let pools: Vec<Database> = self.databases.by_component.values().cloned().collect();
         background.spawn(sweep(pools, self.parts.bus.clone(), behind.clone()));
-        for relay in self.parts.relays {
+        for relay in self.parts.relays.into_values() {
             background.spawn(relay.run(behind.clone()));
         }
         if let Some(bus) = &self.parts.bus {
@@ -133,6 +134,9 @@ impl Host {
         }
         for retry in self.parts.retries {
             triggers.spawn(retry.run(intake.clone()));
+        }
+        for schedule in self.parts.schedules {
+            triggers.spawn(schedule.run(intake.clone()));
         }
         let config = http::Config::new(self.routes);
         triggers.spawn(http::Trigger::serve(
@@ -197,15 +201,26 @@ impl Parts {
 
         let mut subscriptions = Vec::new();
         let mut retries = Vec::new();
+        let mut schedules = Vec::new();
         for component in app.load_order() {
             let Some(database) = databases.by_component.get(&component.id) else {
                 continue;
             };
+            let worker = || Worker {
+                runtime: runtime.clone(),
+                component: component.id.clone(),
+                database: database.clone(),
+                outbox: relays
+                    .get(&component.id)
+                    .map(Relay::poke)
+                    .unwrap_or_default(),
+            };
+            for schedule in &component.schedules {
+                schedules.push(schedule::Trigger::new(worker(), schedule.clone()));
+            }
             for subscription in &component.subscriptions {
                 let deliverer = Arc::new(Deliverer {
-                    runtime: runtime.clone(),
-                    component: component.id.clone(),
-                    database: database.clone(),
+                    worker: worker(),
                     consumer: Consumer {
                         name: component.id.to_string(),
                         policy: Policy {
@@ -240,6 +255,7 @@ impl Parts {
             relays,
             subscriptions,
             retries,
+            schedules,
         })
     }
 }
@@ -358,12 +374,15 @@ async fn open_bus(
     )))
 }
 
-fn relays(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> Vec<Relay> {
-    let Some(bus) = bus else { return Vec::new() };
+/// The relay of each outbox. Without a bus there are none.
+fn relays(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> BTreeMap<ComponentId, Relay> {
+    let Some(bus) = bus else {
+        return BTreeMap::new();
+    };
     databases
         .by_component
-        .values()
-        .map(|database| Relay::new(database.clone(), Arc::clone(bus)))
+        .iter()
+        .map(|(id, database)| (id.clone(), Relay::new(database.clone(), Arc::clone(bus))))
         .collect()
 }
 
@@ -372,15 +391,12 @@ fn lineup(
     settings: &Settings,
     databases: &Databases,
     bus: Option<&Arc<dyn Bus>>,
-    relays: &[Relay],
+    relays: &BTreeMap<ComponentId, Relay>,
 ) -> anyhow::Result<Lineup> {
-    // Without a bus there are no relays, and nothing to tell them.
-    let relays = relays.iter().map(Some).chain(std::iter::repeat(None));
     let granted: BTreeMap<ComponentId, postgres::Granted> = databases
         .by_component
         .iter()
-        .zip(relays)
-        .map(|((id, database), relay)| (id.clone(), grant(database, relay)))
+        .map(|(id, database)| (id.clone(), grant(database, relays.get(id))))
         .collect();
     let values = app
         .components
@@ -483,6 +499,9 @@ fn spec(app: &App, component: &Component) -> Spec {
     }
     if !component.subscriptions.is_empty() {
         entry_points.insert(CONSUMER.to_owned(), "its subscriptions".to_owned());
+    }
+    if !component.schedules.is_empty() {
+        entry_points.insert(JOB.to_owned(), "its schedules".to_owned());
     }
     for interface in &component.transactional {
         entry_points.insert(interface.clone(), "its transactional interfaces".to_owned());

@@ -28,6 +28,7 @@ pub use error::{CallError, LoadError};
 pub use failure::is_error;
 pub use guest::consumer::{CONSUMER, Message, Verdict};
 pub use guest::http::{Request, Response, ResponseBody};
+pub use guest::job::JOB;
 pub use limits::Limits;
 pub use load::Spec;
 pub use runtime::{Runtime, chain};

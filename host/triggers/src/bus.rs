@@ -238,7 +238,7 @@ impl Trigger {
         );
         tasks.spawn(
             async move {
-                let database = work.deliverer.database.clone();
+                let database = work.deliverer.worker.database.clone();
                 let mut done = work.batch(position, &batch.records, is_first).await;
                 // The host is alive: what it started and did not finish is no death.
                 if let Done::Handled(position) | Done::Again(position) = &mut done
@@ -262,7 +262,7 @@ struct Work {
 
 impl Work {
     async fn batch(mut self, mut position: Position, records: &[Incoming], is_first: bool) -> Done {
-        let database = self.deliverer.database.clone();
+        let database = self.deliverer.worker.database.clone();
         let fresh = position.fresh(records);
         let mut alone = false;
         if is_first && !fresh.is_empty() {

@@ -9,27 +9,24 @@ use std::{
 };
 
 use marquee_bus::{Incoming, Partition};
-use marquee_capabilities::postgres::UnitOfWork;
-use marquee_database::{CommitError, Database, Unit};
+use marquee_database::Unit;
 use marquee_delivery::{
     Consumer, Message, Verdict,
     consume::{Position, Receipt, Settled, Summary},
 };
-use marquee_manifest::ComponentId;
-use marquee_runtime::{Call, CallError, Runtime};
+use marquee_runtime::Call;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::backoff::Backoff;
+use crate::{
+    backoff::Backoff,
+    work::{Refusal, Work, Worker},
+};
 
 /// Hands messages to a component.
 pub struct Deliverer {
-    /// Runs it.
-    pub runtime: Runtime,
-    /// The component.
-    pub component: ComponentId,
-    /// Its database.
-    pub database: Database,
+    /// Calls it.
+    pub worker: Worker,
     /// Its name and policy as a consumer.
     pub consumer: Consumer,
     /// The wall clock and CPU of one batch.
@@ -50,13 +47,6 @@ pub(crate) enum Attempt {
     Error(marquee_delivery::Error),
 }
 
-/// Why a component gave no verdicts.
-pub(crate) enum Refusal {
-    Conflict,
-    Failed(String),
-    Error(marquee_delivery::Error),
-}
-
 impl Deliverer {
     /// How far the consumer has come in a partition; asks until the database answers. None once `stop` came.
     pub(crate) async fn position(
@@ -66,7 +56,7 @@ impl Deliverer {
     ) -> Option<Position> {
         let mut backoff = Backoff::default();
         while !stop.is_cancelled() {
-            match Position::load(&self.database, &self.consumer.name, partition).await {
+            match Position::load(&self.worker.database, &self.consumer.name, partition).await {
                 Ok(position) => return Some(position),
                 Err(error) => {
                     tracing::warn!(%partition, error = %marquee_runtime::chain(&error), "a position cannot be read; trying again");
@@ -79,38 +69,48 @@ impl Deliverer {
 
     /// Take a stretch of a partition through the component.
     pub(crate) async fn attempt(&self, position: &Position, records: &[Incoming]) -> Attempt {
-        let mut unit = self.database.unit();
-        let receipt = match Receipt::open(&mut unit, &self.consumer, position, records).await {
-            Ok(receipt) => receipt,
-            Err(error) => return Self::rolled_back(unit, error).await,
-        };
-        let (mut unit, verdicts) = match self.ask(unit, receipt.messages()).await {
-            Ok(answer) => answer,
-            Err(Refusal::Conflict) => return Attempt::Conflict,
-            Err(Refusal::Failed(error)) => return Attempt::Failed(error),
-            Err(Refusal::Error(error)) => return Attempt::Error(error),
-        };
-        match receipt.settle(&mut unit, &verdicts).await {
-            Ok(Settled::Written(summary)) => match unit.commit().await {
-                Ok(()) => Attempt::Settled(summary),
-                Err(error) => Self::classified(error.into()),
-            },
-            Ok(Settled::Split(first)) => {
-                unit.rollback().await;
-                Attempt::Split(first)
-            }
-            Err(error) => Self::rolled_back(unit, error).await,
+        match self.settled(position, records).await {
+            Ok(attempt) => attempt,
+            Err(Refusal::Conflict) => Attempt::Conflict,
+            Err(Refusal::Failed(error)) => Attempt::Failed(error),
+            Err(Refusal::Error(error)) => Attempt::Error(error),
         }
     }
 
-    /// Ask the component for verdicts in this unit. On a refusal the unit was rolled back.
+    async fn settled(&self, position: &Position, records: &[Incoming]) -> Result<Attempt, Refusal> {
+        let mut unit = self.worker.database.unit();
+        let receipt = match Receipt::open(&mut unit, &self.consumer, position, records).await {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                unit.rollback().await;
+                return Err(error.into());
+            }
+        };
+        let (mut work, verdicts) = self.ask(unit, receipt.messages()).await?;
+        match receipt.settle(&mut work.unit, &verdicts).await {
+            Ok(Settled::Written(summary)) => match work.commit().await {
+                Ok(()) => Ok(Attempt::Settled(summary)),
+                Err(error) => Err(marquee_delivery::Error::from(error).into()),
+            },
+            Ok(Settled::Split(first)) => {
+                work.unit.rollback().await;
+                Ok(Attempt::Split(first))
+            }
+            Err(error) => {
+                work.unit.rollback().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Ask the component for verdicts in this unit, one for each message. On a refusal the unit was rolled back.
     pub(crate) async fn ask(
         &self,
         unit: Unit,
         messages: Vec<Message>,
-    ) -> Result<(Unit, Vec<Verdict>), Refusal> {
+    ) -> Result<(Work, Vec<Verdict>), Refusal> {
         if messages.is_empty() {
-            return Ok((unit, Vec::new()));
+            return Ok((Work::none(unit), Vec::new()));
         }
         let expected = messages.len();
         let traceparent = messages.iter().find_map(|message| {
@@ -120,67 +120,26 @@ impl Deliverer {
                 .find(|(name, _)| name == "traceparent");
             found.map(|(_, value)| Arc::from(value.as_str()))
         });
-        let work = Arc::new(UnitOfWork::new(unit));
         let call = Call::new(Uuid::now_v7().to_string(), Instant::now() + self.deadline)
-            .with_traceparent(traceparent)
-            .with_unit(Arc::clone(&work) as _);
+            .with_traceparent(traceparent);
         let messages = messages.into_iter().map(message).collect();
-        let answer = self.runtime.consume(&self.component, messages, call).await;
-        let Some(unit) = work.take().await else {
-            return Err(Refusal::Failed(
-                "the unit of work was lost with the call".to_owned(),
-            ));
-        };
-        let failure = match answer {
-            Ok(Ok(verdicts)) if verdicts.len() == expected && !unit.has_failed() => {
-                return Ok((unit, verdicts.into_iter().map(verdict).collect()));
-            }
-            Ok(Ok(_)) if unit.has_failed() => {
-                "it gave verdicts after a statement had failed".to_owned()
-            }
-            Ok(Ok(verdicts)) => format!(
+        let Worker {
+            runtime, component, ..
+        } = &self.worker;
+        let (work, verdicts) = self
+            .worker
+            .run(unit, call, async |call| {
+                runtime.consume(component, messages, call).await
+            })
+            .await?;
+        if verdicts.len() != expected {
+            work.unit.rollback().await;
+            return Err(Refusal::Failed(format!(
                 "it gave {} verdicts for {expected} messages",
                 verdicts.len()
-            ),
-            Ok(Err(error)) => error,
-            Err(
-                error @ (CallError::Overloaded(_)
-                | CallError::Cancelled(_)
-                | CallError::UnknownComponent(_)),
-            ) => {
-                unit.rollback().await;
-                return Err(Refusal::Error(self.away(error.to_string())));
-            }
-            Err(error) => marquee_runtime::chain(&error),
-        };
-        let (conflict, unavailable) = (unit.is_conflict(), unit.is_unavailable());
-        unit.rollback().await;
-        Err(if conflict {
-            Refusal::Conflict
-        } else if unavailable {
-            Refusal::Error(self.away(failure))
-        } else {
-            Refusal::Failed(failure)
-        })
-    }
-
-    /// No fault of the messages: wait.
-    fn away(&self, reason: String) -> marquee_delivery::Error {
-        let database = self.database.name().to_owned();
-        CommitError::RolledBack(marquee_database::Error::Unavailable { database, reason }).into()
-    }
-
-    async fn rolled_back(unit: Unit, error: marquee_delivery::Error) -> Attempt {
-        unit.rollback().await;
-        Self::classified(error)
-    }
-
-    fn classified(error: marquee_delivery::Error) -> Attempt {
-        if error.is_conflict() {
-            Attempt::Conflict
-        } else {
-            Attempt::Error(error)
+            )));
         }
+        Ok((work, verdicts.into_iter().map(verdict).collect()))
     }
 }
 

@@ -8,6 +8,9 @@ mod delivery;
 pub mod http;
 mod problem;
 pub mod retry;
+pub mod schedule;
 pub mod server;
+mod work;
 
 pub use delivery::Deliverer;
+pub use work::Worker;

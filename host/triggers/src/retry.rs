@@ -11,7 +11,10 @@ use marquee_delivery::retry::{self, Claimed, Retried};
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Deliverer, Refusal};
+use crate::{
+    delivery::Deliverer,
+    work::{LEASE_MARGIN, Refusal},
+};
 
 /// Retries of one subscription.
 pub struct Trigger {
@@ -41,14 +44,13 @@ impl Trigger {
     /// Deliver until nothing is due: what was applied makes the next of its key due.
     async fn drain(&self, stop: &CancellationToken) {
         let Deliverer {
-            database,
+            worker,
             consumer,
             deadline,
-            ..
         } = &*self.deliverer;
         while !stop.is_cancelled() {
             let claimed = retry::claim_due(
-                database,
+                &worker.database,
                 consumer,
                 &self.topic,
                 CLAIMS,
@@ -79,7 +81,7 @@ impl Trigger {
 
     /// Whether the message is done.
     async fn deliver(&self, claimed: Claimed, stop: &CancellationToken) -> bool {
-        let database = &self.deliverer.database;
+        let database = &self.deliverer.worker.database;
         for _ in 0..CONFLICTS {
             if stop.is_cancelled() {
                 break;
@@ -113,37 +115,29 @@ impl Trigger {
     }
 
     async fn attempt(&self, claimed: &Claimed) -> Result<Retried, Refusal> {
-        let mut unit = self.deliverer.database.unit();
+        let mut unit = self.deliverer.worker.database.unit();
         if let Err(error) = claimed.open(&mut unit).await {
             unit.rollback().await;
-            return Err(refusal(error));
+            return Err(error.into());
         }
-        let (mut unit, verdicts) = self
+        let (mut work, verdicts) = self
             .deliverer
             .ask(unit, vec![claimed.message().clone()])
             .await?;
         let [verdict] = verdicts.as_slice() else {
-            unit.rollback().await;
+            work.unit.rollback().await;
             return Err(Refusal::Failed("it gave no verdict".to_owned()));
         };
-        match claimed.settle(&mut unit, verdict).await {
-            Ok(retried) => match unit.commit().await {
+        match claimed.settle(&mut work.unit, verdict).await {
+            Ok(retried) => match work.commit().await {
                 Ok(()) => Ok(retried),
-                Err(error) => Err(refusal(error.into())),
+                Err(error) => Err(marquee_delivery::Error::from(error).into()),
             },
             Err(error) => {
-                unit.rollback().await;
-                Err(refusal(error))
+                work.unit.rollback().await;
+                Err(error.into())
             }
         }
-    }
-}
-
-fn refusal(error: marquee_delivery::Error) -> Refusal {
-    if error.is_conflict() {
-        Refusal::Conflict
-    } else {
-        Refusal::Error(error)
     }
 }
 
@@ -153,5 +147,3 @@ const CLAIMS: u32 = 32;
 const AT_ONCE: usize = 4;
 /// Tries of a message that other transactions get in the way of.
 const CONFLICTS: usize = 5;
-/// A lease outlasts the call, its commit, and the wait for a connection.
-const LEASE_MARGIN: Duration = Duration::from_secs(15);

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod consume;
+mod job;
 mod lease;
 mod messages;
 mod publish;

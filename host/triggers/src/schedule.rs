@@ -1,0 +1,163 @@
+//! The clock: a job of a component, each time that it is due.
+//!
+//! Promise: every host looks, one runs it, and of all tries of a due run one takes effect. A run that fails is tried
+//! again with growing pauses. Bound: one run at a time of a job. On stop, the run under way is finished.
+
+use std::time::{Duration, Instant};
+
+use marquee_delivery::job::{Claimed, Due, Job};
+use marquee_manifest::Schedule;
+use marquee_runtime::Call;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    backoff::Backoff,
+    work::{LEASE_MARGIN, Refusal, Worker},
+};
+
+/// A scheduled job.
+pub struct Trigger {
+    worker: Worker,
+    schedule: Schedule,
+    job: Job,
+}
+
+impl Trigger {
+    /// A job of the component that `worker` calls.
+    pub fn new(worker: Worker, schedule: Schedule) -> Self {
+        let job = Job {
+            component: worker.component.to_string(),
+            name: schedule.name.clone(),
+        };
+        Self {
+            worker,
+            schedule,
+            job,
+        }
+    }
+
+    /// Run it each time that it is due, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut backoff = Backoff::default();
+        while !stop.is_cancelled() {
+            match self.ensure().await {
+                Ok(()) => break,
+                Err(error) => {
+                    self.warn(&error, "the job cannot be made known; trying again");
+                    backoff.pause(&stop).await;
+                }
+            }
+        }
+        backoff.reset();
+        while !stop.is_cancelled() {
+            let pause = match self.claim().await {
+                Ok(Due::Now(claimed)) => {
+                    backoff.reset();
+                    self.attempt(claimed).await;
+                    continue;
+                }
+                Ok(Due::In(pause)) => pause.clamp(SHORTEST, LONGEST),
+                Err(error) => {
+                    self.warn(&error, "the job cannot be asked for; trying again");
+                    backoff.pause(&stop).await;
+                    continue;
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn ensure(&self) -> Result<(), marquee_delivery::Error> {
+        let when = &self.schedule.when;
+        self.job
+            .ensure(&self.worker.database, &when.to_string(), |now| {
+                when.after(now)
+            })
+            .await
+    }
+
+    async fn claim(&self) -> Result<Due, marquee_delivery::Error> {
+        self.job
+            .claim(&self.worker.database, self.schedule.deadline + LEASE_MARGIN)
+            .await
+    }
+
+    async fn attempt(&self, claimed: Claimed) {
+        for _ in 0..CONFLICTS {
+            let failure = match self.once(&claimed).await {
+                Ok(()) => return,
+                Err(Refusal::Conflict) => continue,
+                Err(Refusal::Failed(error)) => error,
+                // The try is over all the same: what is away is not asked again at once.
+                Err(Refusal::Error(error)) => marquee_runtime::chain(&error),
+            };
+            return self.failed(&claimed, &failure).await;
+        }
+        self.failed(&claimed, "other transactions were in the way each time")
+            .await;
+    }
+
+    async fn once(&self, claimed: &Claimed) -> Result<(), Refusal> {
+        let Worker {
+            runtime,
+            component,
+            database,
+            ..
+        } = &self.worker;
+        let call = Call::new(
+            Uuid::now_v7().to_string(),
+            Instant::now() + self.schedule.deadline,
+        );
+        let due_at_ms = u64::try_from(claimed.due_at().timestamp_millis()).unwrap_or(0);
+        let (mut work, ()) = self
+            .worker
+            .run(database.unit(), call, async |call| {
+                let name = self.schedule.name.clone();
+                runtime.run_job(component, name, due_at_ms, call).await
+            })
+            .await?;
+        let settled = claimed
+            .settle(&mut work.unit, |now| self.schedule.when.after(now))
+            .await;
+        if let Err(error) = settled {
+            work.unit.rollback().await;
+            return Err(error.into());
+        }
+        work.commit()
+            .await
+            .map_err(|error| marquee_delivery::Error::from(error).into())
+    }
+
+    async fn failed(&self, claimed: &Claimed, error: &str) {
+        let (component, job) = (&self.worker.component, &self.schedule.name);
+        match claimed.fail(&self.worker.database, error).await {
+            Ok(pause) => tracing::warn!(
+                %component, job, attempt = claimed.attempt(), error,
+                "job {job} failed and was rolled back; it is tried again in {:.0?}", pause
+            ),
+            Err(unnoted) => tracing::warn!(
+                %component, job, attempt = claimed.attempt(), error,
+                unnoted = %marquee_runtime::chain(&unnoted),
+                "job {job} failed, and that could not be noted; it is tried again when its claim has run out"
+            ),
+        }
+    }
+
+    fn warn(&self, error: &marquee_delivery::Error, what: &str) {
+        tracing::warn!(
+            component = %self.worker.component, job = self.schedule.name,
+            error = %marquee_runtime::chain(error), "{what}"
+        );
+    }
+}
+
+/// A clock that is not quite PostgreSQL's does not make for many questions.
+const SHORTEST: Duration = Duration::from_millis(20);
+/// A run that another host did not finish is found this soon after its claim ran out.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Tries of a run that other transactions get in the way of.
+const CONFLICTS: usize = 5;

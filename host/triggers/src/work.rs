@@ -1,0 +1,125 @@
+//! One call of a component in a unit of work that the trigger began.
+//!
+//! What the call failed of is told apart by whose fault it was: the call's, another transaction's (again), or the
+//! world's (wait). On a refusal the unit was rolled back. After a commit in which something was published, the relay
+//! looks at once.
+
+use std::{sync::Arc, time::Duration};
+
+use marquee_capabilities::postgres::UnitOfWork;
+use marquee_database::{CommitError, Database, Unit};
+use marquee_delivery::outbox::Poke;
+use marquee_manifest::ComponentId;
+use marquee_runtime::{Call, CallError, Runtime};
+
+/// Calls a component in units of work of its database.
+pub struct Worker {
+    /// Runs it.
+    pub runtime: Runtime,
+    /// The component.
+    pub component: ComponentId,
+    /// Its database.
+    pub database: Database,
+    /// Wakes the relay of its outbox.
+    pub outbox: Poke,
+}
+
+/// A unit in which the component has done its part.
+pub(crate) struct Work {
+    pub(crate) unit: Unit,
+    published: Option<Poke>,
+}
+
+/// Why a call came to nothing.
+pub(crate) enum Refusal {
+    /// Another transaction was in the way: the same again, at once.
+    Conflict,
+    /// The component failed.
+    Failed(String),
+    /// No fault of the call.
+    Error(marquee_delivery::Error),
+}
+
+impl Worker {
+    /// Make a call in this unit. `body` makes it; its inner error is the component's own.
+    pub(crate) async fn run<T>(
+        &self,
+        unit: Unit,
+        call: Call,
+        body: impl AsyncFnOnce(Call) -> Result<Result<T, String>, CallError>,
+    ) -> Result<(Work, T), Refusal> {
+        let lent = Arc::new(UnitOfWork::new(unit));
+        let answer = body(call.with_unit(Arc::clone(&lent) as _)).await;
+        let Some(unit) = lent.take().await else {
+            return Err(Refusal::Failed(
+                "the unit of work was lost with the call".to_owned(),
+            ));
+        };
+        let failure = match answer {
+            Ok(Ok(_)) if unit.has_failed() => {
+                "it succeeded after a statement had failed".to_owned()
+            }
+            Ok(Ok(value)) => {
+                let published = lent.has_published().then(|| self.outbox.clone());
+                return Ok((Work { unit, published }, value));
+            }
+            Ok(Err(error)) => error,
+            Err(
+                error @ (CallError::Overloaded(_)
+                | CallError::Cancelled(_)
+                | CallError::UnknownComponent(_)),
+            ) => {
+                unit.rollback().await;
+                return Err(Refusal::Error(self.away(error.to_string())));
+            }
+            Err(error) => marquee_runtime::chain(&error),
+        };
+        let (conflict, unavailable) = (unit.is_conflict(), unit.is_unavailable());
+        unit.rollback().await;
+        Err(if conflict {
+            Refusal::Conflict
+        } else if unavailable {
+            Refusal::Error(self.away(failure))
+        } else {
+            Refusal::Failed(failure)
+        })
+    }
+
+    /// No fault of the call: wait.
+    fn away(&self, reason: String) -> marquee_delivery::Error {
+        let database = self.database.name().to_owned();
+        CommitError::RolledBack(marquee_database::Error::Unavailable { database, reason }).into()
+    }
+}
+
+impl Work {
+    /// Work without a call.
+    pub(crate) fn none(unit: Unit) -> Self {
+        Self {
+            unit,
+            published: None,
+        }
+    }
+
+    /// Make it stand.
+    pub(crate) async fn commit(self) -> Result<(), CommitError> {
+        self.unit.commit().await?;
+        if let Some(outbox) = self.published {
+            outbox.poke();
+        }
+        Ok(())
+    }
+}
+
+impl From<marquee_delivery::Error> for Refusal {
+    fn from(error: marquee_delivery::Error) -> Self {
+        if error.is_conflict() {
+            Self::Conflict
+        } else {
+            Self::Error(error)
+        }
+    }
+}
+
+/// A claim outlasts the call, its commit, and the wait for a connection.
+pub(crate) const LEASE_MARGIN: Duration = Duration::from_secs(15);

@@ -13,6 +13,7 @@ use marquee_testkit::{TestDatabase, eventually};
 
 /// What a host needs that outlives it: its databases or data folder, its bus.
 pub(crate) struct Setup {
+    manifest: &'static str,
     environment: BTreeMap<String, String>,
     data: tempfile::TempDir,
     /// Dropped with the test.
@@ -22,14 +23,20 @@ pub(crate) struct Setup {
 impl Setup {
     /// Databases on the run's PostgreSQL; the embedded bus in one of its own.
     pub(crate) async fn databases() -> Self {
+        Self::application("spin.toml", &["METADATA", "RATING", "BUS"]).await
+    }
+
+    /// Another application, with these databases.
+    pub(crate) async fn application(manifest: &'static str, names: &[&str]) -> Self {
         let mut environment = BTreeMap::new();
         let mut databases = Vec::new();
-        for name in ["METADATA", "RATING", "BUS"] {
+        for name in names {
             let database = marquee_testkit::database().await;
             environment.insert(format!("DATABASE_URL_{name}"), database.url().to_owned());
             databases.push(database);
         }
         Self {
+            manifest,
             environment,
             data: data(),
             _databases: databases,
@@ -45,6 +52,7 @@ impl Setup {
     /// Nothing configured: the host starts its own PostgreSQL.
     pub(crate) fn nothing() -> Self {
         Self {
+            manifest: "spin.toml",
             environment: BTreeMap::new(),
             data: data(),
             _databases: Vec::new(),
@@ -123,7 +131,7 @@ impl Setup {
         command
             .args(verb)
             .arg("--manifest")
-            .arg(root.join("spin.toml"));
+            .arg(root.join(self.manifest));
         command.arg("--data").arg(self.data.path()).args(rest);
         for name in [
             "DATABASE_URL_METADATA",

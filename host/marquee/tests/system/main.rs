@@ -12,6 +12,7 @@
 mod bad_input;
 mod bus;
 mod cli;
+mod examples;
 mod host;
 mod lifecycle;
 mod raw;

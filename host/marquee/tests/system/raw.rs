@@ -45,10 +45,17 @@ pub(crate) async fn send(address: &str, bytes: &[u8]) -> Answer {
         .nth(1)
         .and_then(|status| status.parse().ok())
         .unwrap_or(0);
+    let chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
     Answer {
         status,
         head: head.to_owned(),
-        body: body.to_owned(),
+        body: if chunked {
+            unchunked(body)
+        } else {
+            body.to_owned()
+        },
     }
 }
 
@@ -65,4 +72,16 @@ pub(crate) async fn request(address: &str, line: &str, headers: &[&str], body: &
     text.push_str("\r\n");
     text.push_str(body);
     send(address, text.as_bytes()).await
+}
+
+/// The pieces of a chunked body, put together.
+fn unchunked(mut text: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = text.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("a chunk begins with its size");
+        let (piece, rest) = rest.split_at(size);
+        whole.push_str(piece);
+        text = rest.trim_start_matches("\r\n");
+    }
+    whole
 }

@@ -9,7 +9,7 @@ OUT := $(or $(CARGO_TARGET_DIR),target)
 # Handed on to the program: make up ARGS="--listen 127.0.0.1:8080"
 ARGS ?=
 
-.PHONY: help up demo test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
+.PHONY: help up demo bench test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ up: setup-up components ## Build and start what is missing, serve on 127.0.0.1:3
 demo: ## Load the sample and ratings into a running Marquee, and check what it serves
 	@cargo build --locked --release -p marquee-import
 	@exec "$(OUT)/release/marquee-import" demo $(ARGS)
+
+bench: ## Measure a running Marquee next to a bare HTTP server (after make demo)
+	@cargo build --locked --release -p marquee-bench
+	@exec "$(OUT)/release/marquee-bench" $(ARGS)
 
 # The first line builds with-servers too, with the same features as the tests, so that nothing is built twice.
 test: setup-test components test-components ## Run every test, over real servers

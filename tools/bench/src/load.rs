@@ -1,0 +1,172 @@
+//! Load: connections that each send one request after the other, for a while.
+//!
+//! Closed loop: a slow server is asked less, so a percentile is that of a client who waits for each answer. Bound: one
+//! request in flight a connection.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, task::JoinSet};
+
+/// What is asked: the request number `n`, counted over all connections.
+pub type Ask = Arc<dyn Fn(u64) -> Request<Full<Bytes>> + Send + Sync>;
+
+/// What came of it.
+pub struct Report {
+    /// How long it took, in all.
+    pub elapsed: Duration,
+    /// From sending a request to the last byte of its answer, in microseconds.
+    pub latency: Histogram<u64>,
+    /// Answers by status; 0 where there was none.
+    pub statuses: BTreeMap<u16, u64>,
+}
+
+impl Report {
+    fn empty() -> Self {
+        Self {
+            elapsed: Duration::ZERO,
+            // Up to a minute, three digits.
+            latency: latency(),
+            statuses: BTreeMap::new(),
+        }
+    }
+
+    /// Answers a second.
+    pub fn rate(&self) -> f64 {
+        let answers: u64 = self.statuses.values().sum();
+        precise(answers) / self.elapsed.as_secs_f64()
+    }
+
+    /// A percentile, in milliseconds.
+    pub fn percentile_ms(&self, percentile: f64) -> f64 {
+        precise(self.latency.value_at_percentile(percentile)) / 1_000.0
+    }
+
+    /// Answers that are no success.
+    pub fn failures(&self) -> u64 {
+        self.statuses
+            .iter()
+            .filter(|(status, _)| !(200..300).contains(*status))
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.latency.add(&other.latency)?;
+        for (status, count) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += count;
+        }
+        Ok(())
+    }
+}
+
+/// Ask `address` over so many connections for so long.
+pub async fn run(
+    address: &str,
+    connections: usize,
+    length: Duration,
+    ask: Ask,
+) -> anyhow::Result<Report> {
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for connection in 0..connections {
+        let (address, ask) = (address.to_owned(), Arc::clone(&ask));
+        let step = u64::try_from(connections)?;
+        let first = u64::try_from(connection)?;
+        tasks.spawn(async move { one(&address, begun + length, first, step, &ask).await });
+    }
+    let mut all = Report::empty();
+    while let Some(report) = tasks.join_next().await {
+        all.add(&report??)?;
+    }
+    all.elapsed = begun.elapsed();
+    Ok(all)
+}
+
+async fn one(
+    address: &str,
+    until: Instant,
+    first: u64,
+    step: u64,
+    ask: &Ask,
+) -> anyhow::Result<Report> {
+    let mut report = Report::empty();
+    let mut sender = connect(address).await?;
+    let mut n = first;
+    while Instant::now() < until {
+        let mut request = ask(n);
+        n += step;
+        request.headers_mut().insert(header::HOST, address.parse()?);
+        let sent = Instant::now();
+        let status = match answer(&mut sender, request).await {
+            Ok(status) => status,
+            Err(_) => {
+                // The server closed, or is not there: a failure, and a new connection.
+                sender = connect(address).await?;
+                0
+            }
+        };
+        let taken = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
+        report.latency.saturating_record(taken);
+        *report.statuses.entry(status).or_default() += 1;
+    }
+    Ok(report)
+}
+
+async fn answer(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> hyper::Result<u16> {
+    sender.ready().await?;
+    let mut response = sender.send_request(request).await?;
+    while let Some(frame) = response.body_mut().frame().await {
+        frame?;
+    }
+    Ok(response.status().as_u16())
+}
+
+/// The body of one answer, which must be a success.
+pub async fn fetch(address: &str, path: &str) -> anyhow::Result<Bytes> {
+    let mut sender = connect(address).await?;
+    let request = Request::get(path)
+        .header(header::HOST, address)
+        .body(Full::default())?;
+    let response = sender.send_request(request).await?;
+    anyhow::ensure!(
+        response.status().is_success(),
+        "it answered {}",
+        response.status()
+    );
+    Ok(response.into_body().collect().await?.to_bytes())
+}
+
+async fn connect(address: &str) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(address)
+        .await
+        .with_context(|| format!("nobody listens on {address}"))?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    // It ends with its sender.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+#[expect(clippy::expect_used, reason = "the bounds are constants that it takes")]
+fn latency() -> Histogram<u64> {
+    Histogram::new_with_max(60_000_000, 3).expect("a minute at three digits")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+fn precise(number: u64) -> f64 {
+    number as f64
+}

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 /// Serve `body` on a free port of loopback until the task is aborted.
-pub async fn serve(body: Bytes) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
+pub(crate) async fn serve(body: Bytes) -> anyhow::Result<(SocketAddr, JoinHandle<()>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let task = tokio::spawn(async move {

@@ -19,16 +19,16 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinSet};
 
 /// What is asked: the request number `n`, counted over all connections.
-pub type Ask = Arc<dyn Fn(u64) -> Request<Full<Bytes>> + Send + Sync>;
+pub(crate) type Ask = Arc<dyn Fn(u64) -> Request<Full<Bytes>> + Send + Sync>;
 
 /// What came of it.
-pub struct Report {
+pub(crate) struct Report {
     /// How long it took, in all.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// From sending a request to the last byte of its answer, in microseconds.
-    pub latency: Histogram<u64>,
+    pub(crate) latency: Histogram<u64>,
     /// Answers by status; 0 where there was none.
-    pub statuses: BTreeMap<u16, u64>,
+    pub(crate) statuses: BTreeMap<u16, u64>,
 }
 
 impl Report {
@@ -42,18 +42,18 @@ impl Report {
     }
 
     /// Answers a second.
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         let answers: u64 = self.statuses.values().sum();
         precise(answers) / self.elapsed.as_secs_f64()
     }
 
     /// A percentile, in milliseconds.
-    pub fn percentile_ms(&self, percentile: f64) -> f64 {
+    pub(crate) fn percentile_ms(&self, percentile: f64) -> f64 {
         precise(self.latency.value_at_percentile(percentile)) / 1_000.0
     }
 
     /// Answers that are no success.
-    pub fn failures(&self) -> u64 {
+    pub(crate) fn failures(&self) -> u64 {
         self.statuses
             .iter()
             .filter(|(status, _)| !(200..300).contains(*status))
@@ -71,7 +71,7 @@ impl Report {
 }
 
 /// Ask `address` over so many connections for so long.
-pub async fn run(
+pub(crate) async fn run(
     address: &str,
     connections: usize,
     length: Duration,
@@ -136,7 +136,7 @@ async fn answer(
 }
 
 /// The body of one answer, which must be a success.
-pub async fn fetch(address: &str, path: &str) -> anyhow::Result<Bytes> {
+pub(crate) async fn fetch(address: &str, path: &str) -> anyhow::Result<Bytes> {
     let mut sender = connect(address).await?;
     let request = Request::get(path)
         .header(header::HOST, address)

@@ -1,3 +1,7 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a baseline is as bare as can be; it ends with the process"
+)]
 //! The baseline: a hyper server that answers the same bytes to everything, in this process.
 
 use std::{convert::Infallible, net::SocketAddr};

@@ -156,7 +156,7 @@ async fn connect(address: &str) -> anyhow::Result<SendRequest<Full<Bytes>>> {
         .with_context(|| format!("nobody listens on {address}"))?;
     stream.set_nodelay(true)?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // It ends with its sender.
+    #[expect(clippy::disallowed_methods, reason = "it ends with its sender")]
     tokio::spawn(connection);
     Ok(sender)
 }

@@ -8,7 +8,7 @@ use marquee_capabilities::{messaging, outbound, postgres, variables};
 use marquee_database::{Database, Secret};
 use marquee_delivery::{Consumer, FirstContact, Policy, outbox::Relay};
 use marquee_manifest::{App, Component, ComponentId, Outside, defaults};
-use marquee_registry::Digest;
+use marquee_registry::{Digest, Live};
 use marquee_runtime::{CONSUMER, JOB, Limits, Lineup, Runtime, Spec};
 use marquee_triggers::{Deliverer, Worker, bus, http, retry, schedule};
 use tokio::net::TcpListener;
@@ -195,7 +195,17 @@ impl Parts {
                     how.unwrap_or_default()
                 )
             })?;
-            let digest = runtime.load(spec(app, component), &bytes).await?;
+            let digest = Digest::of(&bytes);
+            let artifact =
+                tokio::task::spawn_blocking(move || marquee_runtime::compile(&bytes, memory))
+                    .await?
+                    .map_err(|error| {
+                        anyhow::anyhow!("component {} cannot be compiled: {error:#}", component.id)
+                    })?;
+            let prepared = runtime
+                .prepare(spec(app, component), digest, artifact)
+                .await?;
+            runtime.set_live(component.id.clone(), Live::only(digest, prepared));
             loaded.push((component.id.clone(), digest));
         }
 

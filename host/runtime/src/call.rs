@@ -2,6 +2,8 @@
 
 use std::{any::Any, sync::Arc, time::Instant};
 
+use marquee_registry::Choice;
+
 /// One call of a component, as everything on its way sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Call {
@@ -11,19 +13,29 @@ pub struct Call {
     pub traceparent: Option<Arc<str>>,
     /// When it must have ended, by wall clock.
     pub deadline: Instant,
+    /// Which versions it gets, of this component and of those that it leads to.
+    pub choice: Choice,
     /// The unit of work that it runs in, if it does. The runtime does not look inside.
     pub unit: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Call {
-    /// A call outside any unit of work.
+    /// A call outside any unit of work, of versions by chance.
     pub fn new(request_id: impl Into<Arc<str>>, deadline: Instant) -> Self {
         Self {
             request_id: request_id.into(),
             traceparent: None,
             deadline,
+            choice: Choice::by_chance(rand::random()),
             unit: None,
         }
+    }
+
+    /// The same call of other versions.
+    #[must_use]
+    pub fn with_choice(mut self, choice: Choice) -> Self {
+        self.choice = choice;
+        self
     }
 
     /// The same call with what it came with.
@@ -47,6 +59,7 @@ impl Call {
             request_id: Arc::clone(&self.request_id),
             traceparent: self.traceparent.clone(),
             deadline: self.deadline.min(deadline),
+            choice: self.choice.clone(),
             unit: None,
         }
     }

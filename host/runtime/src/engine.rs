@@ -60,6 +60,14 @@ fn config(memory_bytes: usize) -> Config {
         .table_elements(10_000)
         // Kept mapped between calls: a fresh instance then costs 15 us and not 23.
         .linear_memory_keep_resident(1024 * 1024);
+    let mut config = compiler(memory_bytes);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// What the code depends on. How instances are allocated is not part of it, and a process that only compiles has no
+/// use for a pool.
+pub(crate) fn compiler(memory_bytes: usize) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -67,8 +75,7 @@ fn config(memory_bytes: usize) -> Config {
         .epoch_interruption(true)
         // Backtraces on errors cost up to 17 % of the throughput.
         .wasm_backtrace_max_frames(None)
-        .memory_reservation(memory_bytes as u64)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        .memory_reservation(memory_bytes as u64);
     config
 }
 

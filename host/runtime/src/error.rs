@@ -70,16 +70,29 @@ pub enum CallError {
     },
 }
 
+impl CallError {
+    /// Whether it speaks against the version that was called: not against its caller, its load or its database.
+    pub(crate) fn is_of_the_version(&self) -> bool {
+        matches!(
+            self,
+            Self::Trap { .. }
+                | Self::Deadline(_)
+                | Self::Instantiate { .. }
+                | Self::NoExport { .. }
+        )
+    }
+}
+
 /// Why a component could not be loaded. What was active stays active.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// Its bytes are not a component that this host can run.
-    #[error("component {component} does not compile")]
-    Compile {
+    /// What was compiled of it does not fit this host.
+    #[error("what was compiled of component {component} cannot be used")]
+    Artifact {
         /// Who.
         component: ComponentId,
-        /// What the compiler said.
+        /// What is wrong.
         #[source]
         source: wasmtime::Error,
     },
@@ -144,5 +157,13 @@ pub enum LoadError {
         /// What happened.
         #[source]
         source: CallError,
+    },
+    /// It says itself that it cannot work, or did not say.
+    #[error("component {component} is not healthy: {reason}")]
+    Unhealthy {
+        /// Who.
+        component: ComponentId,
+        /// Its own words, or why there are none.
+        reason: String,
     },
 }

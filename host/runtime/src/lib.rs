@@ -7,6 +7,7 @@
 //! that outlives a caller who goes away only to be cancelled. It ends by answering, by a trap, or at its
 //! deadline; in the last two cases the instance and all that it held are thrown away.
 
+mod artifact;
 mod call;
 mod capability;
 mod engine;
@@ -20,8 +21,10 @@ mod log;
 mod pool;
 mod runtime;
 mod state;
+mod stats;
 mod types;
 
+pub use artifact::{Artifact, compile, what_else};
 pub use call::Call;
 pub use capability::{Body, Capability, Grant, Lineup, Outbound, Transactor, View};
 pub use error::{CallError, LoadError};
@@ -31,5 +34,6 @@ pub use guest::http::{Request, Response, ResponseBody};
 pub use guest::job::JOB;
 pub use limits::Limits;
 pub use load::Spec;
-pub use runtime::{Runtime, chain};
+pub use runtime::{Prepared, Runtime, chain};
 pub use state::State;
+pub use stats::Figures;

@@ -11,6 +11,7 @@ use wasmtime::component::{
 use crate::{
     Capability, Grant, LoadError, Spec, State,
     failure::Failure,
+    load::Loaded,
     runtime::{Shared, Target, chain},
     types,
 };
@@ -96,26 +97,13 @@ fn dependency(
     target: &ComponentId,
 ) -> Result<(), LoadError> {
     let engine = &shared.clocked.engine;
-    let mismatch = |difference: String| LoadError::Mismatch {
+    let exporter = shared.stable(target).ok_or_else(|| LoadError::Mismatch {
         importer: spec.id.clone(),
         exporter: target.clone(),
         interface: name.to_owned(),
-        difference,
-    };
-    let exporter = shared
-        .active(target)
-        .ok_or_else(|| mismatch("that component is not loaded".to_owned()))?;
-    let had = exporter.interface(shared, name).ok_or_else(|| {
-        let mut has: Vec<_> = exporter.interfaces().collect();
-        has.sort_unstable();
-        mismatch(format!(
-            "it is not exported; the exporter has {}",
-            has.join(", ")
-        ))
+        difference: "that component is not loaded".to_owned(),
     })?;
-    if let Some(difference) = types::first_difference(engine, needed, &had) {
-        return Err(mismatch(difference));
-    }
+    provided(shared, spec, name, needed, &exporter)?;
 
     let broken = |source| LoadError::Link {
         component: spec.id.clone(),
@@ -126,11 +114,6 @@ fn dependency(
         let ComponentItem::ComponentFunc(ty) = item.ty else {
             continue;
         };
-        if let Some(handle) = types::first_handle(&ty) {
-            return Err(mismatch(format!(
-                "function {function}: {handle}, which cannot go from one component to another"
-            )));
-        }
         let failure = Failure::of(&ty);
         let shared = Arc::downgrade(shared);
         let target = Arc::new(Target {
@@ -167,6 +150,44 @@ fn dependency(
                 })
             })
             .map_err(broken)?;
+    }
+    Ok(())
+}
+
+/// Whether a version provides an interface as an importer needs it.
+pub(crate) fn provided(
+    shared: &Shared,
+    importer: &Spec,
+    name: &str,
+    needed: &ComponentInstance,
+    exporter: &Loaded,
+) -> Result<(), LoadError> {
+    let engine = &shared.clocked.engine;
+    let mismatch = |difference: String| LoadError::Mismatch {
+        importer: importer.id.clone(),
+        exporter: exporter.spec.id.clone(),
+        interface: name.to_owned(),
+        difference,
+    };
+    let had = exporter.interface(shared, name).ok_or_else(|| {
+        let mut has: Vec<_> = exporter.interfaces().collect();
+        has.sort_unstable();
+        mismatch(format!(
+            "it is not exported; the exporter has {}",
+            has.join(", ")
+        ))
+    })?;
+    if let Some(difference) = types::first_difference(engine, needed, &had) {
+        return Err(mismatch(difference));
+    }
+    for (function, item) in needed.exports(engine) {
+        if let ComponentItem::ComponentFunc(ty) = item.ty
+            && let Some(handle) = types::first_handle(&ty)
+        {
+            return Err(mismatch(format!(
+                "function {function}: {handle}, which cannot go from one component to another"
+            )));
+        }
     }
     Ok(())
 }

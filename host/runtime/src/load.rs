@@ -1,7 +1,7 @@
-//! From a component's bytes to something that can be called.
+//! From a compiled component to something that can be called.
 //!
-//! Compile, check that every import is provided with the types that it expects, link, instantiate once. Only what
-//! passed all of it is returned.
+//! Check that every import is provided with the types that it expects and granted, link, instantiate once, ask whether
+//! it is healthy. Only what passed all of it is returned, and nothing that is live was touched.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,7 +17,12 @@ use wasmtime::component::{
 };
 
 use crate::{
-    Call, CallError, Limits, LoadError, State, View, link, pool, pool::Pool, runtime::Shared,
+    Artifact, Call, CallError, Limits, LoadError, State, View,
+    guest::probe,
+    link, pool,
+    pool::Pool,
+    runtime::{Shared, chain},
+    stats::Stats,
 };
 
 /// What is to be loaded.
@@ -43,6 +48,7 @@ pub(crate) struct Loaded {
     pub(crate) version: Digest,
     pub(crate) pre: InstancePre<State>,
     pub(crate) pool: Pool,
+    pub(crate) stats: Stats,
     component: Component,
     grants: link::Grants,
     exports: HashMap<String, HashMap<String, Export>>,
@@ -57,20 +63,19 @@ pub(crate) struct Export {
 }
 
 impl Loaded {
-    /// Load a component whose dependencies are loaded.
+    /// Load a version of a component whose dependencies are live.
     pub(crate) async fn load(
         shared: &Arc<Shared>,
         spec: Spec,
-        bytes: &[u8],
+        version: Digest,
+        artifact: Artifact,
     ) -> Result<Arc<Self>, LoadError> {
         let id = spec.id.clone();
         let engine = shared.clocked.engine.clone();
-        let version = Digest::of(bytes);
-        let bytes = bytes.to_vec();
-        let compiled = tokio::task::spawn_blocking(move || Component::new(&engine, bytes)).await;
-        let component = compiled
+        let component = tokio::task::spawn_blocking(move || artifact.component(&engine))
+            .await
             .unwrap_or_else(|panic| Err(wasmtime::Error::new(panic)))
-            .map_err(|source| LoadError::Compile {
+            .map_err(|source| LoadError::Artifact {
                 component: id.clone(),
                 source,
             })?;
@@ -119,15 +124,70 @@ impl Loaded {
             }
         }
         let pool = Pool::new(spec.limits.concurrent_calls);
-        Ok(Arc::new(Self {
+        let loaded = Arc::new(Self {
             spec,
             version,
             pre,
             pool,
+            stats: Stats::new(),
             component,
             grants,
             exports,
-        }))
+        });
+        loaded.probe(shared).await?;
+        Ok(loaded)
+    }
+
+    /// Ask it whether it can work, if it can be asked.
+    async fn probe(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<(), LoadError> {
+        if !self.exports.contains_key(probe::PROBE) {
+            return Ok(());
+        }
+        let deadline = Instant::now() + self.spec.limits.deadline;
+        let call = Call::new(format!("probe-{}", self.version), deadline);
+        let reason = match probe::ready(shared, self, call).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(reason)) => reason,
+            Err(error) => chain(&error),
+        };
+        Err(LoadError::Unhealthy {
+            component: self.spec.id.clone(),
+            reason,
+        })
+    }
+
+    /// The first import of `importer` that it would have from this version and cannot have.
+    pub(crate) fn check_importer(&self, shared: &Shared, importer: &Self) -> Result<(), LoadError> {
+        let engine = &shared.clocked.engine;
+        for (import, item) in importer.component.component_type().imports(engine) {
+            if importer.spec.dependencies.get(import) != Some(&self.spec.id) {
+                continue;
+            }
+            if let ComponentItem::ComponentInstance(needed) = item.ty {
+                link::provided(shared, &importer.spec, import, &needed, self)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What it asks of the host beside plain WASI: each is a right.
+    pub(crate) fn rights(&self, shared: &Shared) -> BTreeSet<String> {
+        let ty = self.component.component_type();
+        ty.imports(&shared.clocked.engine)
+            .filter(|(import, item)| {
+                let functions = match &item.ty {
+                    ComponentItem::ComponentInstance(interface) => interface
+                        .exports(&shared.clocked.engine)
+                        .any(|(_, item)| !matches!(item.ty, ComponentItem::Type(_))),
+                    _ => true,
+                };
+                let outside = ["wasi:http/", "wasi:sockets/", "wasi:filesystem/"];
+                functions
+                    && (!import.starts_with("wasi:")
+                        || outside.iter().any(|package| import.starts_with(package)))
+            })
+            .map(|(import, _)| import.to_owned())
+            .collect()
     }
 
     /// What a call gets of each capability that was granted.

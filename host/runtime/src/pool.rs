@@ -28,7 +28,8 @@ pub(crate) type Job = Box<
 
 /// The idle instances of a version.
 pub(crate) struct Pool {
-    idle: Mutex<Vec<Slot>>,
+    /// None: the version is not live, and keeps no instances.
+    idle: Mutex<Option<Vec<Slot>>>,
     permits: Arc<Semaphore>,
 }
 
@@ -64,7 +65,7 @@ impl Running {
 impl Pool {
     pub(crate) fn new(concurrent_calls: usize) -> Self {
         Self {
-            idle: Mutex::new(Vec::new()),
+            idle: Mutex::new(Some(Vec::new())),
             permits: Arc::new(Semaphore::new(concurrent_calls)),
         }
     }
@@ -96,7 +97,15 @@ impl Pool {
         };
         shared.tasks.spawn(
             async move {
+                let loaded = Arc::clone(&task.loaded);
+                let begun = Instant::now();
+                let in_flight = loaded.stats.begin();
                 let result = task.run(job).await;
+                loaded.stats.took(begun.elapsed());
+                if result.as_ref().is_err_and(CallError::is_of_the_version) {
+                    loaded.stats.error();
+                }
+                drop(in_flight);
                 // Nobody waits for a call whose caller has gone.
                 let _ = send.send(result);
             }
@@ -129,18 +138,39 @@ impl Pool {
         }
     }
 
+    /// Keep instances from now on, or let those go that are idle and those that will be.
+    pub(crate) fn keep(&self, keep: bool) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = if keep {
+            idle.get_or_insert_default();
+            None
+        } else {
+            idle.take()
+        };
+        // Not under the lock: dropping a store takes its time.
+        drop(idle);
+        drop(gone);
+    }
+
     fn take(&self) -> Option<Slot> {
         self.idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()?
             .pop()
     }
 
     fn give_back(&self, slot: Slot) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(slot);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = match idle.as_mut() {
+            Some(idle) => {
+                idle.push(slot);
+                None
+            }
+            None => Some(slot),
+        };
+        drop(idle);
+        drop(refused);
     }
 }
 

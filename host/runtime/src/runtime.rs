@@ -1,22 +1,42 @@
 //! The runtime: what is loaded, and the ways to call it.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
-use marquee_registry::{Digest, Registry};
+use marquee_registry::{Choice, Digest, Live, Registry};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wasmtime::component::{Linker, Val};
 
-use crate::{Body, Call, CallError, Lineup, LoadError, Spec, State, engine::Clocked, load::Loaded};
+use crate::{
+    Artifact, Body, Call, CallError, Figures, Lineup, LoadError, Spec, State, artifact,
+    engine::Clocked, load::Loaded,
+};
 
 /// Runs components. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime(pub(crate) Arc<Shared>);
+
+/// A version that is loaded and may become live.
+#[derive(Clone)]
+pub struct Prepared(pub(crate) Arc<Loaded>);
+
+impl Prepared {
+    /// Its name.
+    pub fn version(&self) -> Digest {
+        self.0.version
+    }
+
+    /// What became of its calls since it was loaded.
+    pub fn figures(&self) -> Figures {
+        self.0.stats.figures()
+    }
+}
 
 /// What all parts of the runtime share for the life of the process.
 pub(crate) struct Shared {
@@ -24,7 +44,8 @@ pub(crate) struct Shared {
     pub(crate) lineup: Lineup,
     /// WASI, which every component may import; what it may do with it is decided by its store.
     pub(crate) wasi: Linker<State>,
-    pub(crate) registry: Registry<Arc<Loaded>>,
+    pub(crate) registry: Registry<Prepared>,
+    engine_key: String,
     /// Every call under way.
     pub(crate) tasks: TaskTracker,
     /// Ends every call under way.
@@ -41,6 +62,7 @@ impl Runtime {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut wasi)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut wasi)?;
         Ok(Self(Arc::new(Shared {
+            engine_key: artifact::key(&clocked.engine),
             clocked,
             lineup,
             wasi,
@@ -50,18 +72,66 @@ impl Runtime {
         })))
     }
 
-    /// Load a version of a component and make it the active one. Its dependencies must be loaded before.
-    pub async fn load(&self, spec: Spec, bytes: &[u8]) -> Result<Digest, LoadError> {
+    /// Names the compiler and its settings: what was compiled under another key does not fit.
+    pub fn engine_key(&self) -> &str {
+        &self.0.engine_key
+    }
+
+    /// Load a version of a component, check it, try it. What is live stays so. Its dependencies must be live.
+    pub async fn prepare(
+        &self,
+        spec: Spec,
+        version: Digest,
+        artifact: Artifact,
+    ) -> Result<Prepared, LoadError> {
         let id = spec.id.clone();
-        let loaded = Loaded::load(&self.0, spec, bytes).await?;
-        let version = loaded.version;
-        self.0.registry.activate(id, version, loaded);
-        Ok(version)
+        let loaded = Loaded::load(&self.0, spec, version, artifact).await?;
+        for live in self.0.registry.snapshot().values() {
+            for importer in live.versions() {
+                let importer = &importer.payload.0;
+                if importer
+                    .spec
+                    .dependencies
+                    .values()
+                    .any(|target| *target == id)
+                {
+                    loaded.check_importer(&self.0, importer)?;
+                }
+            }
+        }
+        Ok(Prepared(loaded))
+    }
+
+    /// Set what is live of a component: the next call gets it. Calls under way end on the version that they have.
+    pub fn set_live(&self, component: ComponentId, live: Live<Prepared>) {
+        for version in live.versions() {
+            version.payload.0.pool.keep(true);
+        }
+        let keeps: Vec<Digest> = live.versions().map(|version| version.digest).collect();
+        let before = self.0.registry.set(component, live);
+        for version in before.iter().flat_map(|before| before.versions()) {
+            if !keeps.contains(&version.digest) {
+                version.payload.0.pool.keep(false);
+            }
+        }
+    }
+
+    /// What is live of a component.
+    pub fn live(&self, component: &ComponentId) -> Option<Arc<Live<Prepared>>> {
+        self.0.registry.live(component)
+    }
+
+    /// What a version asks of the host beside plain WASI.
+    pub fn rights(&self, version: &Prepared) -> BTreeSet<String> {
+        version.0.rights(&self.0)
     }
 
     /// The deadline of a call of this component that begins now.
     pub fn deadline(&self, component: &ComponentId) -> Result<Instant, CallError> {
-        Ok(Instant::now() + self.0.loaded(component)?.spec.limits.deadline)
+        let live = self.0.registry.live(component);
+        let live = live.ok_or_else(|| CallError::UnknownComponent(component.clone()))?;
+        // A bound of the manifest's: the same for all versions.
+        Ok(Instant::now() + live.stable.payload.0.spec.limits.deadline)
     }
 
     /// Wait until no call is under way, at most `grace`; then end what is left. Returns how many were ended.
@@ -81,26 +151,32 @@ impl Runtime {
 }
 
 impl Shared {
-    pub(crate) fn active(&self, component: &ComponentId) -> Option<Arc<Loaded>> {
-        self.registry
-            .active(component)
-            .map(|version| Arc::clone(&version.payload))
+    /// The stable version: the one whose types its importers are linked with.
+    pub(crate) fn stable(&self, component: &ComponentId) -> Option<Arc<Loaded>> {
+        let live = self.registry.live(component)?;
+        Some(Arc::clone(&live.stable.payload.0))
     }
 
-    pub(crate) fn loaded(&self, component: &ComponentId) -> Result<Arc<Loaded>, CallError> {
-        self.active(component)
-            .ok_or_else(|| CallError::UnknownComponent(component.clone()))
+    /// The version that a call gets.
+    pub(crate) fn loaded(
+        &self,
+        component: &ComponentId,
+        choice: &Choice,
+    ) -> Result<Arc<Loaded>, CallError> {
+        let live = self.registry.live(component);
+        let live = live.ok_or_else(|| CallError::UnknownComponent(component.clone()))?;
+        Ok(Arc::clone(&live.choose(choice).payload.0))
     }
 
     /// Call a function of another component on behalf of `caller`, in a unit of work where its interface is
-    /// transactional. The version is the one that is active now.
+    /// transactional. The version is the one that its choice has now.
     pub(crate) async fn invoke(
         self: &Arc<Self>,
         target: &Arc<Target>,
         params: Vec<Val>,
         caller: &Call,
     ) -> Result<Val, CallError> {
-        let loaded = self.loaded(&target.component)?;
+        let loaded = self.loaded(&target.component, &caller.choice)?;
         let call = caller.onward(Instant::now() + loaded.spec.limits.deadline);
         if !loaded.spec.transactional.contains(&target.interface) {
             return Arc::clone(self)

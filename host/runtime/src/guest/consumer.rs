@@ -1,5 +1,7 @@
 //! `marquee:messaging/consumer`: a batch in, one verdict a message out.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
@@ -58,7 +60,8 @@ impl Runtime {
         messages: Vec<Message>,
         call: Call,
     ) -> Result<Result<Vec<Verdict>, String>, CallError> {
-        let loaded = self.0.loaded(component)?;
+        let loaded = self.0.loaded(component, &call.choice)?;
+        let version = Arc::clone(&loaded);
         let (send, receive) = oneshot::channel();
         let job: crate::pool::Job = Box::new(move |accessor, instance| {
             async move {
@@ -69,7 +72,12 @@ impl Runtime {
                     .marquee_messaging_consumer()
                     .call_handle(accessor, messages)
                     .await?;
-                let verdicts = verdicts.map(|all| all.into_iter().map(Into::into).collect());
+                let verdicts: Result<Vec<Verdict>, String> =
+                    verdicts.map(|all| all.into_iter().map(Into::into).collect());
+                let done = |all: &Vec<Verdict>| all.iter().all(|one| *one == Verdict::Done);
+                if !verdicts.as_ref().is_ok_and(done) {
+                    version.stats.error();
+                }
                 // Whoever asked may have gone; then nobody needs the verdicts.
                 let _ = send.send(verdicts);
                 Ok(())

@@ -5,6 +5,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -39,7 +40,8 @@ impl Runtime {
         request: Request,
         call: Call,
     ) -> Result<Response, CallError> {
-        let loaded = self.0.loaded(component)?;
+        let loaded = self.0.loaded(component, &call.choice)?;
+        let version = Arc::clone(&loaded);
         let (send, receive) = oneshot::channel();
         let job: crate::pool::Job = Box::new(move |accessor, instance| {
             async move {
@@ -58,6 +60,9 @@ impl Runtime {
                         )));
                     }
                 };
+                if answer.status().is_server_error() {
+                    version.stats.error();
+                }
                 // Whoever asked may have gone; the body is dropped then, which the guest sees.
                 let _ = send.send(answer);
                 Ok(())

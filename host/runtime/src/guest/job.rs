@@ -1,5 +1,7 @@
 //! `marquee:schedule/job`: work that the clock starts.
 
+use std::sync::Arc;
+
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
@@ -26,7 +28,8 @@ impl Runtime {
         due_at_ms: u64,
         call: Call,
     ) -> Result<Result<(), String>, CallError> {
-        let loaded = self.0.loaded(component)?;
+        let loaded = self.0.loaded(component, &call.choice)?;
+        let version = Arc::clone(&loaded);
         let (send, receive) = oneshot::channel();
         let job: crate::pool::Job = Box::new(move |accessor, instance| {
             async move {
@@ -36,6 +39,9 @@ impl Runtime {
                     .marquee_schedule_job()
                     .call_run(accessor, name, due_at_ms)
                     .await?;
+                if result.is_err() {
+                    version.stats.error();
+                }
                 // Whoever asked may have gone; then nobody needs the answer.
                 let _ = send.send(result);
                 Ok(())

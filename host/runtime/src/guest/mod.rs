@@ -3,3 +3,4 @@
 pub(crate) mod consumer;
 pub(crate) mod http;
 pub(crate) mod job;
+pub(crate) mod probe;

@@ -1,0 +1,170 @@
+//! What became of the calls of a version: counted without locks.
+//!
+//! Latencies are kept in buckets of which each is an eighth wider than the one before, so a percentile is right to 13 %.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// The counters of a version.
+pub(crate) struct Stats {
+    calls: AtomicU64,
+    errors: AtomicU64,
+    in_flight: AtomicU64,
+    buckets: Box<[AtomicU64]>,
+}
+
+/// The counters at one moment, or the difference of two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// Calls that ended.
+    pub calls: u64,
+    /// How many of them failed: a trap, a passed deadline, an HTTP status of 500 and above, a batch of which not every
+    /// message was done, a job that failed.
+    pub errors: u64,
+    /// Calls under way now.
+    pub in_flight: u64,
+    buckets: Vec<u64>,
+}
+
+/// A call under way. Dropped, it is counted as ended.
+pub(crate) struct InFlight<'a>(&'a Stats);
+
+impl Stats {
+    pub(crate) fn new() -> Self {
+        Self {
+            calls: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    pub(crate) fn begin(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self)
+    }
+
+    pub(crate) fn error(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn took(&self, time: Duration) {
+        if let Some(bucket) = self.buckets.get(bucket(time)) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            calls: self.calls.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            buckets: self
+                .buckets
+                .iter()
+                .map(|bucket| bucket.load(Ordering::Relaxed))
+                .collect(),
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Figures {
+    /// What came since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(earlier.calls),
+            errors: self.errors.saturating_sub(earlier.errors),
+            in_flight: self.in_flight,
+            buckets: self
+                .buckets
+                .iter()
+                .zip(&earlier.buckets)
+                .map(|(now, before)| now.saturating_sub(*before))
+                .collect(),
+        }
+    }
+
+    /// The time within which `percent` of the calls ended: the upper end of its bucket. None without calls.
+    pub fn percentile(&self, percent: u64) -> Option<Duration> {
+        let all: u64 = self.buckets.iter().sum();
+        let wanted = (all * percent.min(100)).div_ceil(100).max(1);
+        let mut seen = 0;
+        for (index, count) in self.buckets.iter().enumerate() {
+            seen += count;
+            if seen >= wanted {
+                return Some(upper(index));
+            }
+        }
+        None
+    }
+}
+
+/// Eight buckets each time that the time doubles, from a microsecond.
+fn bucket(time: Duration) -> usize {
+    let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+    let doublings = us.ilog2();
+    let eighth = match doublings.checked_sub(3) {
+        Some(shift) => (us >> shift) & 7,
+        None => (us << (3 - doublings)) & 7,
+    };
+    let index = u64::from(doublings) * 8 + eighth;
+    usize::try_from(index).map_or(BUCKETS - 1, |index| index.min(BUCKETS - 1))
+}
+
+fn upper(bucket: usize) -> Duration {
+    let (doublings, eighth) = (bucket / 8, bucket % 8);
+    let eighths = u64::try_from(eighth + 9).unwrap_or(9);
+    Duration::from_nanos((eighths << doublings).saturating_mul(125))
+}
+
+/// Up to 2^27 us, more than two minutes: no call lasts longer.
+const BUCKETS: usize = 27 * 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_right_to_an_eighth_and_never_too_low() {
+        for us in [
+            1, 2, 7, 8, 9, 100, 999, 1_000, 12_345, 1_000_000, 60_000_000,
+        ] {
+            let stats = Stats::new();
+            let time = Duration::from_micros(us);
+            stats.took(time);
+            let told = stats.figures().percentile(99).expect("a call");
+            assert!(
+                told >= time && told <= time.mul_f64(1.13).max(time + Duration::from_micros(1)),
+                "{us} us: {told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_a_hundred_calls_the_slowest_is_beyond_p99_and_a_difference_forgets_what_was_before() {
+        let stats = Stats::new();
+        stats.took(Duration::from_secs(1));
+        for _ in 0..99 {
+            stats.took(Duration::from_millis(1));
+        }
+        let before = stats.figures();
+        assert!(before.percentile(99).expect("calls") < Duration::from_millis(2));
+        assert!(before.percentile(100).expect("calls") > Duration::from_millis(900));
+        stats.took(Duration::from_millis(50));
+        drop(stats.begin());
+        stats.error();
+        let since = stats.figures().since(&before);
+        assert_eq!((since.calls, since.errors), (1, 1));
+        assert!(since.percentile(50).expect("one") >= Duration::from_millis(50));
+    }
+}

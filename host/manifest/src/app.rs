@@ -120,6 +120,10 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Calls at once.
     pub concurrent_calls: usize,
+    /// Rows that one statement may return.
+    pub rows: usize,
+    /// What one statement may return, in bytes as they come from the server.
+    pub query_bytes: usize,
 }
 
 impl Default for Limits {
@@ -128,6 +132,8 @@ impl Default for Limits {
             deadline: defaults::DEADLINE,
             memory_bytes: defaults::MEMORY_BYTES,
             concurrent_calls: defaults::CONCURRENT_CALLS,
+            rows: defaults::ROWS,
+            query_bytes: defaults::QUERY_BYTES,
         }
     }
 }
@@ -179,4 +185,8 @@ pub mod defaults {
     pub const MEMORY_BYTES: usize = 64 << 20;
     /// Far above what two cores finish at once, low enough to bound memory.
     pub const CONCURRENT_CALLS: usize = 128;
+    /// What a page is made of, many times over; more is a report, which a component should not build in memory.
+    pub const ROWS: usize = 1_000;
+    /// As a batch of messages.
+    pub const QUERY_BYTES: usize = 4 << 20;
 }

@@ -407,7 +407,20 @@ fn marquee(component: &mut Component, mut ours: Section<'_>) {
         if let Some(calls) = table.number("concurrent_calls", 1..=500) {
             limits.concurrent_calls = usize::try_from(calls).unwrap_or(1);
         }
-        table.finish("limits are deadline, memory and concurrent_calls");
+        if let Some(rows) = table.number("rows", 1..=100_000) {
+            limits.rows = usize::try_from(rows).unwrap_or(1);
+        }
+        let bytes = table.measured(
+            "query_bytes",
+            units::size,
+            (64 << 10)..=(64 << 20),
+            "4MiB",
+            |n| format!("{}KiB", n >> 10),
+        );
+        if let Some(bytes) = bytes {
+            limits.query_bytes = bytes;
+        }
+        table.finish("limits are deadline, memory, concurrent_calls, rows and query_bytes");
     }
     let needs = [
         (!component.transactional.is_empty(), "transactional"),

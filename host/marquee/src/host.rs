@@ -406,7 +406,14 @@ fn lineup(
     let granted: BTreeMap<ComponentId, postgres::Granted> = databases
         .by_component
         .iter()
-        .map(|(id, database)| (id.clone(), grant(database, relays.get(id))))
+        .map(|(id, database)| {
+            let limits = app
+                .components
+                .get(id)
+                .map(|component| component.limits.clone());
+            let granted = grant(database, relays.get(id), &limits.unwrap_or_default());
+            (id.clone(), granted)
+        })
         .collect();
     let values = app
         .components
@@ -443,11 +450,17 @@ fn lineup(
     })
 }
 
-fn grant(database: &Database, relay: Option<&Relay>) -> postgres::Granted {
+fn grant(
+    database: &Database,
+    relay: Option<&Relay>,
+    limits: &marquee_manifest::Limits,
+) -> postgres::Granted {
     let poke = relay.map(Relay::poke);
     postgres::Granted {
         database: database.clone(),
         addresses: vec![format!("marquee:{}", database.name())],
+        rows: limits.rows,
+        result_bytes: limits.query_bytes,
         poke: Arc::new(move || {
             if let Some(poke) = &poke {
                 poke.poke();

@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
+use futures::TryStreamExt as _;
 use marquee_database::Error;
-use tokio_postgres::{Row, types::ToSql};
+use tokio_postgres::{Row, RowStream, types::ToSql};
 
 use super::{
     bindings::wit,
@@ -45,10 +46,13 @@ impl Client {
     ) -> Result<Vec<Row>, wit::Error> {
         let params = checked(sql, params)?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
+        let granted = self.granted.as_ref();
+        let (rows, bytes) = granted.map_or((0, 0), |granted| (granted.rows, granted.result_bytes));
         self.send(sql, async |client, statement| {
-            client.query(statement, &params).await
+            let answer = client.query_raw(statement, params).await?;
+            within(answer, rows, bytes).await
         })
-        .await
+        .await?
     }
 
     /// A statement that changes rows.
@@ -135,6 +139,37 @@ impl Client {
         }
         result
     }
+}
+
+/// Read an answer to its end, keeping no more than the bounds: what is beyond is read, since the next answer comes
+/// after it, and thrown away.
+async fn within(
+    answer: RowStream,
+    rows: usize,
+    bytes: usize,
+) -> Result<Result<Vec<Row>, wit::Error>, tokio_postgres::Error> {
+    let mut answer = std::pin::pin!(answer);
+    let (mut kept, mut size, mut beyond) = (Vec::new(), 0, None);
+    while let Some(row) = answer.try_next().await? {
+        size += row.raw_size_bytes();
+        if beyond.is_some() {
+            continue;
+        } else if size > bytes {
+            beyond = Some(format!("{bytes} bytes (limits.query_bytes)"));
+            kept = Vec::new();
+        } else if kept.len() == rows {
+            beyond = Some(format!("{rows} rows (limits.rows)"));
+            kept = Vec::new();
+        } else {
+            kept.push(row);
+        }
+    }
+    Ok(match beyond {
+        None => Ok(kept),
+        Some(bound) => Err(wit::Error::Other(format!(
+            "a result has at most {bound}; ask with a limit"
+        ))),
+    })
 }
 
 fn checked(sql: &str, params: Vec<wit::ParameterValue>) -> Result<Vec<Param>, wit::Error> {

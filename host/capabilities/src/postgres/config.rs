@@ -11,6 +11,10 @@ pub struct Granted {
     pub database: Database,
     /// The addresses under which it may open it.
     pub addresses: Vec<String>,
+    /// Rows that one statement may return.
+    pub rows: usize,
+    /// What one statement may return, in bytes as they come from the server.
+    pub result_bytes: usize,
     /// Called after something was published: the relay looks at once. A hint, nothing rests on it.
     pub poke: Arc<dyn Fn() + Send + Sync>,
 }

@@ -51,6 +51,8 @@ async fn bench() -> Bench {
     let granted = Granted {
         database: database.clone(),
         addresses: vec!["marquee:notes".to_owned()],
+        rows: 1_000,
+        result_bytes: 4 << 20,
         poke: Arc::new(move || {
             counted.fetch_add(1, Ordering::SeqCst);
         }),
@@ -607,16 +609,32 @@ async fn a_value_that_does_not_fit_its_place_is_an_error_and_not_a_panic() {
 }
 
 #[tokio::test]
-async fn a_result_beyond_the_bounds_is_refused() {
+async fn a_result_beyond_the_bounds_is_refused_and_the_next_statement_has_its_answer() {
     let bench = bench().await;
-    let rows = bench
-        .client
-        .query("select generate_series(1, 1001)", Vec::new())
-        .await
-        .expect("rows");
-    assert!(matches!(values::rows(&rows), Err(wit::Error::Other(_))));
-    let error = bench
-        .client
+    let client = &bench.client;
+    let rows = client
+        .query("select generate_series(1, 1000)", Vec::new())
+        .await;
+    assert_eq!(rows.expect("as many as it may").len(), 1_000);
+    for (sql, bound) in [
+        (
+            "select generate_series(1, 200000)",
+            "1000 rows (limits.rows)",
+        ),
+        (
+            "select repeat('x', 1000000) from generate_series(1, 20)",
+            "4194304 bytes (limits.query_bytes)",
+        ),
+    ] {
+        let error = client.query(sql, Vec::new()).await.expect_err("too much");
+        assert!(
+            matches!(&error, wit::Error::Other(text) if text.contains(bound)),
+            "{error:?}"
+        );
+        let next = client.query("select 1", Vec::new()).await.expect("a row");
+        assert_eq!(next[0].get::<_, i32>(0), 1);
+    }
+    let error = client
         .query(&"x".repeat(70_000), Vec::new())
         .await
         .expect_err("too long");

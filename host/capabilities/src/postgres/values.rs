@@ -16,18 +16,8 @@ pub(super) fn columns(rows: &[Row]) -> Vec<wit::Column> {
     columns.iter().map(column).collect()
 }
 
-/// A result's rows, within the bounds.
+/// A result's rows.
 pub(super) fn rows(rows: &[Row]) -> Result<Vec<Vec<DbValue>>, wit::Error> {
-    if rows.len() > ROWS {
-        return Err(wit::Error::Other(format!(
-            "a result has at most {ROWS} rows; ask with a limit"
-        )));
-    }
-    if rows.iter().map(Row::raw_size_bytes).sum::<usize>() > RESULT_BYTES {
-        return Err(wit::Error::Other(format!(
-            "a result has at most {RESULT_BYTES} bytes; ask with a limit"
-        )));
-    }
     rows.iter().map(row).collect()
 }
 
@@ -222,8 +212,3 @@ fn range<T: Clone>(
         wire::Range::Nonempty(low, high) => Ok((bound(low)?, bound(high)?)),
     }
 }
-
-/// What a page is made of, many times over; more is a report, which a component should not build in memory.
-const ROWS: usize = 1_000;
-/// As a batch of messages.
-const RESULT_BYTES: usize = 4 * 1024 * 1024;

@@ -40,6 +40,17 @@ pub enum Error {
         /// How many it may have.
         limit: usize,
     },
+    /// A consumer holds as many parked and dead messages as it may. Its partitions have to wait until a person or the
+    /// retries made room: what is wrong is not one message.
+    #[error(
+        "consumer {consumer} has {limit} messages parked or dead already; see `marquee messages list`"
+    )]
+    ConsumerFull {
+        /// Whose.
+        consumer: String,
+        /// How many it may have.
+        limit: i64,
+    },
     /// The message is not what the claim or the caller took it for: it was settled, skipped or discarded meanwhile.
     #[error("message {0} is no longer there to be settled")]
     Gone(i64),

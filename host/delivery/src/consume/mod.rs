@@ -25,7 +25,8 @@
 //!      batch again. After a commit whose outcome is unknown load the position first: `fresh` then tells what is left.
 //!    - [`Error::Fenced`](crate::Error::Fenced): roll back and drop what was read; load the position anew if the
 //!      partition is still held, and seek to it.
-//!    - [`Error::TooManyParked`](crate::Error::TooManyParked): roll back, pause the partition, alarm; try again later.
+//!    - [`Error::TooManyParked`](crate::Error::TooManyParked) or
+//!      [`Error::ConsumerFull`](crate::Error::ConsumerFull): roll back, pause the partition, alarm; try again later.
 //!
 //!    Whenever the host is done with a try that did not advance the position, [`Position::survived`] says so; the count
 //!    of starts is then one of deaths only.
@@ -37,7 +38,7 @@ mod store;
 
 pub use plan::{PARKED_PER_KEY, Summary};
 pub use position::{Mode, Position};
-pub use receipt::{Receipt, Settled, bury, park_failed};
+pub use receipt::{PARKED_PER_CONSUMER, Receipt, Settled, bury, park_failed};
 
 pub(crate) use plan::error_text;
 pub(crate) use store::count;

@@ -234,33 +234,45 @@ async fn write(
     let sources: Vec<&str> = outcome.keys.iter().map(|(key, _)| key.0.as_str()).collect();
     let keys: Vec<&str> = outcome.keys.iter().map(|(key, _)| key.1.as_str()).collect();
     let watermarks: Vec<i64> = outcome.keys.iter().map(|(_, last_seq)| *last_seq).collect();
-    unit.query(
-        store::SETTLE,
-        &[
-            &consumer.name,
-            &partition.topic,
-            &partition.number,
-            &column!(row => row.message.source.as_str()),
-            &column!(row => row.message.key.as_str()),
-            &column!(row => row.message.seq),
-            &column!(row => row.message.event_id),
-            &column!(row => headers_to_json(&row.message.headers)),
-            &column!(row => row.message.value.as_ref()),
-            &column!(row => row.message.published_at_ms),
-            &column!(row => row.offset),
-            &column!(row => row.state),
-            &column!(row => row.reason),
-            &column!(row => row.error.as_deref()),
-            &column!(row => i32::try_from(row.attempts).unwrap_or(i32::MAX)),
-            &column!(row => row.ordered),
-            &column!(row => row.due_in),
-            &sources,
-            &keys,
-            &watermarks,
-        ],
-    )
-    .await
-    .map_err(Error::of_own_statement)?;
+    let counts = unit
+        .query(
+            store::SETTLE,
+            &[
+                &consumer.name,
+                &partition.topic,
+                &partition.number,
+                &column!(row => row.message.source.as_str()),
+                &column!(row => row.message.key.as_str()),
+                &column!(row => row.message.seq),
+                &column!(row => row.message.event_id),
+                &column!(row => headers_to_json(&row.message.headers)),
+                &column!(row => row.message.value.as_ref()),
+                &column!(row => row.message.published_at_ms),
+                &column!(row => row.offset),
+                &column!(row => row.state),
+                &column!(row => row.reason),
+                &column!(row => row.error.as_deref()),
+                &column!(row => i32::try_from(row.attempts).unwrap_or(i32::MAX)),
+                &column!(row => row.ordered),
+                &column!(row => row.due_in),
+                &sources,
+                &keys,
+                &watermarks,
+                &PARKED_PER_CONSUMER,
+            ],
+        )
+        .await
+        .map_err(Error::of_own_statement)?;
+    let full = |row: &tokio_postgres::Row| {
+        let (kept, held): (i64, i64) = (row.get(0), row.get(1));
+        kept + held > PARKED_PER_CONSUMER
+    };
+    if counts.iter().any(full) {
+        return Err(Error::ConsumerFull {
+            consumer: consumer.name.clone(),
+            limit: PARKED_PER_CONSUMER,
+        });
+    }
     Ok(())
 }
 
@@ -270,3 +282,7 @@ fn headers_to_json(headers: &[(String, String)]) -> Value {
         .map(|(name, value)| Value::Array(vec![name.as_str().into(), value.as_str().into()]))
         .collect()
 }
+
+/// Parked and dead messages of a consumer. A consumer that fails at everything stops there, with its messages still on
+/// the bus, instead of copying the topic into its database.
+pub const PARKED_PER_CONSUMER: i64 = 100_000;

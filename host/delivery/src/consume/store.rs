@@ -66,6 +66,8 @@ union all select 2, null, null, null, null, event_id from fresh";
 ///
 /// A kept message is due only if it is the first of its key in the table too; the key's lock, held since OPEN, keeps
 /// that true. A number that is parked already (a redelivery beyond a gap) is left as it is and not counted twice.
+///
+/// The row: how many were kept, and how many the consumer held before, counted up to $21 and only if any was kept.
 pub(crate) const SETTLE: &str = "
 with batch as (
     select * from unnest(
@@ -104,4 +106,7 @@ with batch as (
     on conflict on constraint key_state_pkey do update
     set last_seq = greatest(k.last_seq, excluded.last_seq), parked = k.parked + excluded.parked
 )
-select count(*) from kept";
+select kept.count, case when kept.count > 0 then (
+    select count(*) from (select from marquee.parked where consumer = $1 limit $21) as held
+) else 0 end
+from (select count(*) from kept) as kept";

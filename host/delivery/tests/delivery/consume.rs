@@ -2,12 +2,13 @@
 
 use marquee_delivery::{
     Error, Verdict,
-    consume::{Mode, Position, Receipt, bury, park_failed},
+    consume::{Mode, PARKED_PER_CONSUMER, Position, Receipt, bury, park_failed},
 };
 use tokio::task::JoinSet;
 
 use crate::support::{
-    TOPIC, World, apply, consume, consumer, event, numbered, partition, plain, position, record,
+    SOURCE, TOPIC, World, apply, consume, consumer, event, numbered, partition, plain, position,
+    record,
 };
 
 fn done(_: &marquee_delivery::Message) -> Verdict {
@@ -501,4 +502,45 @@ async fn a_batch_that_waits_too_long_for_a_lock_is_told_to_try_again() {
     let error = busy.unwrap_err();
     assert!(matches!(error, Error::Busy(_)), "{error:?}");
     assert!(error.is_passing() && !error.is_conflict());
+}
+
+#[tokio::test]
+async fn a_consumer_that_parks_everything_stops_at_its_limit_and_goes_on_when_there_is_room() {
+    let world = World::new().await;
+    let mut at = position(&world.db).await;
+    let one = [numbered(0, "a", 1)];
+    consume(&world.db, &mut at, &one, retry_on(&["a1"]))
+        .await
+        .unwrap();
+    // All but one of what it may hold.
+    world
+        .query(
+            "insert into marquee.parked (consumer, topic, partition, source, key, event_id, headers, value, state, reason, ordered)
+             select consumer, topic, partition, 'x', 'full', gen_random_uuid(), '[]', '', 'dead', 'rejected', false
+             from marquee.parked, generate_series(1, $1::int8)",
+            &[&(PARKED_PER_CONSUMER - 2)],
+        )
+        .await;
+    let next = [numbered(1, "b", 1), numbered(2, "c", 1)];
+    let full = consume(&world.db, &mut at, &next, retry_on(&["b1", "c1"])).await;
+    assert!(matches!(full, Err(Error::ConsumerFull { .. })), "{full:?}");
+    assert_eq!((at.next(), world.key_state(SOURCE, "b").await), (1, (0, 0)));
+    // What can be applied is applied all the same.
+    consume(&world.db, &mut at, &next, done).await.unwrap();
+    assert_eq!(world.effects().await, ["b1", "c1"]);
+
+    let last = [numbered(3, "d", 1)];
+    consume(&world.db, &mut at, &last, retry_on(&["d1"]))
+        .await
+        .unwrap();
+    let beyond = [numbered(4, "e", 1)];
+    let full = consume(&world.db, &mut at, &beyond, retry_on(&["e1"])).await;
+    assert!(matches!(full, Err(Error::ConsumerFull { .. })), "{full:?}");
+    world
+        .query("delete from marquee.parked where key = 'full'", &[])
+        .await;
+    consume(&world.db, &mut at, &beyond, retry_on(&["e1"]))
+        .await
+        .unwrap();
+    assert_eq!(at.next(), 5);
 }

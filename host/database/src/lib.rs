@@ -4,6 +4,7 @@
 //! who do hold a [`Database`] and say SQL.
 
 mod config;
+mod durability;
 mod error;
 mod listen;
 pub mod migrate;
@@ -12,6 +13,7 @@ mod tls;
 mod unit;
 
 pub use config::{Config, Secret};
+pub use durability::unsafe_settings;
 pub use error::{CommitError, Error, code};
 pub use listen::Listener;
 pub use migrate::Migrations;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use marquee_database::{Config, Database, Migrations, Secret};
+use marquee_database::{Config, Database, Migrations, Secret, unsafe_settings};
 use marquee_manifest::{App, Component, ComponentId, Outside};
 
 use crate::settings::{Set, Settings};
@@ -147,6 +147,31 @@ impl Databases {
             }
         }
         Ok(applied)
+    }
+
+    /// Refuse a server that acknowledges what it may forget: no promise of the host's would hold on it.
+    pub(crate) async fn check_durability(&self, settings: &Settings) -> anyhow::Result<()> {
+        for database in self.by_component.values().chain(&self.bus) {
+            let name = database.name();
+            let unsafe_settings = unsafe_settings(database).await;
+            let unsafe_settings = unsafe_settings
+                .with_context(|| format!("the settings of database {name} cannot be read"))?
+                .join(", ");
+            if unsafe_settings.is_empty() {
+                continue;
+            }
+            if !settings.allow_unsafe_database.value {
+                anyhow::bail!(
+                    "database {name} may lose what it acknowledged when its machine stops: {unsafe_settings} is off; \
+                     turn it on, or say --allow-unsafe-database where nothing may be lost that counts"
+                );
+            }
+            tracing::warn!(
+                database = name,
+                "{unsafe_settings} is off: a crash of the machine can lose what was acknowledged"
+            );
+        }
+        Ok(())
     }
 
     /// Where each database is, in words, without secrets.

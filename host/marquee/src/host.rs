@@ -164,6 +164,7 @@ impl Parts {
         settings: &Settings,
         databases: &Databases,
     ) -> anyhow::Result<Self> {
+        databases.check_durability(settings).await?;
         databases.migrate(app, settings).await?;
         let bus = open_bus(app, settings, databases).await?;
         if let Some(bus) = &bus {

@@ -45,6 +45,9 @@ pub(crate) struct UpFlags {
     /// How long work in flight may take to end after a signal, e.g. 10s [default: 10s]
     #[arg(long, value_name = "DURATION")]
     pub(crate) grace: Option<String>,
+    /// Go on with a database that may lose what it acknowledged (fsync off and the like); for tests
+    #[arg(long)]
+    pub(crate) allow_unsafe_database: bool,
 }
 
 /// Where a value came from.
@@ -72,6 +75,7 @@ pub(crate) struct Settings {
     pub(crate) listen: Set<SocketAddr>,
     pub(crate) admin_listen: Set<SocketAddr>,
     pub(crate) grace: Set<Duration>,
+    pub(crate) allow_unsafe_database: Set<bool>,
     /// None: the embedded bus.
     pub(crate) kafka_brokers: Option<Set<String>>,
     /// Where the embedded bus lives. None: in the embedded PostgreSQL, or else in the first database.
@@ -186,6 +190,14 @@ impl Settings {
             source: grace.source,
         };
 
+        let allow_unsafe_database = text(
+            up.allow_unsafe_database.then(|| "true".to_owned()),
+            "--allow-unsafe-database",
+            "MARQUEE_ALLOW_UNSAFE_DATABASE",
+            "false",
+        )
+        .parse("true or false")?;
+
         let file = match path(&flags.runtime_config).or_else(|| from("MARQUEE_RUNTIME_CONFIG")) {
             Some(path) => Some(read(PathBuf::from(path))?),
             None => None,
@@ -208,6 +220,7 @@ impl Settings {
             listen,
             admin_listen,
             grace,
+            allow_unsafe_database,
             kafka_brokers,
             bus_database: None,
             environment,

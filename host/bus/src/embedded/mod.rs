@@ -59,7 +59,6 @@ impl Embedded {
         if let Err(error) = store::prepare_days(&database).await {
             tracing::warn!(%error, "the days to come were not prepared; appending does it");
         }
-        warn_of_unsafe_settings(&database).await?;
 
         let hints = Arc::new(Hints::default());
         let (requests, receiver) = mpsc::channel(append::WAITING);
@@ -292,25 +291,7 @@ impl Bus for Embedded {
     }
 }
 
-/// A server that acknowledges before it wrote breaks the first promise above. It may be meant so, on a machine that
-/// tests only; a person should know.
-async fn warn_of_unsafe_settings(database: &Database) -> Result<(), marquee_database::Error> {
-    let rows = database.connection().await?.query(UNSAFE, &[]).await?;
-    for row in rows {
-        let setting: String = row.get(0);
-        tracing::warn!(
-            database = database.name(),
-            setting,
-            "{setting} is off: a crash of the machine can lose records that were acknowledged"
-        );
-    }
-    Ok(())
-}
-
 const FILES: &[(&str, &str)] = &[("0001_log.sql", include_str!("schema/0001_log.sql"))];
-const UNSAFE: &str = "
-select name from pg_settings
-where name in ('fsync', 'full_page_writes', 'synchronous_commit') and setting = 'off'";
 /// As Kafka's.
 const MAX_TOPIC_BYTES: usize = 249;
 const MAX_PARTITIONS: i32 = 64;

@@ -58,6 +58,11 @@ impl Config {
             humantime::format_duration(settings.grace.value).to_string(),
             settings.grace.source.to_string(),
         );
+        row(
+            "allow unsafe database".into(),
+            settings.allow_unsafe_database.value.to_string(),
+            settings.allow_unsafe_database.source.to_string(),
+        );
         let (value, from) = plain(&settings.log);
         row("log".into(), value, from);
         match &settings.kafka_brokers {

@@ -35,6 +35,8 @@ impl Setup {
             environment.insert(format!("DATABASE_URL_{name}"), database.url().to_owned());
             databases.push(database);
         }
+        // The test run's server gives up durability for speed.
+        environment.insert("MARQUEE_ALLOW_UNSAFE_DATABASE".into(), "true".into());
         Self {
             manifest,
             environment,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use marquee_import::api::{Client, Movie};
+use tokio_postgres::NoTls;
 
 use crate::{host::Setup, raw};
 
@@ -60,5 +61,35 @@ async fn the_description_and_its_page_are_served() {
     assert!(
         !page.body.contains("https://"),
         "nothing is fetched from elsewhere"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_may_forget_what_it_acknowledged_is_refused() {
+    let setup = Setup::databases().await;
+    let (client, connection) = tokio_postgres::connect(setup.url("RATING"), NoTls)
+        .await
+        .expect("it answers");
+    let connection = tokio::task::spawn(connection);
+    let sql = "do $$ begin
+        execute format('alter database %I set synchronous_commit = off', current_database());
+    end $$";
+    client.batch_execute(sql).await.expect("altered");
+    drop(client);
+    let _ = connection.await;
+
+    let setup = setup.with("MARQUEE_ALLOW_UNSAFE_DATABASE", "false");
+    let refused = setup.verb(&[
+        "up",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains("synchronous_commit") && said.contains("--allow-unsafe-database"),
+        "{said}"
     );
 }

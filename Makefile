@@ -8,6 +8,8 @@ SHELL := /bin/bash
 OUT := $(or $(CARGO_TARGET_DIR),target)
 # Handed on to the program: make up ARGS="--listen 127.0.0.1:8080"
 ARGS ?=
+# Where a Docker engine answers, the servers of a test run are its containers.
+DOCKER = $(shell docker info >/dev/null 2>&1 && echo --features marquee-testkit/docker)
 
 .PHONY: help up demo bench test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
 
@@ -28,8 +30,8 @@ bench: ## Measure a running Marquee next to a bare HTTP server (after make demo)
 
 # The first line builds with-servers too, with the same features as the tests, so that nothing is built twice.
 test: setup-test components test-components ## Run every test, over real servers
-	@cargo test --locked --workspace --no-run
-	@exec "$(OUT)/debug/with-servers" cargo test --locked --workspace $(ARGS)
+	@cargo test --locked --workspace $(DOCKER) --no-run
+	@exec "$(OUT)/debug/with-servers" cargo test --locked --workspace $(DOCKER) $(ARGS)
 
 ci: setup-ci fmt-check lint docs deny test ## All that must hold before a change is merged
 
@@ -41,6 +43,7 @@ fmt-check:
 
 lint: ## Clippy, warnings denied
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo clippy --locked -p marquee-testkit --features docker -- -D warnings
 
 docs: ## Build the code's documentation, warnings denied
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps

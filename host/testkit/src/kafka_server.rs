@@ -133,13 +133,8 @@ pub fn start() -> Server {
 }
 
 fn await_answer(server: &mut Server) {
-    let client: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &server.brokers)
-        .set("log_level", "0")
-        .create()
-        .expect("a client");
     let deadline = Instant::now() + Duration::from_secs(90);
-    while client.fetch_metadata(None, Duration::from_secs(1)).is_err() {
+    while !answers(&server.brokers) {
         let ended = server.process.try_wait().expect("its state").is_some();
         if ended || Instant::now() > deadline {
             let log =
@@ -153,31 +148,50 @@ fn await_answer(server: &mut Server) {
     }
 }
 
+/// Whether a broker answers, within a second.
+pub(crate) fn answers(brokers: &str) -> bool {
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("log_level", "0")
+        .create()
+        .expect("a client");
+    client.fetch_metadata(None, Duration::from_secs(1)).is_ok()
+}
+
 fn configuration(folder: &Path, broker: u16, controller: u16) -> String {
-    format!(
-        "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+    use std::fmt::Write as _;
+    let mut text = format!(
+        "controller.quorum.voters=1@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
 log.dirs={}
-num.network.threads=2
-num.io.threads=2
-num.partitions=1
-auto.create.topics.enable=false
-offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1000
-log.cleaner.enable=false
 ",
         folder.join("data").display()
-    )
+    );
+    for (name, value) in SETTINGS {
+        writeln!(text, "{name}={value}").expect("a String takes everything");
+    }
+    text
 }
+
+/// What does not depend on where the broker is: one node, small, quick to form a group.
+pub(crate) const SETTINGS: &[(&str, &str)] = &[
+    ("process.roles", "broker,controller"),
+    ("node.id", "1"),
+    ("controller.listener.names", "CONTROLLER"),
+    ("inter.broker.listener.name", "PLAINTEXT"),
+    ("num.network.threads", "2"),
+    ("num.io.threads", "2"),
+    ("num.partitions", "1"),
+    ("auto.create.topics.enable", "false"),
+    ("offsets.topic.num.partitions", "4"),
+    ("offsets.topic.replication.factor", "1"),
+    ("transaction.state.log.replication.factor", "1"),
+    ("transaction.state.log.min.isr", "1"),
+    ("group.initial.rebalance.delay.ms", "0"),
+    ("group.min.session.timeout.ms", "1000"),
+    ("log.cleaner.enable", "false"),
+];
 
 /// The folder with the broker's jars, filled by Maven where it is empty.
 fn jars() -> PathBuf {
@@ -219,4 +233,4 @@ fn jars() -> PathBuf {
     libs
 }
 
-const VERSION: &str = "4.1.0";
+pub(crate) const VERSION: &str = "4.1.0";

@@ -11,6 +11,8 @@
 )]
 
 mod condition;
+#[cfg(feature = "docker")]
+pub mod docker;
 mod guardian;
 pub mod kafka_server;
 mod postgres;

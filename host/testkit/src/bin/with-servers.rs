@@ -24,7 +24,7 @@ async fn main() -> ExitCode {
             None
         }
         Err(_) => {
-            let (url, guardian) = marquee_testkit::for_a_run().await;
+            let (url, guardian) = servers::postgres().await;
             command.env("DATABASE_URL_TEST", url);
             Some(guardian)
         }
@@ -32,10 +32,8 @@ async fn main() -> ExitCode {
     let kafka = match std::env::var_os("KAFKA_BROKERS_TEST") {
         Some(_) => None,
         None => {
-            let server = tokio::task::spawn_blocking(marquee_testkit::kafka_server::start)
-                .await
-                .expect("Kafka starts");
-            command.env("KAFKA_BROKERS_TEST", server.brokers());
+            let (brokers, server) = servers::kafka().await;
+            command.env("KAFKA_BROKERS_TEST", brokers);
             Some(server)
         }
     };
@@ -49,5 +47,20 @@ async fn main() -> ExitCode {
             eprintln!("with-servers: the command cannot be run: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(feature = "docker")]
+use marquee_testkit::docker as servers;
+
+#[cfg(not(feature = "docker"))]
+mod servers {
+    pub(super) use marquee_testkit::for_a_run as postgres;
+
+    pub(super) async fn kafka() -> (String, marquee_testkit::kafka_server::Server) {
+        let server = tokio::task::spawn_blocking(marquee_testkit::kafka_server::start)
+            .await
+            .expect("Kafka starts");
+        (server.brokers().to_owned(), server)
     }
 }

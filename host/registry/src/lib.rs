@@ -4,6 +4,8 @@
 
 mod active;
 mod digest;
+mod store;
 
 pub use active::{Canary, Choice, Live, Registry, Version};
-pub use digest::Digest;
+pub use digest::{Digest, NotADigest};
+pub use store::{Entry, Store, StoreError};

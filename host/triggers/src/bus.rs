@@ -120,7 +120,7 @@ impl Trigger {
     ) {
         match event {
             Event::Assigned(assignment) => {
-                tracing::info!(partition = %assignment.partition, "partition assigned");
+                tracing::debug!(partition = %assignment.partition, "partition assigned");
                 let partition = held.entry(assignment.clone()).or_default();
                 self.load(tasks, assignment, partition.stop.clone());
             }

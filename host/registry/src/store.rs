@@ -1,0 +1,337 @@
+//! The store: the bytes of versions in a folder, with what was compiled of them.
+//!
+//! ```text
+//! versions/
+//!   key                            the secret that artifacts are signed with; mode 0600
+//!   DIGEST/component.wasm          the bytes; the folder's name is their SHA-256
+//!   DIGEST/KEY.artifact            what was compiled of them by the engine KEY, behind its signature
+//! ```
+//!
+//! Promise: a version is there whole or not at all, whenever the host or the machine stops; bytes are what their name
+//! says; an artifact is returned only if this store signed it for this version and engine, since to load one is to
+//! execute it. Storing the same bytes twice is one version. Bound: [`Store::collect`] keeps a number of versions.
+//! Not here: which version is live, compiling.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::Digest;
+
+/// A folder of versions.
+#[derive(Clone)]
+pub struct Store {
+    folder: PathBuf,
+    key: [u8; KEY_BYTES],
+}
+
+/// A version in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub digest: Digest,
+    /// The size of the component, in bytes.
+    pub bytes: u64,
+    /// When it was stored last.
+    pub stored_at: SystemTime,
+}
+
+/// Why the store cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The file system says no.
+    #[error("{} cannot be {what}", path.display())]
+    Io {
+        /// What was to be done: "read", "written".
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no such version.
+    #[error("version {0} is not in the store")]
+    Missing(Digest),
+    /// The bytes under a version's name are others.
+    #[error(
+        "what is stored as version {0} are other bytes: somebody changed them, or the disk did; deploy it again"
+    )]
+    Changed(Digest),
+    /// An artifact is there that this store did not sign.
+    #[error(
+        "the compiled code of version {0} was not made by this host, and is not run; remove it and it is compiled anew"
+    )]
+    Foreign(Digest),
+}
+
+impl Store {
+    /// Open the store in this folder; it is made where it is missing.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let folder = folder.into();
+        let at = |what| io_error(what, &folder);
+        fs::create_dir_all(&folder).map_err(at("made"))?;
+        // What an earlier process began and did not finish.
+        for entry in fs::read_dir(&folder).map_err(at("read"))? {
+            let entry = entry.map_err(at("read"))?;
+            let begun = entry.file_name().to_string_lossy().starts_with(BEGUN);
+            let age = entry.metadata().and_then(|metadata| metadata.modified());
+            if begun && age.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED)) {
+                fs::remove_dir_all(entry.path())
+                    .or_else(|_| fs::remove_file(entry.path()))
+                    .map_err(at("cleaned"))?;
+            }
+        }
+        let key = key(&folder)?;
+        Ok(Self { folder, key })
+    }
+
+    /// Store a version. Nothing happens, but for its time, where it is there already.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        let place = self.place(&digest);
+        let component = place.join(COMPONENT);
+        if self.bytes(&digest).is_ok() {
+            let touched =
+                fs::File::open(&component).and_then(|file| file.set_modified(SystemTime::now()));
+            touched.map_err(io_error("written", &component))?;
+            return Ok(digest);
+        }
+        let new = tempfile::Builder::new()
+            .prefix(BEGUN)
+            .tempdir_in(&self.folder);
+        let new = new.map_err(io_error("written", &self.folder))?;
+        write(&new.path().join(COMPONENT), bytes)?;
+        if place.exists() {
+            // Its bytes were damaged: only they are replaced, what was compiled of the right ones is right.
+            fs::rename(new.path().join(COMPONENT), &component)
+                .map_err(io_error("written", &component))?;
+        } else if let Err(error) = fs::rename(new.path(), &place) {
+            // Another process may have stored it just now.
+            if !component.exists() {
+                return Err(io_error("written", &place)(error));
+            }
+        } else {
+            // It has its new name: there is nothing left to clean.
+            let _ = new.keep();
+        }
+        sync(&place)?;
+        sync(&self.folder)?;
+        Ok(digest)
+    }
+
+    /// The bytes of a version.
+    pub fn bytes(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        let path = self.place(digest).join(COMPONENT);
+        let bytes = read(&path)?.ok_or(StoreError::Missing(*digest))?;
+        if Digest::of(&bytes) == *digest {
+            Ok(bytes)
+        } else {
+            Err(StoreError::Changed(*digest))
+        }
+    }
+
+    /// Keep what was compiled of a version by the engine of this key.
+    pub fn put_artifact(
+        &self,
+        digest: &Digest,
+        engine: &str,
+        artifact: &[u8],
+    ) -> Result<(), StoreError> {
+        let place = self.place(digest);
+        if !place.exists() {
+            return Err(StoreError::Missing(*digest));
+        }
+        let path = place.join(artifact_name(engine));
+        let mut signed = self
+            .sign(digest, engine, artifact)
+            .finalize()
+            .into_bytes()
+            .to_vec();
+        signed.extend_from_slice(artifact);
+        let new = tempfile::NamedTempFile::new_in(&place).map_err(io_error("written", &place))?;
+        write(new.path(), &signed)?;
+        new.persist(&path)
+            .map_err(|error| io_error("written", &path)(error.error))?;
+        sync(&place)
+    }
+
+    /// What was compiled of a version by the engine of this key, if anything was.
+    pub fn artifact(&self, digest: &Digest, engine: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.place(digest).join(artifact_name(engine));
+        let Some(mut signed) = read(&path)? else {
+            return Ok(None);
+        };
+        if signed.len() < SIGNATURE_BYTES {
+            return Err(StoreError::Foreign(*digest));
+        }
+        let artifact = signed.split_off(SIGNATURE_BYTES);
+        self.sign(digest, engine, &artifact)
+            .verify_slice(&signed)
+            .map_err(|_| StoreError::Foreign(*digest))?;
+        Ok(Some(artifact))
+    }
+
+    /// Forget what was compiled of a version.
+    pub fn remove_artifact(&self, digest: &Digest, engine: &str) -> Result<(), StoreError> {
+        let path = self.place(digest).join(artifact_name(engine));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("removed", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All versions, the newest first.
+    pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
+        let at = |what| io_error(what, &self.folder);
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(at("read"))? {
+            let entry = entry.map_err(at("read"))?;
+            let Some(digest) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            // Another process may be removing it.
+            let Ok(metadata) = fs::metadata(entry.path().join(COMPONENT)) else {
+                continue;
+            };
+            entries.push(Entry {
+                digest,
+                bytes: metadata.len(),
+                stored_at: metadata.modified().map_err(at("read"))?,
+            });
+        }
+        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.stored_at), entry.digest));
+        Ok(entries)
+    }
+
+    /// Remove all but the newest `keep` versions and those that are `needed`. Returns what went.
+    pub fn collect(
+        &self,
+        keep: usize,
+        needed: &BTreeSet<Digest>,
+    ) -> Result<Vec<Digest>, StoreError> {
+        let mut gone = Vec::new();
+        for entry in self.list()?.into_iter().skip(keep) {
+            if needed.contains(&entry.digest) {
+                continue;
+            }
+            let place = self.place(&entry.digest);
+            // Away from its name at once, so that nobody meets half of it.
+            let going = tempfile::Builder::new()
+                .prefix(BEGUN)
+                .tempdir_in(&self.folder);
+            let going = going.map_err(io_error("written", &self.folder))?;
+            fs::rename(&place, going.path().join("version"))
+                .map_err(io_error("removed", &place))?;
+            gone.push(entry.digest);
+        }
+        Ok(gone)
+    }
+
+    fn place(&self, digest: &Digest) -> PathBuf {
+        self.folder.join(format!("{digest:#}"))
+    }
+
+    /// Over the version and the engine too, so that an artifact cannot pass for another's.
+    fn sign(&self, digest: &Digest, engine: &str, artifact: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new(&self.key.into());
+        mac.update(digest.as_bytes());
+        mac.update(Digest::of(engine.as_bytes()).as_bytes());
+        mac.update(artifact);
+        mac
+    }
+}
+
+/// The store's secret, made where it is missing. Of two processes that make it, the first decides.
+fn key(folder: &Path) -> Result<[u8; KEY_BYTES], StoreError> {
+    let path = folder.join("key");
+    if !path.exists() {
+        let new = tempfile::NamedTempFile::new_in(folder).map_err(io_error("written", folder))?;
+        write(new.path(), &rand::random::<[u8; KEY_BYTES]>())?;
+        if let Err(error) = new.persist_noclobber(&path)
+            && error.error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(io_error("written", &path)(error.error));
+        }
+        sync(folder)?;
+    }
+    let key = read(&path)?.unwrap_or_default();
+    key.try_into().map_err(|_| {
+        let source = io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it has not the length of a key; remove it, and everything is compiled anew",
+        );
+        io_error("used", &path)(source)
+    })
+}
+
+fn artifact_name(engine: &str) -> String {
+    format!("{engine}.artifact")
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut bytes = Vec::new();
+    match fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("read", path)(error)),
+    }
+}
+
+/// Durable when it returns, but for its name.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut options = fs::OpenOptions::new();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    let written = file.and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(io_error("written", path))
+}
+
+/// Make the names in a folder durable.
+fn sync(folder: &Path) -> Result<(), StoreError> {
+    let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(io_error("written", folder))
+}
+
+fn io_error(what: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreError {
+    move |source| StoreError::Io {
+        what,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// The block of SHA-256: such a key is used as it is.
+const KEY_BYTES: usize = 64;
+const SIGNATURE_BYTES: usize = 32;
+const COMPONENT: &str = "component.wasm";
+/// What a process writes before it gets its name.
+const BEGUN: &str = ".tmp";
+/// Nobody writes for so long.
+const ABANDONED: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -14,7 +14,7 @@ use marquee_triggers::{Deliverer, Worker, bus, http, retry, schedule};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{admin, databases::Databases, settings::Settings};
+use crate::{admin, databases::Databases, settings::Settings, versions::Versions};
 
 /// Built and bound, not started.
 pub(crate) struct Host {
@@ -181,34 +181,29 @@ impl Parts {
             .unwrap_or(64 << 20);
         let runtime = Runtime::new(lineup, memory)
             .map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
+        let versions = Versions::open(&settings.data.value, &runtime, memory)?;
+        let order = app.load_order();
+        let compiled = order.iter().map(|component| {
+            let versions = &versions;
+            async move {
+                versions
+                    .compiled(read(settings, component)?)
+                    .await
+                    .with_context(|| format!("component {} cannot be loaded", component.id))
+            }
+        });
+        let compiled = futures::future::try_join_all(compiled).await?;
         let mut loaded = Vec::new();
-        for component in app.load_order() {
-            let path = settings.root().join(&component.source);
-            let bytes = std::fs::read(&path).with_context(|| {
-                let how = component
-                    .build
-                    .as_deref()
-                    .map(|build| format!("; build it with `{build}`"));
-                format!(
-                    "component {} cannot be read from {}{}",
-                    component.id,
-                    path.display(),
-                    how.unwrap_or_default()
-                )
-            })?;
-            let digest = Digest::of(&bytes);
-            let artifact =
-                tokio::task::spawn_blocking(move || marquee_runtime::compile(&bytes, memory))
-                    .await?
-                    .map_err(|error| {
-                        anyhow::anyhow!("component {} cannot be compiled: {error:#}", component.id)
-                    })?;
+        // One after the other: who is imported from must be live before.
+        for (component, (digest, artifact)) in order.into_iter().zip(compiled) {
             let prepared = runtime
                 .prepare(spec(app, component), digest, artifact)
                 .await?;
             runtime.set_live(component.id.clone(), Live::only(digest, prepared));
             loaded.push((component.id.clone(), digest));
         }
+        let live = loaded.iter().map(|(_, digest)| *digest).collect();
+        versions.collect(live).await?;
 
         let mut subscriptions = Vec::new();
         let mut retries = Vec::new();
@@ -507,6 +502,23 @@ fn component_variables(
         values.insert(name.clone(), Secret::new(value));
     }
     Ok(values)
+}
+
+/// The bytes that the manifest names.
+fn read(settings: &Settings, component: &Component) -> anyhow::Result<Vec<u8>> {
+    let path = settings.root().join(&component.source);
+    std::fs::read(&path).with_context(|| {
+        let how = component
+            .build
+            .as_deref()
+            .map(|build| format!("; build it with `{build}`"));
+        format!(
+            "component {} cannot be read from {}{}",
+            component.id,
+            path.display(),
+            how.unwrap_or_default()
+        )
+    })
 }
 
 fn spec(app: &App, component: &Component) -> Spec {

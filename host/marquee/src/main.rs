@@ -5,11 +5,13 @@
 mod admin;
 mod app;
 mod cli;
+mod compiler;
 mod databases;
 mod host;
 mod logging;
 mod settings;
 mod shutdown;
+mod versions;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or a manifest with problems.
 
+mod compile;
 mod config;
 mod messages;
 mod migrate;
@@ -33,6 +34,7 @@ enum Verb {
     Migrate(migrate::Migrate),
     Messages(messages::Messages),
     Config(config::Config),
+    Compile(compile::Compile),
 }
 
 impl Command {
@@ -42,6 +44,7 @@ impl Command {
             Verb::Migrate(verb) => verb.run().await,
             Verb::Messages(verb) => verb.run().await,
             Verb::Config(verb) => verb.run(),
+            Verb::Compile(verb) => verb.run(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
@@ -13,7 +13,7 @@ use marquee_testkit::{TestDatabase, eventually};
 
 /// What a host needs that outlives it: its databases or data folder, its bus.
 pub(crate) struct Setup {
-    manifest: &'static str,
+    manifest: PathBuf,
     environment: BTreeMap<String, String>,
     data: tempfile::TempDir,
     /// Dropped with the test.
@@ -27,7 +27,7 @@ impl Setup {
     }
 
     /// Another application, with these databases.
-    pub(crate) async fn application(manifest: &'static str, names: &[&str]) -> Self {
+    pub(crate) async fn application(manifest: impl Into<PathBuf>, names: &[&str]) -> Self {
         let mut environment = BTreeMap::new();
         let mut databases = Vec::new();
         for name in names {
@@ -38,7 +38,7 @@ impl Setup {
         // The test run's server gives up durability for speed.
         environment.insert("MARQUEE_ALLOW_UNSAFE_DATABASE".into(), "true".into());
         Self {
-            manifest,
+            manifest: manifest.into(),
             environment,
             data: data(),
             _databases: databases,
@@ -54,7 +54,7 @@ impl Setup {
     /// Nothing configured: the host starts its own PostgreSQL.
     pub(crate) fn nothing() -> Self {
         Self {
-            manifest: "spin.toml",
+            manifest: "spin.toml".into(),
             environment: BTreeMap::new(),
             data: data(),
             _databases: Vec::new(),
@@ -65,6 +65,11 @@ impl Setup {
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// Where it keeps what it keeps.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
     }
 
     /// A database's URL.
@@ -133,7 +138,7 @@ impl Setup {
         command
             .args(verb)
             .arg("--manifest")
-            .arg(root.join(self.manifest));
+            .arg(root.join(&self.manifest));
         command.arg("--data").arg(self.data.path()).args(rest);
         for name in [
             "DATABASE_URL_METADATA",

@@ -16,4 +16,5 @@ mod examples;
 mod host;
 mod lifecycle;
 mod raw;
+mod versions;
 mod worlds;

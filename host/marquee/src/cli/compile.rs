@@ -1,0 +1,44 @@
+//! `marquee compile`: what the host runs to compile a component apart from itself.
+
+use std::{
+    io::{Read as _, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::compiler;
+
+/// Compile a component from standard input to standard output; the host calls this, a person need not.
+#[derive(Debug, Args)]
+#[command(
+    hide = true,
+    after_help = "Example:\n  marquee compile < component.wasm > component.artifact"
+)]
+pub(crate) struct Compile {
+    /// The largest linear memory of the host that will run it
+    #[arg(long, default_value_t = 64 << 20)]
+    memory_bytes: usize,
+}
+
+impl Compile {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        compiler::confine()?;
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .context("standard input cannot be read")?;
+        if let Some(what) = marquee_runtime::what_else(&bytes) {
+            anyhow::bail!("{what}");
+        }
+        let artifact = marquee_runtime::compile(&bytes, self.memory_bytes)
+            .map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        std::io::stdout()
+            .lock()
+            .write_all(artifact.bytes())
+            .context("standard output cannot be written")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,85 @@
+//! Compiling in a child process (`marquee compile`), so that bytes from outside cannot take more than they may.
+//!
+//! Bounds: memory, CPU and wall clock; the lowest priority, so that calls go on meanwhile. The child has no
+//! environment, so it knows no secret. Not here: keeping what was compiled.
+
+use std::{
+    os::unix::process::ExitStatusExt as _,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use marquee_runtime::Artifact;
+use rustix::process::{Resource, Rlimit};
+use tokio::io::AsyncWriteExt as _;
+
+/// Compile a component for a runtime whose largest linear memory is `memory_bytes`.
+pub(crate) async fn compile(bytes: &[u8], memory_bytes: usize) -> anyhow::Result<Artifact> {
+    // The link of the process, not the path: a host goes on compiling with itself after an update replaced the file.
+    let mut child = tokio::process::Command::new("/proc/self/exe")
+        .args(["compile", "--memory-bytes", &memory_bytes.to_string()])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("the compiler cannot be started")?;
+    let mut input = child.stdin.take().context("the compiler has no input")?;
+    let work = async {
+        let give = async move {
+            // A compiler that ended early says why itself.
+            let _ = input.write_all(bytes).await;
+            drop(input);
+        };
+        let ((), output) = tokio::join!(give, child.wait_with_output());
+        output
+    };
+    let output = tokio::time::timeout(WALL, work)
+        .await
+        .with_context(|| format!("compiling took more than {} s", WALL.as_secs()))?
+        .context("the compiler cannot be waited for")?;
+    taken(output)
+}
+
+fn taken(output: Output) -> anyhow::Result<Artifact> {
+    if output.status.success() {
+        // Over a pipe from a process that this one started: nobody else could write to it.
+        return Ok(Artifact::vouched_for(output.stdout));
+    }
+    if let Some(signal) = output.status.signal() {
+        bail!(
+            "the compiler was ended by signal {signal}: it may take {} s of CPU and {} MiB of memory",
+            CPU.as_secs(),
+            MEMORY >> 20
+        );
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    bail!("{}", said.trim().trim_start_matches("error: "))
+}
+
+/// In the child: take no more than one may from here on.
+pub(crate) fn confine() -> anyhow::Result<()> {
+    let limit = |resource, most| {
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        rustix::process::setrlimit(resource, limit)
+    };
+    limit(Resource::As, MEMORY)
+        .and_then(|()| limit(Resource::Cpu, CPU.as_secs()))
+        .and_then(|()| limit(Resource::Core, 0))
+        .and_then(|()| rustix::process::nice(LOWEST))
+        .context("the compiler cannot be confined")?;
+    Ok(())
+}
+
+/// A component of 32 MiB takes less than a minute of a slow core.
+const CPU: Duration = Duration::from_secs(120);
+/// Longer than its CPU time: at the lowest priority it waits for others.
+const WALL: Duration = Duration::from_secs(300);
+/// Address space, of which the allocator alone asks for a good part ahead of use.
+const MEMORY: u64 = 4 << 30;
+const LOWEST: i32 = 19;

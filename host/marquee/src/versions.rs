@@ -1,0 +1,99 @@
+//! Versions of components on this machine: from the bytes of one to what the runtime can load.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use marquee_registry::{Digest, Store, StoreError};
+use marquee_runtime::{Artifact, Runtime};
+
+use crate::compiler;
+
+/// The store, and the engine that it is for. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Versions(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    engine: String,
+    memory_bytes: usize,
+}
+
+impl Versions {
+    /// Those under the data folder, for a runtime whose largest linear memory is `memory_bytes`.
+    pub(crate) fn open(
+        data: &Path,
+        runtime: &Runtime,
+        memory_bytes: usize,
+    ) -> anyhow::Result<Self> {
+        let store =
+            Store::open(data.join("versions")).context("the store of versions is not usable")?;
+        Ok(Self(Arc::new(Inner {
+            store,
+            engine: runtime.engine_key().to_owned(),
+            memory_bytes,
+        })))
+    }
+
+    /// Store a version and have it compiled, if it was not before.
+    pub(crate) async fn compiled(&self, bytes: Vec<u8>) -> anyhow::Result<(Digest, Artifact)> {
+        let bytes = Arc::new(bytes);
+        let stored = {
+            let bytes = Arc::clone(&bytes);
+            self.blocking(move |inner| inner.stored(&bytes)).await??
+        };
+        let (digest, artifact) = stored;
+        if let Some(artifact) = artifact {
+            return Ok((digest, artifact));
+        }
+        let artifact = compiler::compile(&bytes, self.0.memory_bytes)
+            .await
+            .context("it cannot be compiled")?;
+        self.blocking(move |inner| {
+            inner
+                .store
+                .put_artifact(&digest, &inner.engine, artifact.bytes())?;
+            Ok((digest, artifact))
+        })
+        .await?
+    }
+
+    /// Remove old versions, but none of these.
+    pub(crate) async fn collect(&self, needed: BTreeSet<Digest>) -> anyhow::Result<()> {
+        let gone = self
+            .blocking(move |inner| inner.store.collect(KEPT, &needed))
+            .await??;
+        for digest in gone {
+            tracing::debug!(version = %digest, "an old version was removed from the store");
+        }
+        Ok(())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> T + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let inner = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || work(&inner))
+            .await
+            .context("the store of versions failed")
+    }
+}
+
+impl Inner {
+    fn stored(&self, bytes: &[u8]) -> anyhow::Result<(Digest, Option<Artifact>)> {
+        let digest = self.store.put(bytes)?;
+        match self.store.artifact(&digest, &self.engine) {
+            Ok(artifact) => Ok((digest, artifact.map(Artifact::vouched_for))),
+            Err(error @ StoreError::Foreign(_)) => {
+                // Not run, and not silently: somebody can write where only this host should.
+                tracing::error!(version = %digest, %error, "foreign code in the store was refused; compiling anew");
+                self.store.remove_artifact(&digest, &self.engine)?;
+                Ok((digest, None))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Versions in the store: a few weeks of releases of a few components.
+const KEPT: usize = 50;

@@ -32,6 +32,7 @@ pub struct Claimed {
     id: i64,
     claim: Uuid,
     consumer: Consumer,
+    partition: Option<i32>,
     message: Message,
 }
 
@@ -79,6 +80,7 @@ pub async fn claim_due(
             id: row.get("id"),
             claim: claim?,
             consumer: consumer.clone(),
+            partition: row.get("partition"),
             message: message(row),
         })
     });
@@ -89,6 +91,11 @@ impl Claimed {
     /// What the component is to be given.
     pub fn message(&self) -> &Message {
         &self.message
+    }
+
+    /// The partition that it came from; none for what a command parked.
+    pub fn partition(&self) -> Option<i32> {
+        self.partition
     }
 
     /// The message's number among the parked ones.
@@ -263,7 +270,7 @@ update marquee.parked p set
         else concat_ws('; ', 'the last delivery was never settled: its host died or was cut off', p.error) end,
     last_failed_at = case when p.attempts < $5 then p.last_failed_at else now() end
 from due where p.id = due.id
-returning p.id, p.claim, p.event_id, p.source, p.seq, p.topic, p.key, p.value, p.headers, p.attempts,
+returning p.id, p.claim, p.partition, p.event_id, p.source, p.seq, p.topic, p.key, p.value, p.headers, p.attempts,
     floor(extract(epoch from p.published_at) * 1000)::bigint as published_at_ms";
 
 /// $1 id, $2 claim, $3 to $6 consumer, topic, key, source. The key's lock comes first: the filter needs it before a row

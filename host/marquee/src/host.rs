@@ -236,6 +236,7 @@ impl Parts {
                         first_contact: FirstContact::default(),
                     },
                     deadline: subscription.deadline,
+                    partitions: subscription.partitions,
                 });
                 subscriptions.push(bus::Trigger {
                     deliverer: Arc::clone(&deliverer),

@@ -4,8 +4,12 @@
 
 mod active;
 mod digest;
+mod state;
 mod store;
+mod weight;
 
 pub use active::{Canary, Choice, Live, Registry, Version};
 pub use digest::{Digest, NotADigest};
+pub use state::{Active, Refused, State, Trial};
 pub use store::{Entry, Store, StoreError};
+pub use weight::{NotAWeight, Weight};

@@ -14,6 +14,7 @@ use marquee_delivery::{
     Consumer, Message, Verdict,
     consume::{Position, Receipt, Settled, Summary},
 };
+use marquee_registry::Choice;
 use marquee_runtime::Call;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -31,6 +32,8 @@ pub struct Deliverer {
     pub consumer: Consumer,
     /// The wall clock and CPU of one batch.
     pub deadline: Duration,
+    /// The topic's partitions, which decide what share of them a canary gets.
+    pub partitions: i32,
 }
 
 /// What came of an attempt.
@@ -86,7 +89,13 @@ impl Deliverer {
                 return Err(error.into());
             }
         };
-        let (mut work, verdicts) = self.ask(unit, receipt.messages()).await?;
+        let (mut work, verdicts) = self
+            .ask(
+                unit,
+                receipt.messages(),
+                self.choice(position.partition().number),
+            )
+            .await?;
         match receipt.settle(&mut work.unit, &verdicts).await {
             Ok(Settled::Written(summary)) => match work.commit().await {
                 Ok(()) => Ok(Attempt::Settled(summary)),
@@ -103,11 +112,19 @@ impl Deliverer {
         }
     }
 
+    /// The version of what comes from a partition: one for the whole batch, and the same when a message of it is tried
+    /// again, so that a key does not go back and forth.
+    pub(crate) fn choice(&self, partition: i32) -> Choice {
+        let number = |number: i32| u32::try_from(number).unwrap_or(0);
+        Choice::by_partition(number(partition), number(self.partitions))
+    }
+
     /// Ask the component for verdicts in this unit, one for each message. On a refusal the unit was rolled back.
     pub(crate) async fn ask(
         &self,
         unit: Unit,
         messages: Vec<Message>,
+        choice: Choice,
     ) -> Result<(Work, Vec<Verdict>), Refusal> {
         if messages.is_empty() {
             return Ok((Work::none(unit), Vec::new()));
@@ -121,7 +138,8 @@ impl Deliverer {
             found.map(|(_, value)| Arc::from(value.as_str()))
         });
         let call = Call::new(Uuid::now_v7().to_string(), Instant::now() + self.deadline)
-            .with_traceparent(traceparent);
+            .with_traceparent(traceparent)
+            .with_choice(choice);
         let messages = messages.into_iter().map(message).collect();
         let Worker {
             runtime, component, ..

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use marquee_delivery::retry::{self, Claimed, Retried};
+use marquee_registry::Choice;
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +48,7 @@ impl Trigger {
             worker,
             consumer,
             deadline,
+            ..
         } = &*self.deliverer;
         while !stop.is_cancelled() {
             let claimed = retry::claim_due(
@@ -120,9 +122,14 @@ impl Trigger {
             unit.rollback().await;
             return Err(error.into());
         }
+        let message = claimed.message();
+        let choice = match claimed.partition() {
+            Some(partition) => self.deliverer.choice(partition),
+            None => Choice::by_key(message.key.as_bytes()),
+        };
         let (mut work, verdicts) = self
             .deliverer
-            .ask(unit, vec![claimed.message().clone()])
+            .ask(unit, vec![message.clone()], choice)
             .await?;
         let [verdict] = verdicts.as_slice() else {
             work.unit.rollback().await;

@@ -1,0 +1,175 @@
+use super::*;
+
+fn digest(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+fn weight(text: &str) -> Weight {
+    text.parse().expect("a weight")
+}
+
+fn canary(stable: &str, tried: &str, share: &str) -> Active {
+    Active {
+        stable: digest(stable),
+        canary: Some(Trial {
+            digest: digest(tried),
+            weight: weight(share),
+        }),
+    }
+}
+
+#[test]
+fn a_deployed_version_is_live_and_a_rollback_brings_back_what_was_once() {
+    let one = State::new(digest("one"));
+    let two = one
+        .deploy(digest("two"), Weight::ALL, None)
+        .expect("deployed");
+    assert_eq!(two.active, Active::only(digest("two")));
+    let back = two.rollback().expect("rolled back");
+    assert_eq!(back.active, one.active);
+    assert_eq!(back.rollback(), Err(Refused::NoPrevious));
+    assert_eq!(one.rollback(), Err(Refused::NoPrevious));
+}
+
+#[test]
+fn deploying_what_is_live_already_changes_nothing_that_a_rollback_would_miss() {
+    let two = State::new(digest("one"))
+        .deploy(digest("two"), Weight::ALL, None)
+        .expect("deployed");
+    assert_eq!(
+        two.deploy(digest("two"), Weight::ALL, None),
+        Ok(two)
+    );
+}
+
+#[test]
+fn a_canary_is_tried_beside_the_stable_version_and_a_step_back_is_one_step() {
+    let one = State::new(digest("one"));
+    let tenth = one
+        .deploy(digest("two"), weight("10%"), Some("next"))
+        .expect("tried");
+    assert_eq!(tenth.active, canary("one", "two", "10%"));
+    assert_eq!(tenth.labels["next"], digest("two"));
+    let half = tenth
+        .deploy(digest("two"), weight("50%"), None)
+        .expect("tried more");
+    assert_eq!(half.rollback().expect("a step").active, tenth.active);
+    let all = half
+        .deploy(digest("two"), Weight::ALL, None)
+        .expect("promoted");
+    assert_eq!(all.active, Active::only(digest("two")));
+    assert_eq!(all.rollback().expect("a step").active, half.active);
+    assert_eq!(
+        one.deploy(digest("one"), weight("10%"), None),
+        Err(Refused::IsStable(digest("one")))
+    );
+}
+
+#[test]
+fn a_withdrawn_canary_is_gone_and_no_rollback_brings_it_back() {
+    let half = State::new(digest("one"))
+        .deploy(digest("two"), weight("10%"), None)
+        .and_then(|state| state.deploy(digest("two"), weight("50%"), None))
+        .expect("tried more");
+    let pinned = half.pin(true);
+    for state in [half, pinned] {
+        assert_eq!(state.withdraw(digest("one")), None, "it is not the canary");
+        let gone = state.withdraw(digest("two")).expect("it is the canary");
+        assert_eq!(gone.active, Active::only(digest("one")));
+        assert_eq!(gone.previous, None);
+    }
+}
+
+#[test]
+fn a_pinned_component_stays_as_it_is() {
+    let two = State::new(digest("one"))
+        .deploy(digest("two"), Weight::ALL, None)
+        .expect("deployed")
+        .pin(true);
+    assert_eq!(
+        two.deploy(digest("three"), Weight::ALL, None),
+        Err(Refused::Pinned)
+    );
+    assert_eq!(two.rollback(), Err(Refused::Pinned));
+    let started = two.started(digest("three"));
+    assert_eq!(started.active, two.active);
+    // What was built meanwhile was seen: taking the pin away does not make it live at some later start.
+    assert_eq!(
+        started.pin(false).started(digest("three")).active,
+        two.active
+    );
+    assert!(two.pin(false).rollback().is_ok());
+}
+
+#[test]
+fn a_start_changes_what_is_live_only_if_the_manifests_file_changed() {
+    let deployed = State::new(digest("one"))
+        .deploy(digest("two"), Weight::ALL, None)
+        .expect("deployed");
+    assert_eq!(deployed.started(digest("one")), deployed);
+    let rebuilt = deployed.started(digest("three"));
+    assert_eq!(rebuilt.active, Active::only(digest("three")));
+    assert_eq!(rebuilt.rollback().expect("a step").active, deployed.active);
+}
+
+#[test]
+fn a_version_is_named_by_label_or_by_its_first_digits() {
+    let state = State::new(digest("one"))
+        .label("1.4.0", digest("one"))
+        .expect("a label");
+    let known = [digest("one"), digest("two")];
+    assert_eq!(state.resolve("1.4.0", &known), Ok(digest("one")));
+    let two = format!("{:#}", digest("two"));
+    assert_eq!(state.resolve(&two[..12], &known), Ok(digest("two")));
+    assert_eq!(
+        state.resolve(&two.to_uppercase(), &known),
+        Ok(digest("two"))
+    );
+    assert_eq!(
+        state.resolve(&two[..5], &known),
+        Err(Refused::Unknown(two[..5].to_owned()))
+    );
+    assert_eq!(
+        state.resolve("1.5.0", &known),
+        Err(Refused::Unknown("1.5.0".to_owned()))
+    );
+    let twice = [digest("two"), digest("two")];
+    assert!(matches!(
+        state.resolve(&two[..12], &twice),
+        Err(Refused::Ambiguous(_))
+    ));
+    for label in ["", "a b", "abcdef", "caf\u{e9}", &"x".repeat(65)] {
+        assert!(
+            matches!(state.label(label, digest("one")), Err(Refused::Label(_))),
+            "{label:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_live_what_it_may_go_back_to_and_what_has_a_name_is_needed() {
+    let state = State::new(digest("one"))
+        .deploy(digest("two"), Weight::ALL, Some("named"))
+        .and_then(|state| state.deploy(digest("three"), Weight::ALL, None))
+        .and_then(|state| state.deploy(digest("four"), weight("1%"), None))
+        .expect("deployed");
+    let needed: std::collections::BTreeSet<Digest> = state.needed().collect();
+    assert_eq!(needed, ["two", "three", "four"].map(digest).into());
+}
+
+#[test]
+fn it_reads_what_it_writes_and_nothing_else() {
+    let state = State::new(digest("one"))
+        .deploy(digest("two"), weight("0.5%"), Some("next"))
+        .expect("tried");
+    let text = serde_json::to_string(&state).expect("JSON");
+    assert!(text.contains("\"0.5%\"") && text.contains(&format!("{:#}", digest("two"))));
+    assert_eq!(serde_json::from_str::<State>(&text).expect("read"), state);
+    for broken in [
+        text.replace("0.5%", "500%"),
+        text.replacen("pinned", "nailed", 1),
+        text[1..].to_owned(),
+    ] {
+        assert!(serde_json::from_str::<State>(&broken).is_err(), "{broken}");
+    }
+}

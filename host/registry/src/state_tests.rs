@@ -36,10 +36,7 @@ fn deploying_what_is_live_already_changes_nothing_that_a_rollback_would_miss() {
     let two = State::new(digest("one"))
         .deploy(digest("two"), Weight::ALL, None)
         .expect("deployed");
-    assert_eq!(
-        two.deploy(digest("two"), Weight::ALL, None),
-        Ok(two)
-    );
+    assert_eq!(two.deploy(digest("two"), Weight::ALL, None), Ok(two));
 }
 
 #[test]

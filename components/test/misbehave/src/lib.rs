@@ -1,0 +1,52 @@
+//! A component that does what components should not; the job's name says what. For tests of the runtime.
+
+#[cfg_attr(
+    target_family = "wasm",
+    expect(unsafe_code, reason = "the canonical ABI; generated")
+)]
+mod bindings;
+
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use bindings::exports::marquee::schedule::job;
+
+struct Misbehave;
+
+/// Calls of this instance so far.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+impl job::Guest for Misbehave {
+    async fn run(name: String, _due_at_ms: u64) -> Result<(), String> {
+        let calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
+        match name.as_str() {
+            "count" => Err(calls.to_string()),
+            "trap" => std::process::abort(),
+            "spin" => loop {
+                black_box(calls);
+            },
+            // Gives way each time, and never ends.
+            "wait" => loop {
+                wit_bindgen::yield_async().await;
+            },
+            "grow" => loop {
+                let mebibyte = vec![1_u8; 1 << 20];
+                std::mem::forget(black_box(mebibyte));
+            },
+            "recurse" => Err(depth(calls).to_string()),
+            other => Err(format!("there is no misdeed {other}")),
+        }
+    }
+}
+
+#[expect(
+    unconditional_recursion,
+    reason = "the end of the stack is what is tried"
+)]
+#[inline(never)]
+fn depth(above: u64) -> u64 {
+    let frame = black_box([above; 64]);
+    depth(frame.iter().sum()) + black_box(1)
+}

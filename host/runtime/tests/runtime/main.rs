@@ -1,0 +1,6 @@
+//! The runtime with real components: what one does wrong is an error of that call only.
+
+#![expect(clippy::expect_used, reason = "a test that panics says what is wrong")]
+
+mod misdeeds;
+mod support;

@@ -1,0 +1,108 @@
+//! One test for each thing that a component should not do.
+
+use std::time::{Duration, Instant};
+
+use marquee_runtime::{CallError, Limits};
+
+use crate::support::Bench;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trap_is_an_error_of_that_call_and_the_next_has_a_new_instance() {
+    let bench = Bench::new(Limits::default()).await;
+    for what in ["trap", "recurse", "grow"] {
+        assert_eq!(bench.count().await, 1, "before {what}");
+        let result = bench.run(what).await;
+        assert!(
+            matches!(result, Err(CallError::Trap { .. })),
+            "{what}: {result:?}"
+        );
+        assert_eq!(bench.count().await, 1, "after {what}");
+        // So that the next one begins with a new instance too.
+        let trap = bench.run("trap").await;
+        assert!(trap.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_never_ends_is_ended_at_its_deadline() {
+    let bench = Bench::new(Limits::default()).await;
+    for what in ["spin", "wait"] {
+        let begun = Instant::now();
+        let result = bench
+            .run_until(what, begun + Duration::from_millis(200))
+            .await;
+        assert!(
+            matches!(result, Err(CallError::Deadline(_))),
+            "{what}: {result:?}"
+        );
+        assert!(begun.elapsed() >= Duration::from_millis(200), "{what}");
+        assert_eq!(bench.count().await, 1, "after {what}");
+        assert!(bench.run("trap").await.is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_are_answered_while_a_call_computes_without_end() {
+    let bench = Bench::new(Limits::default()).await;
+    let until = Instant::now() + Duration::from_secs(2);
+    let (endless, answered) = tokio::join!(bench.run_until("spin", until), async {
+        bench.count().await;
+        Instant::now()
+    });
+    assert!(matches!(endless, Err(CallError::Deadline(_))));
+    assert!(answered < until, "it did not wait for the endless one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_calls_than_there_may_be_are_refused_after_a_wait() {
+    let bench = Bench::new(Limits {
+        concurrent_calls: 1,
+        queue_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    })
+    .await;
+    let until = Instant::now() + Duration::from_secs(2);
+    let (first, second) = tokio::join!(
+        biased;
+        bench.run_until("wait", until),
+        bench.run("count")
+    );
+    assert!(matches!(first, Err(CallError::Deadline(_))), "{first:?}");
+    assert!(
+        matches!(second, Err(CallError::Overloaded(_))),
+        "{second:?}"
+    );
+    assert_eq!(bench.count().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_replaced_after_128_to_256_calls() {
+    let bench = Bench::new(Limits::default()).await;
+    let mut last = 0;
+    let mut lives = Vec::new();
+    for _ in 0..1_000 {
+        let count = bench.count().await;
+        if count == 1 && last > 0 {
+            lives.push(last);
+        }
+        last = count;
+    }
+    assert!(lives.len() >= 3, "{lives:?}");
+    assert!(
+        lives.iter().all(|calls| (128..=256).contains(calls)),
+        "{lives:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_wrong_is_counted_against_the_version() {
+    let bench = Bench::new(Limits::default()).await;
+    let live = bench.runtime.live(&bench.component).expect("it is live");
+    let before = live.stable.payload.figures();
+    let trap = bench.run("trap").await;
+    assert!(trap.is_err());
+    bench.count().await;
+    let since = live.stable.payload.figures().since(&before);
+    // "count" answers by an error of its own, which is one of the job too.
+    assert_eq!((since.calls, since.errors, since.in_flight), (2, 2, 0));
+}

@@ -1,15 +1,15 @@
 //! Satisfying a component's imports: WASI, the host's capabilities, and other components.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use marquee_manifest::ComponentId;
 use wasmtime::component::{
-    Component, Linker,
+    Component, Linker, Val,
     types::{ComponentInstance, ComponentItem},
 };
 
 use crate::{
-    Capability, Grant, LoadError, Spec, State,
+    Call, Capability, Grant, LoadError, Spec, State,
     failure::Failure,
     load::Loaded,
     runtime::{Shared, Target, chain},
@@ -114,44 +114,69 @@ fn dependency(
         let ComponentItem::ComponentFunc(ty) = item.ty else {
             continue;
         };
-        let failure = Failure::of(&ty);
-        let shared = Arc::downgrade(shared);
-        let target = Arc::new(Target {
-            component: target.clone(),
-            interface: name.to_owned(),
-            function: function.to_owned(),
+        let forward = Arc::new(Forward {
+            shared: Arc::downgrade(shared),
+            target: Arc::new(Target {
+                component: target.clone(),
+                interface: name.to_owned(),
+                function: function.to_owned(),
+            }),
+            failure: Failure::of(&ty),
         });
-        instance
-            .func_new_concurrent(function, move |accessor, _, params, results| {
+        let defined = if ty.async_() {
+            instance.func_new_concurrent(function, move |accessor, _, params, results| {
                 let call = accessor.with(|mut access| access.data_mut().call().cloned());
-                let target = Arc::clone(&target);
-                let shared = shared.upgrade();
-                Box::pin(async move {
-                    let (Some(call), Some(shared)) = (call, shared) else {
-                        return Err(wasmtime::Error::msg(
-                            "a component called another outside of any call",
-                        ));
-                    };
-                    let value = match shared.invoke(&target, params.to_vec(), &call).await {
-                        Ok(value) => value,
-                        Err(error) => {
-                            tracing::warn!(
-                                callee = %target.component, interface = target.interface,
-                                function = target.function, error = %chain(&error),
-                                "a call of another component failed"
-                            );
-                            failure.result(&error)?
-                        }
-                    };
-                    if let Some(slot) = results.first_mut() {
-                        *slot = value;
-                    }
-                    Ok(())
-                })
+                let forward = Arc::clone(&forward);
+                Box::pin(async move { forward.call(call, params, results).await })
             })
-            .map_err(broken)?;
+        } else {
+            // The caller's instance does nothing else meanwhile: that is what its type says.
+            instance.func_new_async(function, move |context, _, params, results| {
+                let call = context.data().call().cloned();
+                let forward = Arc::clone(&forward);
+                Box::new(async move { forward.call(call, params, results).await })
+            })
+        };
+        defined.map_err(broken)?;
     }
     Ok(())
+}
+
+/// A function of another component, as its importer calls it.
+struct Forward {
+    shared: Weak<Shared>,
+    target: Arc<Target>,
+    failure: Failure,
+}
+
+impl Forward {
+    async fn call(
+        &self,
+        call: Option<Call>,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> wasmtime::Result<()> {
+        let (Some(call), Some(shared)) = (call, self.shared.upgrade()) else {
+            return Err(wasmtime::Error::msg(
+                "a component called another outside of any call",
+            ));
+        };
+        let value = match shared.invoke(&self.target, params.to_vec(), &call).await {
+            Ok(value) => value,
+            Err(error) => {
+                tracing::warn!(
+                    callee = %self.target.component, interface = self.target.interface,
+                    function = self.target.function, error = %chain(&error),
+                    "a call of another component failed"
+                );
+                self.failure.result(&error)?
+            }
+        };
+        if let Some(slot) = results.first_mut() {
+            *slot = value;
+        }
+        Ok(())
+    }
 }
 
 /// Whether a version provides an interface as an importer needs it.

@@ -100,29 +100,12 @@ impl Loaded {
         }
 
         let deadline = Instant::now() + spec.limits.deadline;
-        let trial = pool::instantiate(shared, &pre, &spec, deadline);
-        let trial = tokio::time::timeout_at(deadline.into(), trial).await;
-        match trial {
-            Ok(Ok(_)) => {}
-            Ok(Err(source)) => {
-                let source = CallError::Instantiate {
-                    component: id.clone(),
-                    version: version.to_string(),
-                    source: Arc::new(source),
-                };
-                return Err(LoadError::Instantiate {
-                    component: id,
-                    source,
-                });
-            }
-            Err(_) => {
-                let source = CallError::Deadline(id.clone());
-                return Err(LoadError::Instantiate {
-                    component: id,
-                    source,
-                });
-            }
-        }
+        pool::instantiate(shared, &pre, &spec, version, deadline)
+            .await
+            .map_err(|source| LoadError::Instantiate {
+                component: id,
+                source,
+            })?;
         let pool = Pool::new(spec.limits.concurrent_calls);
         let loaded = Arc::new(Self {
             spec,

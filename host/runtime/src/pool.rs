@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use marquee_registry::Digest;
 use rand::RngExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,7 +19,7 @@ use wasmtime::{
     component::{Accessor, Instance, InstancePre},
 };
 
-use crate::{Call, CallError, State, limits, load::Loaded, runtime::Shared};
+use crate::{Call, CallError, Spec, State, limits, load::Loaded, runtime::Shared};
 
 /// What a call does in its instance. It sends its answer by a channel of its own.
 pub(crate) type Job = Box<
@@ -231,18 +232,11 @@ impl Task {
     }
 
     async fn instantiate(&self) -> Result<Slot, CallError> {
-        let (store, instance) = instantiate(
-            &self.shared,
-            &self.loaded.pre,
-            &self.loaded.spec,
-            self.call.deadline,
-        )
-        .await
-        .map_err(|source| CallError::Instantiate {
-            component: self.loaded.spec.id.clone(),
-            version: self.loaded.version.to_string(),
-            source: Arc::new(source),
-        })?;
+        let Loaded {
+            pre, spec, version, ..
+        } = &*self.loaded;
+        let (store, instance) =
+            instantiate(&self.shared, pre, spec, *version, self.call.deadline).await?;
         Ok(Slot {
             store,
             instance,
@@ -263,13 +257,14 @@ impl Task {
     }
 }
 
-/// A new instance in a new store.
+/// A new instance in a new store. What it does while it starts must end by the deadline too.
 pub(crate) async fn instantiate(
     shared: &Shared,
     pre: &InstancePre<State>,
-    spec: &crate::Spec,
+    spec: &Spec,
+    version: Digest,
     deadline: Instant,
-) -> wasmtime::Result<(Store<State>, Instance)> {
+) -> Result<(Store<State>, Instance), CallError> {
     let mut state = State::new(&spec.environment, spec.limits.memory_bytes);
     state.set_deadline(deadline);
     let mut store = Store::new(&shared.clocked.engine, state);
@@ -284,8 +279,17 @@ pub(crate) async fn instantiate(
         }
     });
     store.set_epoch_deadline(1);
-    let instance = pre.instantiate_async(&mut store).await?;
-    Ok((store, instance))
+    // A start that computes is ended by the epoch, one that waits is ended here.
+    let started = pre.instantiate_async(&mut store);
+    match tokio::time::timeout_at(deadline.into(), started).await {
+        Ok(Ok(instance)) => Ok((store, instance)),
+        Ok(Err(source)) if !store.data().is_late() => Err(CallError::Instantiate {
+            component: spec.id.clone(),
+            version: version.to_string(),
+            source: Arc::new(source),
+        }),
+        _ => Err(CallError::Deadline(spec.id.clone())),
+    }
 }
 
 /// Calls that an instance serves before it is replaced.

@@ -2,5 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that panics says what is wrong")]
 
+mod calling;
+mod loading;
 mod misdeeds;
 mod support;

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use marquee_runtime::{CallError, Limits};
 
-use crate::support::Bench;
+use crate::support::{Bench, IT, id};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trap_is_an_error_of_that_call_and_the_next_has_a_new_instance() {
-    let bench = Bench::new(Limits::default()).await;
+    let bench = Bench::misbehaving(Limits::default()).await;
     for what in ["trap", "recurse", "grow"] {
         assert_eq!(bench.count().await, 1, "before {what}");
         let result = bench.run(what).await;
@@ -25,7 +25,7 @@ async fn a_trap_is_an_error_of_that_call_and_the_next_has_a_new_instance() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_never_ends_is_ended_at_its_deadline() {
-    let bench = Bench::new(Limits::default()).await;
+    let bench = Bench::misbehaving(Limits::default()).await;
     for what in ["spin", "wait"] {
         let begun = Instant::now();
         let result = bench
@@ -43,7 +43,7 @@ async fn a_call_that_never_ends_is_ended_at_its_deadline() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn others_are_answered_while_a_call_computes_without_end() {
-    let bench = Bench::new(Limits::default()).await;
+    let bench = Bench::misbehaving(Limits::default()).await;
     let until = Instant::now() + Duration::from_secs(2);
     let (endless, answered) = tokio::join!(bench.run_until("spin", until), async {
         bench.count().await;
@@ -55,7 +55,7 @@ async fn others_are_answered_while_a_call_computes_without_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_calls_than_there_may_be_are_refused_after_a_wait() {
-    let bench = Bench::new(Limits {
+    let bench = Bench::misbehaving(Limits {
         concurrent_calls: 1,
         queue_timeout: Duration::from_millis(50),
         ..Limits::default()
@@ -77,7 +77,7 @@ async fn more_calls_than_there_may_be_are_refused_after_a_wait() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_replaced_after_128_to_256_calls() {
-    let bench = Bench::new(Limits::default()).await;
+    let bench = Bench::misbehaving(Limits::default()).await;
     let mut last = 0;
     let mut lives = Vec::new();
     for _ in 0..1_000 {
@@ -96,8 +96,8 @@ async fn an_instance_is_replaced_after_128_to_256_calls() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_went_wrong_is_counted_against_the_version() {
-    let bench = Bench::new(Limits::default()).await;
-    let live = bench.runtime.live(&bench.component).expect("it is live");
+    let bench = Bench::misbehaving(Limits::default()).await;
+    let live = bench.runtime.live(&id(IT)).expect("it is live");
     let before = live.stable.payload.figures();
     let trap = bench.run("trap").await;
     assert!(trap.is_err());

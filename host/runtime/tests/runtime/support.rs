@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use marquee_manifest::ComponentId;
 use marquee_registry::{Digest, Live};
 use marquee_runtime::{
-    Body, Call, CallError, JOB, Limits, Lineup, Outbound, Runtime, Spec, Transactor,
+    Body, Call, CallError, Capability, Grant, JOB, Limits, Lineup, LoadError, Outbound, Prepared,
+    Runtime, Spec, State, Transactor, View,
 };
-use wasmtime::component::Val;
+use wasmtime::component::{Linker, Val};
 use wasmtime_wasi_http::WasiHttpHooks;
 
 /// No component here has a database or sends requests.
@@ -33,47 +34,97 @@ impl Outbound for Nothing {
 
 impl WasiHttpHooks for Nothing {}
 
-/// A component that is live in a runtime of its own.
-pub(crate) struct Bench {
-    pub(crate) runtime: Runtime,
-    pub(crate) component: ComponentId,
+/// A capability that nobody was granted.
+struct Refused;
+
+impl Capability for Refused {
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["test:refused/it"]
+    }
+
+    fn grant(&self, _: &ComponentId) -> Result<Grant, String> {
+        Err("nobody may have it".to_owned())
+    }
+
+    fn link(&self, _: &mut Linker<State>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    fn view(&self, _: &Grant, _: &Call) -> View {
+        Box::new(())
+    }
 }
 
+/// A runtime of its own.
+pub(crate) struct Bench {
+    pub(crate) runtime: Runtime,
+    limits: Limits,
+}
+
+/// The name of the component under test.
+pub(crate) const IT: &str = "it";
+
 impl Bench {
-    /// The test component `misbehave`.
-    pub(crate) async fn new(limits: Limits) -> Self {
-        let memory = limits.memory_bytes;
+    /// Without components.
+    pub(crate) fn empty(limits: Limits) -> Self {
         let lineup = Lineup {
-            capabilities: Vec::new(),
+            capabilities: vec![Arc::new(Refused)],
             transactor: Arc::new(Nothing),
             outbound: Arc::new(Nothing),
         };
-        let runtime = Runtime::new(lineup, memory).expect("a runtime");
+        let runtime = Runtime::new(lineup, limits.memory_bytes).expect("a runtime");
+        Self { runtime, limits }
+    }
+
+    /// With the test component `misbehave`.
+    pub(crate) async fn misbehaving(limits: Limits) -> Self {
+        let bench = Self::empty(limits);
         let path = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../../target/wasm32-wasip2/guest/misbehave.wasm"
         );
         let bytes = std::fs::read(path).expect("run scripts/components --tests");
-        let component: ComponentId = "misbehave".parse().expect("a plain name");
         let spec = Spec {
-            id: component.clone(),
-            dependencies: BTreeMap::new(),
-            transactional: BTreeSet::new(),
             entry_points: BTreeMap::from([(JOB.to_owned(), "its schedules".to_owned())]),
-            environment: Vec::new(),
-            limits,
+            ..bench.spec(IT)
         };
-        let digest = Digest::of(&bytes);
-        let artifact = marquee_runtime::compile(&bytes, memory).expect("compiled");
-        let prepared = runtime
-            .prepare(spec, digest, artifact)
-            .await
-            .expect("prepared");
-        runtime.set_live(component.clone(), Live::only(digest, prepared));
-        Self { runtime, component }
+        let prepared = bench.prepare(spec, &bytes).await.expect("prepared");
+        bench.go_live(IT, prepared);
+        bench
     }
 
-    /// Have it do something.
+    /// A component that imports nothing of others.
+    pub(crate) fn spec(&self, name: &str) -> Spec {
+        Spec {
+            id: id(name),
+            dependencies: BTreeMap::new(),
+            transactional: BTreeSet::new(),
+            entry_points: BTreeMap::new(),
+            environment: Vec::new(),
+            limits: self.limits.clone(),
+        }
+    }
+
+    /// Compile it, check it, try it.
+    pub(crate) async fn prepare(&self, spec: Spec, bytes: &[u8]) -> Result<Prepared, LoadError> {
+        let artifact = marquee_runtime::compile(bytes, self.limits.memory_bytes).expect("compiled");
+        self.runtime
+            .prepare(spec, Digest::of(bytes), artifact)
+            .await
+    }
+
+    /// The same of a component in the text format.
+    pub(crate) async fn prepare_text(&self, spec: Spec, text: &str) -> Result<Prepared, LoadError> {
+        let bytes = wat::parse_str(text).expect("a component");
+        self.prepare(spec, &bytes).await
+    }
+
+    pub(crate) fn go_live(&self, name: &str, prepared: Prepared) {
+        let live = Live::only(prepared.version(), prepared);
+        self.runtime.set_live(id(name), live);
+    }
+
+    /// Have the component under test do something.
     pub(crate) async fn run(&self, what: &str) -> Result<Result<(), String>, CallError> {
         let deadline = Instant::now() + Duration::from_secs(20);
         self.run_until(what, deadline).await
@@ -87,7 +138,7 @@ impl Bench {
     ) -> Result<Result<(), String>, CallError> {
         let call = Call::new("test", deadline);
         self.runtime
-            .run_job(&self.component, what.to_owned(), 0, call)
+            .run_job(&id(IT), what.to_owned(), 0, call)
             .await
     }
 
@@ -96,4 +147,8 @@ impl Bench {
         let answer = self.run("count").await.expect("a call");
         answer.expect_err("a number").parse().expect("a number")
     }
+}
+
+pub(crate) fn id(name: &str) -> ComponentId {
+    name.parse().expect("a plain name")
 }

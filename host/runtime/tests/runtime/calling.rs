@@ -1,0 +1,171 @@
+//! One component calls another: what comes back, and what a caller learns when the other fails.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use marquee_runtime::{CallError, JOB, Limits, Spec};
+
+use crate::support::{Bench, IT, id};
+
+/// Whether the functions' types are async: both sorts are linked.
+const SORTS: [&str; 2] = ["", "async"];
+
+/// Exports `test:words/it` with `say`, which can tell of a failure, and `shout`, which cannot. Both run this code.
+fn words(sort: &str, code: &str) -> String {
+    format!(
+        r#"(component
+          (core module $m
+            (memory (export "memory") 1)
+            (func $code (param $n i32) {code})
+            ;; The memory is zero: the answer is ok with 0.
+            (func (export "say") (param i32) (result i32) (call $code (local.get 0)) i32.const 1024)
+            (func (export "shout") (param i32) (result i32) (call $code (local.get 0)) i32.const 0))
+          (core instance $i (instantiate $m))
+          (type $failure (variant (case "unavailable" string)))
+          (func $say {sort} (param "n" u32) (result (result u32 (error $failure)))
+            (canon lift (core func $i "say") (memory $i "memory")))
+          (func $shout {sort} (param "n" u32) (result u32) (canon lift (core func $i "shout")))
+          (component $naming
+            (type $raw (variant (case "unavailable" string)))
+            (import "failure" (type $in (eq $raw)))
+            (import "say" (func $say {sort} (param "n" u32) (result (result u32 (error $in)))))
+            (import "shout" (func $shout {sort} (param "n" u32) (result u32)))
+            (export $out "failure" (type $in))
+            (export "say" (func $say) (func {sort} (param "n" u32) (result (result u32 (error $out)))))
+            (export "shout" (func $shout)))
+          (instance $words (instantiate $naming
+            (with "failure" (type $failure)) (with "say" (func $say)) (with "shout" (func $shout))))
+          (export "test:words/it" (instance $words)))"#
+    )
+}
+
+/// A job that calls one of them with the length of its own name, and fails with the failure that it is told.
+fn caller(sort: &str, function: &str) -> String {
+    let call = match function {
+        "say" => "(call $say (local.get 1) (i32.const 1024))",
+        _ => "(drop (call $shout (local.get 1)))",
+    };
+    format!(
+        r#"(component
+          (import "test:words/it" (instance $words
+            (type $raw (variant (case "unavailable" string)))
+            (export "failure" (type $failure (eq $raw)))
+            (export "say" (func {sort} (param "n" u32) (result (result u32 (error $failure)))))
+            (export "shout" (func {sort} (param "n" u32) (result u32)))))
+          (alias export $words "say" (func $say))
+          (alias export $words "shout" (func $shout))
+          (core module $libc
+            (memory (export "memory") 1)
+            ;; Room for one string at a time.
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096))
+          (core instance $libc (instantiate $libc))
+          (core func $lowered-say (canon lower (func $say)
+            (memory $libc "memory") (realloc (func $libc "realloc"))))
+          (core func $lowered-shout (canon lower (func $shout)))
+          (core module $m
+            (import "libc" "memory" (memory 1))
+            (import "words" "say" (func $say (param i32 i32)))
+            (import "words" "shout" (func $shout (param i32) (result i32)))
+            (func (export "run") (param i32 i32 i64) (result i32)
+              {call}
+              (i32.store8 (i32.const 2048) (i32.load8_u (i32.const 1024)))
+              (i32.store (i32.const 2052) (i32.load (i32.const 1032)))
+              (i32.store (i32.const 2056) (i32.load (i32.const 1036)))
+              i32.const 2048))
+          (core instance $i (instantiate $m
+            (with "libc" (instance $libc))
+            (with "words" (instance
+              (export "say" (func $lowered-say)) (export "shout" (func $lowered-shout))))))
+          (func $run async (param "name" string) (param "due-at-ms" u64) (result (result (error string)))
+            (canon lift (core func $i "run") (memory $libc "memory") (realloc (func $libc "realloc"))))
+          (instance $job (export "run" (func $run)))
+          (export "{JOB}" (instance $job)))"#
+    )
+}
+
+/// A caller of `function` and words that run this code.
+async fn pair(sort: &str, function: &str, code: &str) -> Bench {
+    let bench = Bench::empty(Limits {
+        deadline: Duration::from_millis(300),
+        ..Limits::default()
+    });
+    let words = bench
+        .prepare_text(bench.spec("words"), &words(sort, code))
+        .await
+        .expect("words");
+    bench.go_live("words", words);
+    let spec = Spec {
+        dependencies: BTreeMap::from([("test:words/it".to_owned(), id("words"))]),
+        ..bench.spec(IT)
+    };
+    let it = bench
+        .prepare_text(spec, &caller(sort, function))
+        .await
+        .expect("a caller");
+    bench.go_live(IT, it);
+    bench
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_gets_the_other_ones_answer() {
+    for sort in SORTS {
+        for function in ["say", "shout"] {
+            let bench = pair(sort, function, "").await;
+            assert_eq!(bench.run("x").await.expect("a call"), Ok(()));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_can_be_told_of_a_failure_is_told_and_lives_on() {
+    for sort in SORTS {
+        // The callee traps if the job's name is longer than one letter.
+        let code = "(if (i32.gt_u (local.get $n) (i32.const 1)) (then unreachable))";
+        let bench = pair(sort, "say", code).await;
+        let told = bench.run("xx").await.expect("the caller lives");
+        let told = told.expect_err("it is told");
+        assert!(
+            told.starts_with("component words@") && told.ends_with(" trapped"),
+            "{told}"
+        );
+        assert_eq!(bench.run("x").await.expect("a call"), Ok(()));
+
+        let bench = pair(sort, "say", "(loop br 0)").await;
+        // The caller has more time than the callee.
+        let told = bench.run("x").await;
+        assert!(
+            matches!(told, Ok(Err(ref text)) if text == "component words did not answer in time"),
+            "{told:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_cannot_be_told_fails_in_the_name_of_the_other() {
+    for sort in SORTS {
+        let bench = pair(sort, "shout", "unreachable").await;
+        let result = bench.run("x").await;
+        let Err(CallError::Trap { component, .. }) = result else {
+            panic!("{result:?}")
+        };
+        assert_eq!(component, id("words"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_ends_when_its_caller_goes_away() {
+    let bench = pair("async", "say", "(loop br 0)").await;
+    let words = bench.runtime.live(&id("words")).expect("it is live");
+    let figures = || words.stable.payload.figures();
+    let until = Instant::now() + Duration::from_secs(20);
+    let call = tokio::time::timeout(Duration::from_millis(50), bench.run_until("x", until)).await;
+    assert!(call.is_err(), "its caller has gone");
+    // It is counted as under way until its instance is gone.
+    while figures().in_flight > 0 {
+        assert!(Instant::now() < until, "it goes on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(figures().errors, 0, "that is no fault of the version's");
+}

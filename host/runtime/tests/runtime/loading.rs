@@ -1,0 +1,240 @@
+//! What is refused before it gets a call, in which words; and that what was live stays live.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use marquee_runtime::{CallError, Limits, LoadError, Prepared, Spec, chain};
+
+use crate::support::{Bench, IT, id};
+
+/// A component without imports and exports.
+const EMPTY: &str = "(component)";
+
+/// A component whose only export is an interface with this function in it.
+fn exporting(interface: &str, function: &str, params: &str) -> String {
+    format!(
+        r#"(component
+          (core module $m (func (export "f") (param {core}) (result i32) unreachable))
+          (core instance $i (instantiate $m))
+          (type $t (func {params} (result u32)))
+          (func $f (type $t) (canon lift (core func $i "f")))
+          (instance $has (export "{function}" (func $f)))
+          (export "{interface}" (instance $has)))"#,
+        core = params
+            .split("(param ")
+            .skip(1)
+            .map(|param| if param.contains("u64") {
+                "i64 "
+            } else {
+                "i32 "
+            })
+            .collect::<String>(),
+    )
+}
+
+/// A component that imports an interface with this function in it.
+fn importing(interface: &str, function: &str, params: &str) -> String {
+    format!(
+        r#"(component (import "{interface}" (instance (export "{function}" (func {params} (result u32))))))"#
+    )
+}
+
+/// A component that runs this when it is started.
+fn starting(code: &str) -> String {
+    format!(
+        r#"(component
+          (core module $m (func $start {code}) (start $start))
+          (core instance (instantiate $m)))"#
+    )
+}
+
+async fn refusal(bench: &Bench, spec: Spec, text: &str) -> LoadError {
+    bench
+        .prepare_text(spec, text)
+        .await
+        .err()
+        .expect("it is refused")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_traps_or_loops_at_its_start_is_refused() {
+    let bench = Bench::empty(Limits {
+        deadline: Duration::from_millis(200),
+        ..Limits::default()
+    });
+    let error = refusal(&bench, bench.spec(IT), &starting("unreachable")).await;
+    let said = chain(&error);
+    assert!(
+        matches!(
+            error,
+            LoadError::Instantiate {
+                source: CallError::Instantiate { .. },
+                ..
+            }
+        ),
+        "{said}"
+    );
+    assert!(
+        said.starts_with("component it cannot be instantiated") && said.contains("unreachable"),
+        "{said}"
+    );
+    let error = refusal(&bench, bench.spec(IT), &starting("(loop br 0)")).await;
+    assert_eq!(
+        chain(&error),
+        "component it cannot be instantiated: component it did not answer in time"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_wants_more_memory_than_it_may_have_is_refused() {
+    let bench = Bench::empty(Limits::default());
+    let text = "(component (core module $m (memory 2000)) (core instance (instantiate $m)))";
+    let said = chain(&refusal(&bench, bench.spec(IT), text).await);
+    assert!(
+        said.contains("memory has a minimum byte size of 131072000"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_the_manifest_needs_must_be_there() {
+    let bench = Bench::empty(Limits::default());
+    let spec = Spec {
+        entry_points: BTreeMap::from([("test:x/y@1.0.0".to_owned(), "its triggers".to_owned())]),
+        ..bench.spec(IT)
+    };
+    assert_eq!(
+        chain(&refusal(&bench, spec, EMPTY).await),
+        "component it does not export test:x/y@1.0.0, which its manifest needs for its triggers"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_is_provided_and_granted_or_the_component_is_refused() {
+    let bench = Bench::empty(Limits::default());
+    let unknown = importing("test:nobody/it", "f", "");
+    assert_eq!(
+        chain(&refusal(&bench, bench.spec(IT), &unknown).await),
+        "component it imports test:nobody/it, which neither the host nor a dependency in its manifest provides"
+    );
+    let refused = importing("test:refused/it", "f", "");
+    assert_eq!(
+        chain(&refusal(&bench, bench.spec(IT), &refused).await),
+        "component it imports test:refused/it: nobody may have it"
+    );
+}
+
+/// A bench on which `words` is live, and the spec of a component that imports from it.
+async fn with_words(interface: &str, params: &str) -> (Bench, Spec, Prepared) {
+    let bench = Bench::empty(Limits::default());
+    let words = bench
+        .prepare_text(bench.spec("words"), &exporting(interface, "say", params))
+        .await
+        .expect("prepared");
+    bench.go_live("words", words.clone());
+    let spec = Spec {
+        dependencies: BTreeMap::from([("test:words/it".to_owned(), id("words"))]),
+        ..bench.spec(IT)
+    };
+    (bench, spec, words)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_must_fit_what_the_other_component_exports() {
+    let wants = importing("test:words/it", "say", r#"(param "n" u64)"#);
+    let cases = [
+        (
+            "test:other/it",
+            r#"(param "n" u64)"#,
+            "it is not exported; the exporter has test:other/it",
+        ),
+        (
+            "test:words/it",
+            r#"(param "n" u32)"#,
+            "function say: parameter n: the importer has u64, the exporter u32",
+        ),
+        (
+            "test:words/it",
+            r#"(param "m" u64)"#,
+            "function say: parameter n of the importer is m to the exporter",
+        ),
+        (
+            "test:words/it",
+            "",
+            "function say: the importer passes 1 parameters, the exporter takes 0",
+        ),
+    ];
+    for (interface, params, difference) in cases {
+        let (bench, spec, _) = with_words(interface, params).await;
+        assert_eq!(
+            chain(&refusal(&bench, spec, &wants).await),
+            format!("component it imports test:words/it from component words: {difference}")
+        );
+    }
+    let (bench, spec, _) = with_words("test:words/it", r#"(param "n" u64)"#).await;
+    bench
+        .prepare_text(spec, &wants)
+        .await
+        .map(drop)
+        .expect("prepared");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_imported_from_must_be_there() {
+    let bench = Bench::empty(Limits::default());
+    let spec = Spec {
+        dependencies: BTreeMap::from([("test:words/it".to_owned(), id("words"))]),
+        ..bench.spec(IT)
+    };
+    assert_eq!(
+        chain(&refusal(&bench, spec, &importing("test:words/it", "say", "")).await),
+        "component it imports test:words/it from component words: that component is not loaded"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_breaks_one_who_imports_from_it_is_refused_and_the_live_one_stays() {
+    let params = r#"(param "n" u64)"#;
+    let (bench, spec, words) = with_words("test:words/it", params).await;
+    let wants = importing("test:words/it", "say", params);
+    let it = bench.prepare_text(spec, &wants).await.expect("prepared");
+    bench.go_live(IT, it);
+
+    let other = exporting("test:words/it", "say", r#"(param "n" string)"#);
+    let other = other.replace("(param i32 )", "(param i32 i32)").replace(
+        r#"(canon lift (core func $i "f"))"#,
+        r#"(canon lift (core func $i "f") (memory $i "memory") (realloc (func $i "realloc")))"#,
+    );
+    let other = other.replace(
+        "(core module $m ",
+        r#"(core module $m (memory (export "memory") 1)
+             (func (export "realloc") (param i32 i32 i32 i32) (result i32) unreachable) "#,
+    );
+    for (text, difference) in [
+        (
+            other.as_str(),
+            "function say: parameter n: the importer has u64, the exporter string",
+        ),
+        (EMPTY, "it is not exported; the exporter has "),
+    ] {
+        assert_eq!(
+            chain(&refusal(&bench, bench.spec("words"), text).await),
+            format!("component it imports test:words/it from component words: {difference}")
+        );
+    }
+    let live = bench.runtime.live(&id("words")).expect("it is live");
+    assert_eq!(live.stable.digest, words.version());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_compiled_for_another_engine_is_refused() {
+    let bench = Bench::empty(Limits::default());
+    let bytes = wat::parse_str(EMPTY).expect("a component");
+    let small = marquee_runtime::compile(
+        &wat::parse_str("(component (core module (memory 1)))").expect("a component"),
+        1 << 20,
+    )
+    .expect("compiled");
+    let digest = marquee_registry::Digest::of(&bytes);
+    let result = bench.runtime.prepare(bench.spec(IT), digest, small).await;
+    assert!(matches!(result, Err(LoadError::Artifact { .. })));
+}

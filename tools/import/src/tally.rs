@@ -21,15 +21,6 @@ impl Tally {
         }
     }
 
-    /// Both together.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            sum: self.sum + other.sum,
-            count: self.count + other.count,
-        }
-    }
-
     /// Without the ratings of `other`; none when they are not all among these.
     #[must_use]
     pub fn without(self, other: Self) -> Option<Self> {
@@ -105,6 +96,13 @@ mod tests {
         assert_eq!(served(None, 3), None);
         assert_eq!(served(Some(7.0), 0), None);
         assert_eq!(served(None, 0), Some(Tally::default()));
+    }
+
+    #[test]
+    fn a_rating_counted_twice_is_found_even_where_the_average_stays() {
+        let sent = Tally::default().with(7).with(7);
+        assert_eq!(served(Some(7.0), 2), Some(sent));
+        assert_ne!(served(Some(7.0), 3), Some(sent));
     }
 
     #[test]

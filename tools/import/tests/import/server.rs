@@ -78,7 +78,11 @@ impl Server {
                 connections.spawn(async move { drop(serving.await) });
             }
         });
-        Self { url, state, task }
+        Self {
+            url,
+            state,
+            _task: task,
+        }
     }
 
     /// How often this user's rating came.

@@ -180,7 +180,12 @@ pub trait Subscription: Send {
     /// came, or comes with `next`.
     async fn commit(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
 
-    /// Read on from `offset` instead (one that the log still has or is about to get); drops what was read ahead. Asks for the next batch of the partition.
+    /// The offset that the partition's next record will have. A position beyond it belongs to another log: one that was
+    /// deleted and made again, or that lost its end.
+    async fn end(&mut self, partition: &Partition) -> Result<i64, Error>;
+
+    /// Read on from `offset` instead (one that the log still has or is about to get); drops what was read ahead. Asks
+    /// for the next batch of the partition.
     async fn seek(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
 
     /// Leave the group: partitions go to other members at once.

@@ -58,7 +58,7 @@ enum Done {
     Loaded(Position),
     /// A batch was dealt with up to the position.
     Handled(Position),
-    /// Nothing was handled: the same records again.
+    /// Nothing was handled: the records from the position on, please.
     Again(Position),
     /// Another host moved the position.
     Fenced,
@@ -144,6 +144,10 @@ impl Trigger {
                     return;
                 }
                 match partition.position.take() {
+                    // Not what was asked for: the log may have been made again under the position.
+                    Some(position) if position.fresh(&batch.records).is_empty() => {
+                        self.load(tasks, batch.assignment, partition.stop.clone());
+                    }
                     Some(position) => self.handle(tasks, partition, position, batch),
                     None => partition.waiting = Some(batch),
                 }
@@ -164,6 +168,11 @@ impl Trigger {
         let Some(partition) = held.get_mut(&assignment) else {
             return;
         };
+        if let Done::Loaded(position) = &done
+            && is_beyond(subscription, position).await
+        {
+            return self.restart(tasks, assignment, position.clone(), partition.stop.clone());
+        }
         let told = match &done {
             Done::Loaded(position) => match position.seek_to() {
                 Some(offset) => {
@@ -217,6 +226,35 @@ impl Trigger {
         });
     }
 
+    /// The log that the position was of is gone: begin with the one that is there.
+    fn restart(
+        &self,
+        tasks: &mut JoinSet<(Assignment, Done)>,
+        assignment: Assignment,
+        mut position: Position,
+        stop: CancellationToken,
+    ) {
+        tracing::error!(
+            partition = %assignment.partition, position = position.next(),
+            "the partition ends before the consumer's position: its topic was deleted and made again, or lost its end; \
+             reading begins anew, what was in it and not yet handled is lost"
+        );
+        let deliverer = Arc::clone(&self.deliverer);
+        tasks.spawn(async move {
+            let database = deliverer.worker.database.clone();
+            let done = match position.restart(&database).await {
+                Ok(()) => Done::Again(position),
+                // It is loaded anew, and looked at again.
+                Err(error) => {
+                    tracing::warn!(error = %marquee_runtime::chain(&error), "the position cannot be put back; trying again");
+                    Backoff::default().pause(&stop).await;
+                    Done::Fenced
+                }
+            };
+            (assignment, done)
+        });
+    }
+
     fn handle(
         &self,
         tasks: &mut JoinSet<(Assignment, Done)>,
@@ -250,6 +288,20 @@ impl Trigger {
             }
             .instrument(span),
         );
+    }
+}
+
+/// Whether a position is of a log that is gone. Where the bus does not say, it is asked again with the next load.
+async fn is_beyond(subscription: &mut dyn Subscription, position: &Position) -> bool {
+    if position.next() == 0 {
+        return false;
+    }
+    match subscription.end(position.partition()).await {
+        Ok(end) => end < position.next(),
+        Err(error) => {
+            tracing::debug!(partition = %position.partition(), %error, "the end of a partition is not known");
+            false
+        }
     }
 }
 

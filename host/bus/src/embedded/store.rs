@@ -172,6 +172,12 @@ pub(super) async fn commit(
     Ok(!rows.is_empty())
 }
 
+/// The offset of a partition's next record.
+pub(super) async fn end(database: &Database, who: &Identity, partition: i32) -> Result<i64, Error> {
+    let rows = query(database, END, &[&who.topic.id, &partition]).await?;
+    Ok(rows.first().map_or(0, |row| row.get(0)))
+}
+
 pub(super) async fn release(
     database: &Database,
     who: &Identity,
@@ -285,6 +291,8 @@ with made as (
 insert into marquee_bus.partitions (topic_id, number)
 select id, number from made, generate_series(0, partitions - 1) as number";
 const TOPIC: &str = "select id, partitions from marquee_bus.topics where name = $1";
+const END: &str =
+    "select next_offset from marquee_bus.partitions where topic_id = $1 and number = $2";
 const APPEND: &str = "select marquee_bus.append($1, $2, $3, $4, $5)";
 const NOTIFY: &str = "select pg_notify($1, payload) from unnest($2::text[]) as payload";
 const JOIN: &str = "

@@ -69,6 +69,19 @@ impl Subscription for Member {
         Ok(())
     }
 
+    async fn end(&mut self, partition: &Partition) -> Result<i64, Error> {
+        let shared = Arc::clone(&self.shared);
+        let partition = partition.clone();
+        super::blocking(super::ASK_TIMEOUT, move || {
+            let consumer = shared.consumer().ok_or_else(replaced)?;
+            let (_, end) = consumer
+                .fetch_watermarks(&partition.topic, partition.number, super::ASK_TIMEOUT)
+                .map_err(super::unavailable)?;
+            Ok(end)
+        })
+        .await
+    }
+
     async fn seek(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error> {
         self.shared.intake.seek(assignment, offset)?;
         self.shared.wake();
@@ -102,11 +115,7 @@ fn commit(shared: &thread::Shared, assignment: &Assignment, offset: i64) -> Resu
     if !shared.intake.may_commit(assignment) {
         return fenced(partition);
     }
-    let Some(consumer) = shared.consumer() else {
-        return Err(Error::Unavailable(
-            "the consumer is being replaced".to_owned(),
-        ));
-    };
+    let consumer = shared.consumer().ok_or_else(replaced)?;
     let mut offsets = TopicPartitionList::with_capacity(1);
     offsets
         .add_partition_offset(&partition.topic, partition.number, Offset::Offset(offset))
@@ -122,6 +131,10 @@ fn commit(shared: &thread::Shared, assignment: &Assignment, offset: i64) -> Resu
         )) => fenced(partition),
         Err(error) => Err(super::unavailable(error)),
     }
+}
+
+fn replaced() -> Error {
+    Error::Unavailable("the consumer is being replaced".to_owned())
 }
 
 /// A member that cannot say good-bye times out.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use marquee_bus::{Batch, BatchLimits, Error, Event, MAX_VALUE_BYTES, Record};
+use marquee_bus::{Batch, BatchLimits, Error, Event, MAX_VALUE_BYTES, Partition, Record};
 
 use crate::harness::{Fixture, PARTITIONS, PATIENCE, Reader, publish, share, text};
 
@@ -325,6 +325,27 @@ pub(crate) async fn closing_hands_partitions_over_at_once(fixture: &Fixture) {
         "{:?}",
         closed_at.elapsed()
     );
+}
+
+pub(crate) async fn the_end_is_where_the_next_record_goes(fixture: &Fixture) {
+    let bus = fixture.bus().await;
+    let mut reader = fixture.subscribe(&*bus).await;
+    reader.hold(PARTITIONS as usize).await;
+    let mut last = BTreeMap::from_iter((0..PARTITIONS).map(|number| (number, -1)));
+    for _ in 0..2 {
+        for (number, last) in &last {
+            let partition = Partition {
+                topic: fixture.topic.clone(),
+                number: *number,
+            };
+            let end = reader.subscription.end(&partition).await.unwrap();
+            assert_eq!(end, last + 1, "{partition}");
+        }
+        fixture.fill(&*bus, 40).await;
+        for (number, incoming) in reader.read(40).await {
+            last.insert(number, incoming.offset);
+        }
+    }
 }
 
 pub(crate) async fn seeking_back_reads_again(fixture: &Fixture) {

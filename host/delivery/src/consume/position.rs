@@ -83,6 +83,14 @@ impl Position {
         records.get(dealt_with..).unwrap_or_default()
     }
 
+    /// Begin at the partition's beginning again, since the log that the position was of is gone. What was dealt with
+    /// already is known by its number or event id, and is not dealt with twice.
+    pub async fn restart(&mut self, database: &Database) -> Result<(), Error> {
+        self.starts = self.change_starts(database, store::RESTART).await?;
+        self.next = 0;
+        Ok(())
+    }
+
     /// Count the beginning of a delivery, durably and before it begins. To be called for the first batch after an
     /// assignment, and in [`Mode::Single`] for each record. A later try learns from it that this one's host died.
     pub async fn start(&mut self, database: &Database) -> Result<(), Error> {

@@ -28,6 +28,12 @@ update marquee.positions set starts = 0
 where consumer = $1 and topic = $2 and partition = $3 and position = $4
 returning starts";
 
+/// $4: the position as it was seen. No row: it moved.
+pub(crate) const RESTART: &str = "
+update marquee.positions set position = 0, starts = 0, updated_at = now()
+where consumer = $1 and topic = $2 and partition = $3 and position = $4
+returning starts";
+
 /// The first statement of a batch's unit of work: the fence, the locks, what is known. $4 position seen, $5 position
 /// after the batch, $6 and $7 sources and keys, $8 ids of events without number, both in their order.
 ///

@@ -2,8 +2,11 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 /// The name of a component in the manifest: 1 to 64 letters, digits, `-` and `_`, a letter first. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ComponentId(Arc<str>);
 
 /// A text that is no component's name.
@@ -31,6 +34,20 @@ impl FromStr for ComponentId {
         } else {
             Err(InvalidId(text.to_owned()))
         }
+    }
+}
+
+impl TryFrom<String> for ComponentId {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl From<ComponentId> for String {
+    fn from(id: ComponentId) -> Self {
+        id.0.to_string()
     }
 }
 

@@ -3,13 +3,18 @@
 //! A version is named by the SHA-256 of its bytes. It knows no wasm and no network.
 
 mod active;
+mod book;
 mod digest;
+mod files;
+mod history;
 mod state;
 mod store;
 mod weight;
 
 pub use active::{Canary, Choice, Live, Registry, Version};
+pub use book::Book;
 pub use digest::{Digest, NotADigest};
+pub use history::{Event, History};
 pub use state::{Active, Refused, State, Trial};
 pub use store::{Entry, Store, StoreError};
 pub use weight::{NotAWeight, Weight};

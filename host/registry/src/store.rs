@@ -15,8 +15,6 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    io::{Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -24,7 +22,10 @@ use std::{
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::Digest;
+use crate::{
+    Digest,
+    files::{io_error, read, replace, sync, write},
+};
 
 /// A folder of versions.
 #[derive(Clone)]
@@ -72,9 +73,26 @@ pub enum StoreError {
         "the compiled code of version {0} was not made by this host, and is not run; remove it and it is compiled anew"
     )]
     Foreign(Digest),
+    /// A file of the store's does not say what it should.
+    #[error("{} cannot be understood; put it right, or remove it and the manifest's versions are live", path.display())]
+    Book {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Another process changes what is live.
+    #[error("{} is another host's on this machine: only that one changes what is live; give this one a --data of its own", .0.display())]
+    Elsewhere(PathBuf),
 }
 
 impl Store {
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Open the store in this folder; it is made where it is missing.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let folder = folder.into();
@@ -158,11 +176,7 @@ impl Store {
             .into_bytes()
             .to_vec();
         signed.extend_from_slice(artifact);
-        let new = tempfile::NamedTempFile::new_in(&place).map_err(io_error("written", &place))?;
-        write(new.path(), &signed)?;
-        new.persist(&path)
-            .map_err(|error| io_error("written", &path)(error.error))?;
-        sync(&place)
+        replace(&path, &signed)
     }
 
     /// What was compiled of a version by the engine of this key, if anything was.
@@ -282,45 +296,6 @@ fn key(folder: &Path) -> Result<[u8; KEY_BYTES], StoreError> {
 
 fn artifact_name(engine: &str) -> String {
     format!("{engine}.artifact")
-}
-
-fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    let mut bytes = Vec::new();
-    match fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
-        Ok(_) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(io_error("read", path)(error)),
-    }
-}
-
-/// Durable when it returns, but for its name.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let mut options = fs::OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path);
-    let written = file.and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.map_err(io_error("written", path))
-}
-
-/// Make the names in a folder durable.
-fn sync(folder: &Path) -> Result<(), StoreError> {
-    let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(io_error("written", folder))
-}
-
-fn io_error(what: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreError {
-    move |source| StoreError::Io {
-        what,
-        path: path.to_owned(),
-        source,
-    }
 }
 
 /// The block of SHA-256: such a key is used as it is.

@@ -11,6 +11,7 @@ use std::{
 
 use marquee_manifest::ComponentId;
 use marquee_registry::Digest;
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::{
     Component, ComponentExportIndex, InstancePre,
     types::{ComponentInstance, ComponentItem},
@@ -49,6 +50,8 @@ pub(crate) struct Loaded {
     pub(crate) pre: InstancePre<State>,
     pub(crate) pool: Pool,
     pub(crate) stats: Stats,
+    /// Ends every call of it that is under way.
+    pub(crate) stop: CancellationToken,
     component: Component,
     grants: link::Grants,
     exports: HashMap<String, HashMap<String, Export>>,
@@ -113,6 +116,7 @@ impl Loaded {
             pre,
             pool,
             stats: Stats::new(),
+            stop: shared.stop.child_token(),
             component,
             grants,
             exports,
@@ -139,15 +143,16 @@ impl Loaded {
         })
     }
 
-    /// The first import of `importer` that it would have from this version and cannot have.
-    pub(crate) fn check_importer(&self, shared: &Shared, importer: &Self) -> Result<(), LoadError> {
+    /// Whether it can have from `exporter` all that its manifest says it has from there; the error is the first that it
+    /// cannot.
+    pub(crate) fn check_imports(&self, shared: &Shared, exporter: &Self) -> Result<(), LoadError> {
         let engine = &shared.clocked.engine;
-        for (import, item) in importer.component.component_type().imports(engine) {
-            if importer.spec.dependencies.get(import) != Some(&self.spec.id) {
+        for (import, item) in self.component.component_type().imports(engine) {
+            if self.spec.dependencies.get(import) != Some(&exporter.spec.id) {
                 continue;
             }
             if let ComponentItem::ComponentInstance(needed) = item.ty {
-                link::provided(shared, &importer.spec, import, &needed, self)?;
+                link::provided(shared, &self.spec, import, &needed, exporter)?;
             }
         }
         Ok(())

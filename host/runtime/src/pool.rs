@@ -81,7 +81,7 @@ impl Pool {
     ) -> Result<Running, CallError> {
         let component = loaded.spec.id.clone();
         let permit = self.permit(loaded, &call).await?;
-        let cancel = shared.stop.child_token();
+        let cancel = loaded.stop.child_token();
         let (send, ended) = oneshot::channel();
         let span = tracing::info_span!(
             "call",

@@ -32,6 +32,12 @@ impl Prepared {
         self.0.version
     }
 
+    /// End every call of it that is under way, and every one that still begins: a version that is no longer live and
+    /// whose calls had their time. Each is rolled back and answered with [`CallError::Cancelled`].
+    pub fn end_calls(&self) {
+        self.0.stop.cancel();
+    }
+
     /// What became of its calls since it was loaded.
     pub fn figures(&self) -> Figures {
         self.0.stats.figures()
@@ -84,25 +90,30 @@ impl Runtime {
         version: Digest,
         artifact: Artifact,
     ) -> Result<Prepared, LoadError> {
-        let id = spec.id.clone();
-        let loaded = Loaded::load(&self.0, spec, version, artifact).await?;
-        for live in self.0.registry.snapshot().values() {
-            for importer in live.versions() {
-                let importer = &importer.payload.0;
-                if importer
-                    .spec
-                    .dependencies
-                    .values()
-                    .any(|target| *target == id)
-                {
-                    loaded.check_importer(&self.0, importer)?;
-                }
-            }
-        }
-        Ok(Prepared(loaded))
+        let prepared = Prepared(Loaded::load(&self.0, spec, version, artifact).await?);
+        self.check(&prepared)?;
+        Ok(prepared)
     }
 
-    /// Set what is live of a component: the next call gets it. Calls under way end on the version that they have.
+    /// Whether a version still fits what is live of the others: those that import from it, and those that it imports
+    /// from. To be asked again right before [`Runtime::set_live`] where others may have been set since it was prepared.
+    pub fn check(&self, prepared: &Prepared) -> Result<(), LoadError> {
+        let loaded = &prepared.0;
+        let snapshot = self.0.registry.snapshot();
+        for importer in snapshot.values().flat_map(|live| live.versions()) {
+            importer.payload.0.check_imports(&self.0, loaded)?;
+        }
+        for exporter in loaded.spec.dependencies.values() {
+            let live = snapshot.get(exporter);
+            for exporter in live.iter().flat_map(|live| live.versions()) {
+                loaded.check_imports(&self.0, &exporter.payload.0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Set what is live of a component: the next call gets it. Calls under way end on the version that they have. Whoever
+    /// sets versions of several components does so one after the other, each after [`Runtime::check`].
     pub fn set_live(&self, component: ComponentId, live: Live<Prepared>) {
         for version in live.versions() {
             version.payload.0.pool.keep(true);

@@ -70,6 +70,52 @@ pub struct Component {
     pub schedules: Vec<Schedule>,
     /// Bounds of its calls.
     pub limits: Limits,
+    /// How its HTTP requests choose between its versions, and those of all that they lead to.
+    pub canary: Canary,
+    /// When the host takes a new version of it back.
+    pub guard: Guard,
+}
+
+/// How requests choose between versions. Without a header it is chance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Canary {
+    /// Requests with the same value of this header get the same version.
+    pub key_header: Option<String>,
+    /// A request may ask for a version by its label in this header. Without it none may.
+    pub label_header: Option<String>,
+}
+
+/// When the host takes a new version back by itself: once it has had `calls` calls, and its error rate or its p99 is
+/// worse than the old one's by more than `factor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// For which new versions.
+    pub on: Guarded,
+    /// Calls of the new version before it is judged.
+    pub calls: u64,
+    /// How many times worse is too bad.
+    pub factor: u32,
+}
+
+/// Which new versions are guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarded {
+    /// Those with less than all calls.
+    Canary,
+    /// Those with all calls too, measured against what the one before them had.
+    Always,
+    /// None.
+    Never,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            on: Guarded::Canary,
+            calls: defaults::GUARD_CALLS,
+            factor: defaults::GUARD_FACTOR,
+        }
+    }
 }
 
 /// A component's own database.
@@ -187,6 +233,10 @@ pub mod defaults {
     pub const CONCURRENT_CALLS: usize = 128;
     /// What a page is made of, many times over; more is a report, which a component should not build in memory.
     pub const ROWS: usize = 1_000;
+    /// Few enough that a bad version is gone in seconds, enough that one error of chance does not condemn it.
+    pub const GUARD_CALLS: u64 = 100;
+    /// Less is noise on a busy machine.
+    pub const GUARD_FACTOR: u32 = 2;
     /// As a batch of messages.
     pub const QUERY_BYTES: usize = 4 << 20;
 }

@@ -6,15 +6,18 @@
 
 mod app;
 mod id;
+mod names;
 mod order;
 mod parse;
 mod problem;
 mod reader;
+mod tool;
 mod units;
 mod when;
 
 pub use app::{
-    App, Component, Database, Limits, Outside, Route, Schedule, Subscription, Variable, defaults,
+    App, Canary, Component, Database, Guard, Guarded, Limits, Outside, Route, Schedule,
+    Subscription, Variable, defaults,
 };
 pub use id::{ComponentId, InvalidId};
 pub use problem::Problem;

@@ -1,6 +1,6 @@
 //! From text to [`App`].
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf};
 
 use toml::{
     Spanned,
@@ -8,10 +8,11 @@ use toml::{
 };
 
 use crate::{
-    App, Component, ComponentId, Database, Limits, Problem, Route, Schedule, Subscription,
-    Variable, When, defaults, order,
+    App, Canary, Component, ComponentId, Guard, Limits, Problem, Route, Variable,
+    names::is_interface,
+    order,
     reader::{At, Problems, Section},
-    units,
+    tool,
 };
 
 impl App {
@@ -260,11 +261,13 @@ fn component(id: ComponentId, mut section: Section<'_>, places: &mut Places) -> 
         subscriptions: Vec::new(),
         schedules: Vec::new(),
         limits: Limits::default(),
+        canary: Canary::default(),
+        guard: Guard::default(),
     };
     if let Some(mut tool) = section.section("tool")
         && let Some(ours) = tool.section("marquee")
     {
-        marquee(&mut component, ours);
+        tool::marquee(&mut component, ours);
     }
     section.finish("this host knows source, description, variables, environment, allowed_outbound_hosts, dependencies, build and tool");
     source.map(|_| component)
@@ -337,196 +340,6 @@ fn read_dependencies(
     dependencies
 }
 
-fn marquee(component: &mut Component, mut ours: Section<'_>) {
-    let problems = ours.problems().clone();
-    if let Some(mut table) = ours.section("database") {
-        let name = table.required_string("name");
-        let migrations = table
-            .string("migrations")
-            .map(|(path, _)| PathBuf::from(path));
-        let pool_size = table
-            .number("pool", 1..=100)
-            .map_or(defaults::POOL_SIZE, |n| usize::try_from(n).unwrap_or(1));
-        table.finish("a database has name, migrations and pool");
-        if let Some((name, span)) = name {
-            if is_plain(&name) {
-                component.database = Some(Database {
-                    name,
-                    migrations,
-                    pool_size,
-                });
-            } else {
-                problems.add(span, format!("a database cannot be called {name:?}: lower-case letters, digits and _, a letter first"));
-            }
-        }
-    }
-    if let Some(variables) = ours.section("variables") {
-        component.variables = variables.map();
-    }
-    for (interface, span) in ours.strings("transactional") {
-        if is_interface(&interface) {
-            component.transactional.push(interface);
-        } else {
-            problems.add(
-                span,
-                format!("{interface:?} does not name an interface with its version"),
-            );
-        }
-    }
-    for (topic, span) in ours.strings("publish") {
-        if is_topic(&topic) {
-            component.publish.push(topic);
-        } else {
-            problems.add(span, format!("{topic:?} cannot name a topic"));
-        }
-    }
-    for table in ours.sections("subscriptions") {
-        if let Some(subscription) = subscription(table) {
-            component.subscriptions.push(subscription);
-        }
-    }
-    for table in ours.sections("schedules") {
-        if let Some((schedule, span)) = schedule(table) {
-            if component.schedules.iter().any(|s| s.name == schedule.name) {
-                problems.add(span, format!("schedule {} is there twice", schedule.name));
-            }
-            component.schedules.push(schedule);
-        }
-    }
-    if let Some(mut table) = ours.section("limits") {
-        let limits = &mut component.limits;
-        if let Some(deadline) = duration(&mut table, "deadline", 1, 300) {
-            limits.deadline = deadline;
-        }
-        let memory = table.measured("memory", units::size, (1 << 20)..=(1 << 30), "64MiB", |n| {
-            format!("{}MiB", n >> 20)
-        });
-        if let Some(memory) = memory {
-            limits.memory_bytes = memory;
-        }
-        if let Some(calls) = table.number("concurrent_calls", 1..=500) {
-            limits.concurrent_calls = usize::try_from(calls).unwrap_or(1);
-        }
-        if let Some(rows) = table.number("rows", 1..=100_000) {
-            limits.rows = usize::try_from(rows).unwrap_or(1);
-        }
-        let bytes = table.measured(
-            "query_bytes",
-            units::size,
-            (64 << 10)..=(64 << 20),
-            "4MiB",
-            |n| format!("{}KiB", n >> 10),
-        );
-        if let Some(bytes) = bytes {
-            limits.query_bytes = bytes;
-        }
-        table.finish("limits are deadline, memory, concurrent_calls, rows and query_bytes");
-    }
-    let needs = [
-        (!component.transactional.is_empty(), "transactional"),
-        (!component.subscriptions.is_empty(), "subscriptions"),
-        (!component.schedules.is_empty(), "schedules"),
-    ];
-    for (used, key) in needs {
-        if used && component.database.is_none() {
-            problems.add(
-                ours.span(),
-                format!(
-                    "{} needs a database: its calls are transactions of one",
-                    ours.full(key)
-                ),
-            );
-        }
-    }
-    ours.finish(
-        "tool.marquee has database, variables, transactional, publish, subscriptions, schedules and limits",
-    );
-}
-
-fn subscription(mut table: Section<'_>) -> Option<Subscription> {
-    let problems = table.problems().clone();
-    let topic = table.required_string("topic");
-    let partitions = table
-        .number("partitions", 1..=64)
-        .and_then(|n| i32::try_from(n).ok());
-    let retry = duration(&mut table, "retry", 1, 3_600);
-    let attempts = table
-        .number("attempts", 1..=100)
-        .and_then(|n| u32::try_from(n).ok());
-    let batch = table
-        .number("batch", 1..=500)
-        .and_then(|n| usize::try_from(n).ok());
-    let deadline = duration(&mut table, "deadline", 1, 120);
-    table.finish("a subscription has topic, partitions, retry, attempts, batch and deadline");
-    let (topic, span) = topic?;
-    if !is_topic(&topic) {
-        problems.add(span, format!("{topic:?} cannot name a topic"));
-        return None;
-    }
-    Some(Subscription {
-        topic,
-        partitions: partitions.unwrap_or(defaults::PARTITIONS),
-        retry: retry.unwrap_or(defaults::RETRY),
-        attempts: attempts.unwrap_or(defaults::ATTEMPTS),
-        batch: batch.unwrap_or(defaults::BATCH),
-        deadline: deadline.unwrap_or(defaults::BATCH_DEADLINE),
-    })
-}
-
-fn schedule(mut table: Section<'_>) -> Option<At<Schedule>> {
-    let problems = table.problems().clone();
-    let span = table.span();
-    let name = table.required_string("name");
-    let every = duration(&mut table, "every", 1, 86_400);
-    let cron = table.string("cron");
-    let deadline = duration(&mut table, "deadline", 1, 3_600);
-    table.finish("a schedule has name, every or cron, and deadline");
-    let when = match (every, cron) {
-        (Some(every), None) => When::Every(every),
-        (None, Some((cron, at))) => match When::cron(&cron) {
-            Ok(when) => when,
-            Err(reason) => {
-                problems.add(
-                    at,
-                    format!("{cron:?} is no cron expression of five fields: {reason}"),
-                );
-                return None;
-            }
-        },
-        _ => {
-            problems.add(
-                span,
-                "a schedule has either every = \"10s\" or cron = \"0 3 * * *\"",
-            );
-            return None;
-        }
-    };
-    let (name, span) = name?;
-    if !is_kebab(&name) || name.len() > 64 {
-        problems.add(
-            span,
-            format!("a schedule cannot be called {name:?}: letters, digits and -, 64 at the most"),
-        );
-        return None;
-    }
-    let deadline = deadline.unwrap_or(defaults::JOB_DEADLINE);
-    Some((
-        Schedule {
-            name,
-            when,
-            deadline,
-        },
-        span,
-    ))
-}
-
-fn duration(table: &mut Section<'_>, key: &str, low_s: u64, high_s: u64) -> Option<Duration> {
-    let bounds = Duration::from_secs(low_s)..=Duration::from_secs(high_s);
-    table.measured(key, units::duration, bounds, "10s", |d| {
-        format!("{}s", d.as_secs())
-    })
-}
-
 fn id((text, span): At<String>, problems: &Problems<'_>) -> Option<At<ComponentId>> {
     match text.parse() {
         Ok(id) => Some((id, span)),
@@ -539,39 +352,4 @@ fn id((text, span): At<String>, problems: &Problems<'_>) -> Option<At<ComponentI
 
 fn texts(list: Vec<At<String>>) -> Vec<String> {
     list.into_iter().map(|(text, _)| text).collect()
-}
-
-fn is_interface(text: &str) -> bool {
-    let Some((package, version)) = text.split_once('@') else {
-        return false;
-    };
-    let named = package.split_once(':').is_some_and(|(namespace, rest)| {
-        is_kebab(namespace)
-            && rest
-                .split_once('/')
-                .is_some_and(|(package, interface)| is_kebab(package) && is_kebab(interface))
-    });
-    named && semver::Version::parse(version).is_ok()
-}
-
-fn is_kebab(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-}
-
-fn is_plain(text: &str) -> bool {
-    text.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
-        && text.len() <= 48
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-}
-
-/// Kafka's own rule, which the embedded bus keeps.
-fn is_topic(text: &str) -> bool {
-    (1..=200).contains(&text.len())
-        && text != "."
-        && text != ".."
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }

@@ -1,0 +1,253 @@
+//! From text to what only Marquee understands of a component: `[component.NAME.tool.marquee]`.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    Canary, Component, Database, Guard, Guarded, Schedule, Subscription, When, defaults,
+    names::{is_interface, is_kebab, is_plain, is_topic},
+    reader::{At, Section},
+    units,
+};
+
+/// Read `[component.NAME.tool.marquee]` into the component.
+pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
+    let problems = ours.problems().clone();
+    if let Some(mut table) = ours.section("database") {
+        let name = table.required_string("name");
+        let migrations = table
+            .string("migrations")
+            .map(|(path, _)| PathBuf::from(path));
+        let pool_size = table
+            .number("pool", 1..=100)
+            .map_or(defaults::POOL_SIZE, |n| usize::try_from(n).unwrap_or(1));
+        table.finish("a database has name, migrations and pool");
+        if let Some((name, span)) = name {
+            if is_plain(&name) {
+                component.database = Some(Database {
+                    name,
+                    migrations,
+                    pool_size,
+                });
+            } else {
+                problems.add(span, format!("a database cannot be called {name:?}: lower-case letters, digits and _, a letter first"));
+            }
+        }
+    }
+    if let Some(variables) = ours.section("variables") {
+        component.variables = variables.map();
+    }
+    for (interface, span) in ours.strings("transactional") {
+        if is_interface(&interface) {
+            component.transactional.push(interface);
+        } else {
+            problems.add(
+                span,
+                format!("{interface:?} does not name an interface with its version"),
+            );
+        }
+    }
+    for (topic, span) in ours.strings("publish") {
+        if is_topic(&topic) {
+            component.publish.push(topic);
+        } else {
+            problems.add(span, format!("{topic:?} cannot name a topic"));
+        }
+    }
+    for table in ours.sections("subscriptions") {
+        if let Some(subscription) = subscription(table) {
+            component.subscriptions.push(subscription);
+        }
+    }
+    for table in ours.sections("schedules") {
+        if let Some((schedule, span)) = schedule(table) {
+            if component.schedules.iter().any(|s| s.name == schedule.name) {
+                problems.add(span, format!("schedule {} is there twice", schedule.name));
+            }
+            component.schedules.push(schedule);
+        }
+    }
+    if let Some(mut table) = ours.section("limits") {
+        let limits = &mut component.limits;
+        if let Some(deadline) = duration(&mut table, "deadline", 1, 300) {
+            limits.deadline = deadline;
+        }
+        let memory = table.measured("memory", units::size, (1 << 20)..=(1 << 30), "64MiB", |n| {
+            format!("{}MiB", n >> 20)
+        });
+        if let Some(memory) = memory {
+            limits.memory_bytes = memory;
+        }
+        if let Some(calls) = table.number("concurrent_calls", 1..=500) {
+            limits.concurrent_calls = usize::try_from(calls).unwrap_or(1);
+        }
+        if let Some(rows) = table.number("rows", 1..=100_000) {
+            limits.rows = usize::try_from(rows).unwrap_or(1);
+        }
+        let bytes = table.measured(
+            "query_bytes",
+            units::size,
+            (64 << 10)..=(64 << 20),
+            "4MiB",
+            |n| format!("{}KiB", n >> 10),
+        );
+        if let Some(bytes) = bytes {
+            limits.query_bytes = bytes;
+        }
+        table.finish("limits are deadline, memory, concurrent_calls, rows and query_bytes");
+    }
+    if let Some(table) = ours.section("canary") {
+        component.canary = canary(table);
+    }
+    if let Some(table) = ours.section("guard") {
+        component.guard = guard(table);
+    }
+    let needs = [
+        (!component.transactional.is_empty(), "transactional"),
+        (!component.subscriptions.is_empty(), "subscriptions"),
+        (!component.schedules.is_empty(), "schedules"),
+    ];
+    for (used, key) in needs {
+        if used && component.database.is_none() {
+            problems.add(
+                ours.span(),
+                format!(
+                    "{} needs a database: its calls are transactions of one",
+                    ours.full(key)
+                ),
+            );
+        }
+    }
+    ours.finish(
+        "tool.marquee has database, variables, transactional, publish, subscriptions, schedules, limits, canary and guard",
+    );
+}
+
+fn canary(mut table: Section<'_>) -> Canary {
+    let problems = table.problems().clone();
+    let mut header = |key| {
+        let (name, span) = table.string(key)?;
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if (1..=64).contains(&name.len()) && name.bytes().all(plain) {
+            return Some(name);
+        }
+        problems.add(
+            span,
+            format!("{name:?} cannot name a header: lower-case letters, digits and -"),
+        );
+        None
+    };
+    let (key_header, label_header) = (header("key_header"), header("label_header"));
+    table.finish("canary has key_header and label_header");
+    Canary {
+        key_header,
+        label_header,
+    }
+}
+
+fn guard(mut table: Section<'_>) -> Guard {
+    let problems = table.problems().clone();
+    let mut guard = Guard::default();
+    if let Some((on, span)) = table.string("on") {
+        match on.as_str() {
+            "canary" => guard.on = Guarded::Canary,
+            "always" => guard.on = Guarded::Always,
+            "never" => guard.on = Guarded::Never,
+            _ => problems.add(
+                span,
+                format!("{on:?} is not when a guard is on: canary, always or never"),
+            ),
+        }
+    }
+    if let Some(calls) = table.number("calls", 10..=1_000_000) {
+        guard.calls = u64::try_from(calls).unwrap_or(guard.calls);
+    }
+    if let Some(factor) = table.number("factor", 1..=100) {
+        guard.factor = u32::try_from(factor).unwrap_or(guard.factor);
+    }
+    table.finish("guard has on, calls and factor");
+    guard
+}
+
+fn subscription(mut table: Section<'_>) -> Option<Subscription> {
+    let problems = table.problems().clone();
+    let topic = table.required_string("topic");
+    let partitions = table
+        .number("partitions", 1..=64)
+        .and_then(|n| i32::try_from(n).ok());
+    let retry = duration(&mut table, "retry", 1, 3_600);
+    let attempts = table
+        .number("attempts", 1..=100)
+        .and_then(|n| u32::try_from(n).ok());
+    let batch = table
+        .number("batch", 1..=500)
+        .and_then(|n| usize::try_from(n).ok());
+    let deadline = duration(&mut table, "deadline", 1, 120);
+    table.finish("a subscription has topic, partitions, retry, attempts, batch and deadline");
+    let (topic, span) = topic?;
+    if !is_topic(&topic) {
+        problems.add(span, format!("{topic:?} cannot name a topic"));
+        return None;
+    }
+    Some(Subscription {
+        topic,
+        partitions: partitions.unwrap_or(defaults::PARTITIONS),
+        retry: retry.unwrap_or(defaults::RETRY),
+        attempts: attempts.unwrap_or(defaults::ATTEMPTS),
+        batch: batch.unwrap_or(defaults::BATCH),
+        deadline: deadline.unwrap_or(defaults::BATCH_DEADLINE),
+    })
+}
+
+fn schedule(mut table: Section<'_>) -> Option<At<Schedule>> {
+    let problems = table.problems().clone();
+    let span = table.span();
+    let name = table.required_string("name");
+    let every = duration(&mut table, "every", 1, 86_400);
+    let cron = table.string("cron");
+    let deadline = duration(&mut table, "deadline", 1, 3_600);
+    table.finish("a schedule has name, every or cron, and deadline");
+    let when = match (every, cron) {
+        (Some(every), None) => When::Every(every),
+        (None, Some((cron, at))) => match When::cron(&cron) {
+            Ok(when) => when,
+            Err(reason) => {
+                problems.add(
+                    at,
+                    format!("{cron:?} is no cron expression of five fields: {reason}"),
+                );
+                return None;
+            }
+        },
+        _ => {
+            problems.add(
+                span,
+                "a schedule has either every = \"10s\" or cron = \"0 3 * * *\"",
+            );
+            return None;
+        }
+    };
+    let (name, span) = name?;
+    if !is_kebab(&name) || name.len() > 64 {
+        problems.add(
+            span,
+            format!("a schedule cannot be called {name:?}: letters, digits and -, 64 at the most"),
+        );
+        return None;
+    }
+    let deadline = deadline.unwrap_or(defaults::JOB_DEADLINE);
+    Some((
+        Schedule {
+            name,
+            when,
+            deadline,
+        },
+        span,
+    ))
+}
+
+fn duration(table: &mut Section<'_>, key: &str, low_s: u64, high_s: u64) -> Option<Duration> {
+    let bounds = Duration::from_secs(low_s)..=Duration::from_secs(high_s);
+    table.measured(key, units::duration, bounds, "10s", |d| {
+        format!("{}s", d.as_secs())
+    })
+}

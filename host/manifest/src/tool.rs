@@ -159,7 +159,7 @@ fn guard(mut table: Section<'_>) -> Guard {
         }
     }
     if let Some(calls) = table.number("calls", 10..=1_000_000) {
-        guard.calls = u64::try_from(calls).unwrap_or(guard.calls);
+        guard.calls = calls;
     }
     if let Some(factor) = table.number("factor", 1..=100) {
         guard.factor = u32::try_from(factor).unwrap_or(guard.factor);

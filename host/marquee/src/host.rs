@@ -4,17 +4,18 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use marquee_bus::{BatchLimits, Bus, embedded, kafka};
-use marquee_capabilities::{messaging, outbound, postgres, variables};
-use marquee_database::{Database, Secret};
+use marquee_database::Database;
 use marquee_delivery::{Consumer, FirstContact, Policy, outbox::Relay};
-use marquee_manifest::{App, Component, ComponentId, Outside, defaults};
-use marquee_registry::{Digest, Live};
-use marquee_runtime::{CONSUMER, JOB, Limits, Lineup, Runtime, Spec};
+use marquee_manifest::{App, ComponentId, Outside, defaults};
+use marquee_runtime::Runtime;
 use marquee_triggers::{Deliverer, Worker, bus, http, retry, schedule};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{admin, databases::Databases, settings::Settings, versions::Versions};
+use crate::{
+    admin, databases::Databases, lineup::lineup, releases::Releases, settings::Settings,
+    versions::Versions,
+};
 
 /// Built and bound, not started.
 pub(crate) struct Host {
@@ -30,7 +31,9 @@ pub(crate) struct Host {
 struct Parts {
     bus: Option<Arc<dyn Bus>>,
     runtime: Runtime,
-    loaded: Vec<(ComponentId, Digest)>,
+    releases: Releases,
+    /// Of the admin API, where this host owns the data folder.
+    socket: Option<UnixListener>,
     relays: BTreeMap<ComponentId, Relay>,
     subscriptions: Vec<bus::Trigger>,
     retries: Vec<retry::Trigger>,
@@ -42,6 +45,7 @@ pub(crate) struct Running {
     databases: Databases,
     bus: Option<Arc<dyn Bus>>,
     runtime: Runtime,
+    releases: Releases,
     /// Ends what takes work from outside: HTTP, the bus, retries.
     intake: CancellationToken,
     triggers: TaskTracker,
@@ -102,7 +106,7 @@ impl Host {
         if let Some(bus) = &self.parts.bus {
             let _ = writeln!(text, "bus        {}", bus.describe());
         }
-        for (component, digest) in &self.parts.loaded {
+        for (component, digest) in self.parts.releases.stable() {
             let _ = writeln!(text, "component  {component} {digest}");
         }
         let _ = write!(
@@ -121,12 +125,17 @@ impl Host {
         let background = TaskTracker::new();
 
         let parts = parts(&self.databases, self.parts.bus.as_ref());
-        background.spawn(admin::serve(self.admin, parts, behind.clone()));
+        background.spawn(admin::health::serve(self.admin, parts, behind.clone()));
+        if let Some(socket) = self.parts.socket {
+            let api = admin::Api::new(self.parts.releases.clone());
+            background.spawn(api.serve(socket, behind.clone()));
+        }
         let pools: Vec<Database> = self.databases.by_component.values().cloned().collect();
         background.spawn(sweep(pools, self.parts.bus.clone(), behind.clone()));
         for relay in self.parts.relays.into_values() {
             background.spawn(relay.run(behind.clone()));
         }
+        background.spawn(self.parts.releases.clone().guard(behind.clone()));
         if let Some(bus) = &self.parts.bus {
             for subscription in self.parts.subscriptions {
                 triggers.spawn(subscription.run(Arc::clone(bus), intake.clone()));
@@ -149,6 +158,7 @@ impl Host {
             databases: self.databases,
             bus: self.parts.bus,
             runtime: self.parts.runtime,
+            releases: self.parts.releases,
             intake,
             triggers,
             behind,
@@ -182,28 +192,12 @@ impl Parts {
         let runtime = Runtime::new(lineup, memory)
             .map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
         let versions = Versions::open(&settings.data.value, &runtime, memory)?;
-        let order = app.load_order();
-        let compiled = order.iter().map(|component| {
-            let versions = &versions;
-            async move {
-                versions
-                    .compiled(read(settings, component)?)
-                    .await
-                    .with_context(|| format!("component {} cannot be loaded", component.id))
-            }
-        });
-        let compiled = futures::future::try_join_all(compiled).await?;
-        let mut loaded = Vec::new();
-        // One after the other: who is imported from must be live before.
-        for (component, (digest, artifact)) in order.into_iter().zip(compiled) {
-            let prepared = runtime
-                .prepare(spec(app, component), digest, artifact)
-                .await?;
-            runtime.set_live(component.id.clone(), Live::only(digest, prepared));
-            loaded.push((component.id.clone(), digest));
-        }
-        let live = loaded.iter().map(|(_, digest)| *digest).collect();
-        versions.collect(live).await?;
+        let releases = Releases::start(app, settings, &runtime, versions).await?;
+
+        let socket = match releases.is_ours().await {
+            true => Some(admin::socket::bind(&settings.data.value)?),
+            false => None,
+        };
 
         let mut subscriptions = Vec::new();
         let mut retries = Vec::new();
@@ -258,7 +252,8 @@ impl Parts {
         Ok(Self {
             bus,
             runtime,
-            loaded,
+            releases,
+            socket,
             relays,
             subscriptions,
             retries,
@@ -288,6 +283,8 @@ impl Running {
             );
         }
         self.triggers.wait().await;
+        // Its calls have ended, so no version drains for long.
+        self.releases.drained().await;
         self.behind.cancel();
         self.background.close();
         if tokio::time::timeout(grace.mul_f64(0.2), self.background.wait())
@@ -393,178 +390,13 @@ fn relays(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> BTreeMap<Compone
         .collect()
 }
 
-fn lineup(
-    app: &App,
-    settings: &Settings,
-    databases: &Databases,
-    bus: Option<&Arc<dyn Bus>>,
-    relays: &BTreeMap<ComponentId, Relay>,
-) -> anyhow::Result<Lineup> {
-    let granted: BTreeMap<ComponentId, postgres::Granted> = databases
-        .by_component
-        .iter()
-        .map(|(id, database)| {
-            let limits = app
-                .components
-                .get(id)
-                .map(|component| component.limits.clone());
-            let granted = grant(database, relays.get(id), &limits.unwrap_or_default());
-            (id.clone(), granted)
-        })
-        .collect();
-    let values = app
-        .components
-        .values()
-        .map(|component| {
-            Ok((
-                component.id.clone(),
-                component_variables(app, settings, component)?,
-            ))
-        })
-        .collect::<anyhow::Result<BTreeMap<_, _>>>()?;
-    let topics = app
-        .components
-        .values()
-        .map(|c| (c.id.clone(), c.publish.iter().cloned().collect()))
-        .collect();
-    let hosts = app
-        .components
-        .values()
-        .map(|c| (c.id.clone(), c.allowed_outbound_hosts.clone()))
-        .collect();
-    let postgres = postgres::Postgres::new(granted.clone());
-    let mut capabilities: Vec<Arc<dyn marquee_runtime::Capability>> = vec![
-        Arc::new(postgres),
-        Arc::new(variables::Variables::new(values)),
-    ];
-    if let Some(bus) = bus {
-        capabilities.push(Arc::new(messaging::Producer::new(Arc::clone(bus), topics)));
-    }
-    Ok(Lineup {
-        capabilities,
-        transactor: Arc::new(postgres::Transactor::new(granted)),
-        outbound: Arc::new(outbound::AllowedHosts::new(hosts)),
-    })
-}
-
-fn grant(
-    database: &Database,
-    relay: Option<&Relay>,
-    limits: &marquee_manifest::Limits,
-) -> postgres::Granted {
-    let poke = relay.map(Relay::poke);
-    postgres::Granted {
-        database: database.clone(),
-        addresses: vec![format!("marquee:{}", database.name())],
-        rows: limits.rows,
-        result_bytes: limits.query_bytes,
-        poke: Arc::new(move || {
-            if let Some(poke) = &poke {
-                poke.poke();
-            }
-        }),
-    }
-}
-
-/// A component's variables, with application variables put in for `{{ name }}`.
-fn component_variables(
-    app: &App,
-    settings: &Settings,
-    component: &Component,
-) -> anyhow::Result<BTreeMap<String, Secret>> {
-    let mut values = BTreeMap::new();
-    for (name, template) in &component.variables {
-        let mut value = String::new();
-        let mut rest = template.as_str();
-        while let Some((before, after)) = rest.split_once("{{") {
-            let (wanted, behind) = after.split_once("}}").with_context(|| {
-                format!(
-                    "variable {name} of component {} has {{{{ without }}}}",
-                    component.id
-                )
-            })?;
-            let wanted = wanted.trim();
-            let variable = app
-                .variables
-                .get(wanted)
-                .with_context(|| format!("variable {name} of component {} names {wanted}, which the application does not have", component.id))?;
-            value.push_str(before);
-            match (settings.variable(wanted), &variable.default) {
-                (Some(set), _) => value.push_str(set.value.reveal()),
-                (None, Some(default)) => value.push_str(default),
-                (None, None) => anyhow::bail!(
-                    "variable {wanted} is required; set SPIN_VARIABLE_{}",
-                    wanted.replace('-', "_").to_ascii_uppercase()
-                ),
-            }
-            rest = behind;
-        }
-        value.push_str(rest);
-        values.insert(name.clone(), Secret::new(value));
-    }
-    Ok(values)
-}
-
-/// The bytes that the manifest names.
-fn read(settings: &Settings, component: &Component) -> anyhow::Result<Vec<u8>> {
-    let path = settings.root().join(&component.source);
-    std::fs::read(&path).with_context(|| {
-        let how = component
-            .build
-            .as_deref()
-            .map(|build| format!("; build it with `{build}`"));
-        format!(
-            "component {} cannot be read from {}{}",
-            component.id,
-            path.display(),
-            how.unwrap_or_default()
-        )
-    })
-}
-
-fn spec(app: &App, component: &Component) -> Spec {
-    let mut entry_points = BTreeMap::new();
-    if app
-        .routes
-        .iter()
-        .any(|route| route.component == component.id)
-    {
-        entry_points.insert(
-            "wasi:http/handler@0.3.0".to_owned(),
-            "its HTTP trigger".to_owned(),
-        );
-    }
-    if !component.subscriptions.is_empty() {
-        entry_points.insert(CONSUMER.to_owned(), "its subscriptions".to_owned());
-    }
-    if !component.schedules.is_empty() {
-        entry_points.insert(JOB.to_owned(), "its schedules".to_owned());
-    }
-    for interface in &component.transactional {
-        entry_points.insert(interface.clone(), "its transactional interfaces".to_owned());
-    }
-    Spec {
-        id: component.id.clone(),
-        dependencies: component.dependencies.clone(),
-        transactional: component.transactional.iter().cloned().collect(),
-        entry_points,
-        environment: component.environment.clone().into_iter().collect(),
-        limits: Limits {
-            deadline: component.limits.deadline,
-            memory_bytes: component.limits.memory_bytes,
-            concurrent_calls: component.limits.concurrent_calls,
-            ..Limits::default()
-        },
-    }
-}
-
 /// What must work before the host is ready.
-fn parts(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> Vec<admin::Part> {
-    let mut parts: Vec<admin::Part> = databases
+fn parts(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> Vec<admin::health::Part> {
+    let mut parts: Vec<admin::health::Part> = databases
         .by_component
         .values()
         .cloned()
-        .map(|database| admin::Part {
+        .map(|database| admin::health::Part {
             name: format!("database {}", database.name()),
             ask: Box::new(move || {
                 let database = database.clone();
@@ -573,7 +405,7 @@ fn parts(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> Vec<admin::Part> 
         })
         .collect();
     if let Some(bus) = bus.cloned() {
-        parts.push(admin::Part {
+        parts.push(admin::health::Part {
             name: "bus".to_owned(),
             ask: Box::new(move || {
                 let bus = Arc::clone(&bus);

@@ -48,6 +48,9 @@ pub(crate) struct UpFlags {
     /// Go on with a database that may lose what it acknowledged (fsync off and the like); for tests
     #[arg(long)]
     pub(crate) allow_unsafe_database: bool,
+    /// Start with the versions that the manifest names, whatever was live before
+    #[arg(long)]
+    pub(crate) manifest_versions: bool,
 }
 
 /// Where a value came from.
@@ -76,6 +79,7 @@ pub(crate) struct Settings {
     pub(crate) admin_listen: Set<SocketAddr>,
     pub(crate) grace: Set<Duration>,
     pub(crate) allow_unsafe_database: Set<bool>,
+    pub(crate) manifest_versions: Set<bool>,
     /// None: the embedded bus.
     pub(crate) kafka_brokers: Option<Set<String>>,
     /// Where the embedded bus lives. None: in the embedded PostgreSQL, or else in the first database.
@@ -198,6 +202,14 @@ impl Settings {
         )
         .parse("true or false")?;
 
+        let manifest_versions = text(
+            up.manifest_versions.then(|| "true".to_owned()),
+            "--manifest-versions",
+            "MARQUEE_MANIFEST_VERSIONS",
+            "false",
+        )
+        .parse("true or false")?;
+
         let file = match path(&flags.runtime_config).or_else(|| from("MARQUEE_RUNTIME_CONFIG")) {
             Some(path) => Some(read(PathBuf::from(path))?),
             None => None,
@@ -221,6 +233,7 @@ impl Settings {
             admin_listen,
             grace,
             allow_unsafe_database,
+            manifest_versions,
             kafka_brokers,
             bus_database: None,
             environment,

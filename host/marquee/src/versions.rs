@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use marquee_registry::{Digest, Store, StoreError};
+use marquee_registry::{Digest, Entry, Store, StoreError};
 use marquee_runtime::{Artifact, Runtime};
+use tokio::sync::Semaphore;
 
 use crate::compiler;
 
@@ -16,6 +17,8 @@ struct Inner {
     store: Store,
     engine: String,
     memory_bytes: usize,
+    /// Each takes memory and the CPU that calls leave.
+    compiling: Semaphore,
 }
 
 impl Versions {
@@ -31,7 +34,25 @@ impl Versions {
             store,
             engine: runtime.engine_key().to_owned(),
             memory_bytes,
+            compiling: Semaphore::new(COMPILERS),
         })))
+    }
+
+    /// Where they are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.0.store.folder()
+    }
+
+    /// All that are stored, the newest first.
+    pub(crate) async fn list(&self) -> anyhow::Result<Vec<Entry>> {
+        Ok(self.blocking(|inner| inner.store.list()).await??)
+    }
+
+    /// The bytes of one.
+    pub(crate) async fn bytes(&self, digest: Digest) -> anyhow::Result<Vec<u8>> {
+        Ok(self
+            .blocking(move |inner| inner.store.bytes(&digest))
+            .await??)
     }
 
     /// Store a version and have it compiled, if it was not before.
@@ -45,6 +66,7 @@ impl Versions {
         if let Some(artifact) = artifact {
             return Ok((digest, artifact));
         }
+        let _turn = self.0.compiling.acquire().await;
         let artifact = compiler::compile(&bytes, self.0.memory_bytes)
             .await
             .context("it cannot be compiled")?;
@@ -95,5 +117,7 @@ impl Inner {
     }
 }
 
+/// Compilers at once.
+const COMPILERS: usize = 2;
 /// Versions in the store: a few weeks of releases of a few components.
 const KEPT: usize = 50;

@@ -21,7 +21,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 
 /// Put these bytes in the place of what is there: after a crash it is the one or the other, whole.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let new = tempfile::NamedTempFile::new_in(folder).map_err(io_error("written", folder))?;
     write(new.path(), bytes)?;
     new.persist(path)

@@ -18,6 +18,12 @@ impl Weight {
     /// Every call.
     pub const ALL: Self = Self(1_000);
 
+    /// What it leaves.
+    #[must_use]
+    pub fn rest(self) -> Self {
+        Self(Self::ALL.0.saturating_sub(self.0))
+    }
+
     /// In thousandths.
     pub fn per_mille(self) -> u16 {
         self.0

@@ -63,6 +63,11 @@ impl Config {
             settings.allow_unsafe_database.value.to_string(),
             settings.allow_unsafe_database.source.to_string(),
         );
+        row(
+            "manifest versions".into(),
+            settings.manifest_versions.value.to_string(),
+            settings.manifest_versions.source.to_string(),
+        );
         let (value, from) = plain(&settings.log);
         row("log".into(), value, from);
         match &settings.kafka_brokers {

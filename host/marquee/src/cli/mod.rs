@@ -4,9 +4,13 @@
 
 mod compile;
 mod config;
+mod deploy;
+mod inspect;
 mod messages;
 mod migrate;
+mod remote;
 mod up;
+mod versions;
 
 use std::{collections::BTreeMap, io::Write as _, process::ExitCode};
 
@@ -31,6 +35,14 @@ pub(crate) struct Command {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Up(up::Up),
+    Deploy(deploy::Deploy),
+    Promote(deploy::PromoteVerb),
+    Rollback(deploy::Rollback),
+    Pin(deploy::PinVerb),
+    Versions(versions::Versions),
+    History(versions::HistoryVerb),
+    Inspect(inspect::Inspect),
+    Diff(inspect::Diff),
     Migrate(migrate::Migrate),
     Messages(messages::Messages),
     Config(config::Config),
@@ -41,6 +53,14 @@ impl Command {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self.verb {
             Verb::Up(verb) => verb.run().await,
+            Verb::Deploy(verb) => verb.run().await,
+            Verb::Promote(verb) => verb.run().await,
+            Verb::Rollback(verb) => verb.run().await,
+            Verb::Pin(verb) => verb.run().await,
+            Verb::Versions(verb) => verb.run().await,
+            Verb::History(verb) => verb.run().await,
+            Verb::Inspect(verb) => verb.run(),
+            Verb::Diff(verb) => verb.run().await,
             Verb::Migrate(verb) => verb.run().await,
             Verb::Messages(verb) => verb.run().await,
             Verb::Config(verb) => verb.run(),

@@ -1,0 +1,62 @@
+//! What the admin API takes, beside the bytes of components. The command line sends the same.
+
+use marquee_registry::Weight;
+use serde::{Deserialize, Serialize};
+
+/// `POST .../versions`: how to release the bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Deploy {
+    /// Its share of the calls; all by default.
+    #[serde(default = "all")]
+    pub(crate) weight: Weight,
+    /// A name for the version.
+    pub(crate) label: Option<String>,
+    /// Whether it may ask for more than the live version.
+    #[serde(default)]
+    pub(crate) widen: bool,
+}
+
+/// `POST .../promote`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Promote {
+    /// A label, or the first digits of a digest.
+    pub(crate) version: String,
+    /// Its share of the calls; all by default.
+    #[serde(default = "all")]
+    pub(crate) weight: Weight,
+    /// Whether it may ask for more than the live version.
+    #[serde(default)]
+    pub(crate) widen: bool,
+}
+
+/// `PUT .../pin`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pin {
+    /// Whether the component stays as it is.
+    pub(crate) pinned: bool,
+}
+
+/// `GET .../history`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HistoryOf {
+    /// Of this component; of all by default.
+    pub(crate) component: Option<String>,
+    /// 1 to 1,000; 50 by default.
+    #[serde(default = "fifty")]
+    pub(crate) limit: usize,
+}
+
+fn all() -> Weight {
+    Weight::ALL
+}
+
+fn fifty() -> usize {
+    50
+}
+
+/// The largest component that is taken.
+pub(crate) const UPLOAD_BYTES: usize = 32 << 20;

@@ -1,0 +1,68 @@
+//! The socket of the admin API: a file in the data folder that only its owner can use.
+
+use std::{
+    io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use axum::{extract::connect_info::Connected, serve::IncomingStream};
+use tokio::net::UnixListener;
+
+/// The socket of the host that uses a data folder.
+pub(crate) fn path(data: &Path) -> PathBuf {
+    data.join("admin.sock")
+}
+
+/// Listen on it. To be called by the one host that owns the data folder: what is there is a dead one's.
+pub(crate) fn bind(data: &Path) -> anyhow::Result<UnixListener> {
+    let path = path(data);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("{} cannot be removed", path.display()));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path).with_context(|| {
+        format!(
+            "cannot listen on {}; its path may be too long for a socket, choose a shorter --data",
+            path.display()
+        )
+    })?;
+    // Between the two calls another user may connect; the owner of each connection is looked at.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("{} cannot be kept from others", path.display()))?;
+    Ok(listener)
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    uid: Option<u32>,
+}
+
+impl Peer {
+    /// Whether it is this host's own user, or root.
+    pub(crate) fn is_owner(self) -> bool {
+        let own = rustix::process::geteuid().as_raw();
+        self.uid.is_some_and(|uid| uid == own || uid == 0)
+    }
+}
+
+/// For the history.
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.uid {
+            Some(uid) => write!(f, "user {uid}"),
+            None => f.write_str("somebody"),
+        }
+    }
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        let uid = stream.io().peer_cred().map(|peer| peer.uid());
+        Self { uid: uid.ok() }
+    }
+}

@@ -1,0 +1,116 @@
+//! `marquee inspect` and `diff`: what a version imports and exports, in WIT.
+
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use marquee_manifest::ComponentId;
+use marquee_registry::Digest;
+use similar::TextDiff;
+use wit_component::{DecodedWasm, WitPrinter};
+
+use super::{
+    deploy::{at, remote},
+    print,
+};
+use crate::settings::Flags;
+
+/// Show what a component imports and exports.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  marquee inspect target/rating.wasm")]
+pub(crate) struct Inspect {
+    /// The component's file
+    file: PathBuf,
+}
+
+/// Compare two versions of a component: size, imports, exports, WIT.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  marquee diff rating 1.4.0 1.5.0
+  marquee diff rating e887c9cb fc5ae81b")]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    flags: Flags,
+    /// The component, as the manifest calls it
+    component: ComponentId,
+    /// A label, or the first digits of a version, six at least
+    old: String,
+    /// The same of the other version
+    new: String,
+}
+
+impl Inspect {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let path = self.file.display();
+        let bytes = std::fs::read(&self.file).with_context(|| format!("{path} cannot be read"))?;
+        let shown = describe(&bytes).with_context(|| format!("{path} cannot be inspected"))?;
+        print(shown.trim_end());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Diff {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let remote = remote(&self.flags)?;
+        let mut shown = Vec::new();
+        for version in [&self.old, &self.new] {
+            let name: String = url::form_urlencoded::byte_serialize(version.as_bytes()).collect();
+            let address = at(&self.component, &format!("/versions/{name}"));
+            shown.push(describe(&remote.bytes(&address).await?)?);
+        }
+        let [old, new] = shown.as_slice() else {
+            bail!("two versions are compared");
+        };
+        let diff = TextDiff::from_lines(old.as_str(), new.as_str());
+        let text = diff.unified_diff().header(&self.old, &self.new).to_string();
+        if text.is_empty() {
+            print("they are the same");
+        } else {
+            print(text.trim_end());
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Its digest and size, what it imports and exports, and the WIT of all packages but WASI's own.
+fn describe(bytes: &[u8]) -> anyhow::Result<String> {
+    if let Some(else_) = marquee_runtime::what_else(bytes) {
+        bail!(else_);
+    }
+    let DecodedWasm::Component(resolve, world) =
+        wit_component::decode(bytes).context("it is not a component")?
+    else {
+        bail!("it is a WIT package, not a component");
+    };
+    let mut text = String::new();
+    writeln!(text, "version {:#}", Digest::of(bytes))?;
+    writeln!(text, "size    {} bytes", bytes.len())?;
+    let world = resolve
+        .worlds
+        .get(world)
+        .context("its world cannot be read")?;
+    for (title, items) in [("imports", &world.imports), ("exports", &world.exports)] {
+        writeln!(text, "{title}")?;
+        let mut names: Vec<String> = items
+            .keys()
+            .map(|key| resolve.name_world_key(key))
+            .collect();
+        names.sort_unstable();
+        for name in names {
+            writeln!(text, "  {name}")?;
+        }
+    }
+    let mut packages: Vec<_> = resolve
+        .packages
+        .iter()
+        .filter(|(_, package)| package.name.namespace != "wasi" && package.name.namespace != "root")
+        .map(|(id, package)| (package.name.to_string(), id))
+        .collect();
+    packages.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    for (_, id) in packages {
+        let mut printer = WitPrinter::default();
+        printer.print(&resolve, id, &[])?;
+        writeln!(text, "\n{}", printer.output)?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,156 @@
+//! `marquee versions` and `history`: what is live, and how it came to be.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Args;
+use comfy_table::{Table, presets::NOTHING};
+use marquee_manifest::ComponentId;
+use marquee_registry::Event;
+
+use super::{
+    deploy::{at, remote},
+    print,
+};
+use crate::{
+    releases::{ComponentReport, VersionReport},
+    settings::Flags,
+};
+
+/// Show which versions are live, with what became of their calls.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  marquee versions\n  marquee versions rating --json")]
+pub(crate) struct Versions {
+    #[command(flatten)]
+    flags: Flags,
+    /// Only this component
+    component: Option<ComponentId>,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// Show who changed what is live, newest first.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  marquee history rating --limit 10")]
+pub(crate) struct HistoryVerb {
+    #[command(flatten)]
+    flags: Flags,
+    /// Only this component
+    component: Option<ComponentId>,
+    /// How many at the most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    limit: u32,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// How it is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Format {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Versions {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let remote = remote(&self.flags)?;
+        let reports: Vec<ComponentReport> = match &self.component {
+            Some(component) => vec![remote.get(&at(component, "")).await?],
+            None => remote.get("/admin/v1/components").await?,
+        };
+        show(&reports, self.format)
+    }
+}
+
+impl HistoryVerb {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let only = self
+            .component
+            .map(|component| format!("&component={component}"));
+        let path = format!(
+            "/admin/v1/history?limit={}{}",
+            self.limit,
+            only.unwrap_or_default()
+        );
+        let events: Vec<Event> = remote(&self.flags)?.get(&path).await?;
+        if self.format.json {
+            print(serde_json::to_string_pretty(&events)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        table.set_header(["when", "who", "component", "action", "version", "result"]);
+        for event in events {
+            let refused = if event.ok { "" } else { "refused: " };
+            table.add_row([
+                time(event.at_ms),
+                event.who,
+                event.component.to_string(),
+                event.action,
+                event.version.map(|v| v.to_string()).unwrap_or_default(),
+                format!("{refused}{}", event.result),
+            ]);
+        }
+        print(table.to_string());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Print components and their versions.
+pub(crate) fn show(reports: &[ComponentReport], format: Format) -> anyhow::Result<ExitCode> {
+    if format.json {
+        print(serde_json::to_string_pretty(reports)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header([
+        "component",
+        "version",
+        "labels",
+        "state",
+        "weight",
+        "calls",
+        "errors",
+        "p99",
+        "in flight",
+        "since",
+    ]);
+    for report in reports {
+        for version in &report.versions {
+            table.add_row(row(report, version));
+        }
+    }
+    print(table.to_string());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(report: &ComponentReport, version: &VersionReport) -> [String; 10] {
+    let number = |number: Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
+    let pinned = if report.pinned && version.state == "stable" {
+        ", pinned"
+    } else {
+        ""
+    };
+    [
+        report.component.to_string(),
+        version.version.chars().take(12).collect(),
+        version.labels.join(", "),
+        format!("{}{pinned}", version.state),
+        version.weight.map(|w| w.to_string()).unwrap_or_default(),
+        number(version.calls),
+        number(version.errors),
+        version
+            .p99_us
+            .map(|us| format!("{:.1} ms", Duration::from_micros(us).as_secs_f64() * 1e3))
+            .unwrap_or_default(),
+        number(version.in_flight),
+        version.since_ms.map(time).unwrap_or_default(),
+    ]
+}
+
+/// To the second, in UTC.
+fn time(ms: u64) -> String {
+    let at = std::time::UNIX_EPOCH + Duration::from_millis(ms);
+    humantime::format_rfc3339_seconds(at).to_string()
+}

@@ -1,0 +1,171 @@
+//! New versions that do worse than the old ones are taken back.
+//!
+//! Both are looked at over the same time: since the new one was tried. Errors are compared as shares of the calls,
+//! latencies by their p99; a margin keeps what is too small to matter from condemning a version.
+
+use std::time::Duration;
+
+use marquee_manifest::{ComponentId, Guard};
+use marquee_registry::{Digest, State};
+use marquee_runtime::{Figures, Prepared};
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, Releases, Step, lock};
+
+/// A new version beside, or after, an old one.
+#[derive(Clone)]
+pub(crate) struct Trial {
+    new: Prepared,
+    new_from: Figures,
+    old: Old,
+}
+
+#[derive(Clone)]
+enum Old {
+    /// It gets the other calls.
+    Live(Prepared, Figures),
+    /// It got all calls until then.
+    Gone(Figures),
+}
+
+impl Trial {
+    /// A canary.
+    pub(crate) fn beside(new: Prepared, old: Prepared) -> Self {
+        let (new_from, old_from) = (new.figures(), old.figures());
+        Self {
+            new,
+            new_from,
+            old: Old::Live(old, old_from),
+        }
+    }
+
+    /// A version that got all calls.
+    pub(crate) fn after(new: Prepared, old: Figures) -> Self {
+        let new_from = new.figures();
+        Self {
+            new,
+            new_from,
+            old: Old::Gone(old),
+        }
+    }
+
+    /// Whether it is the same version against the same one.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        let old = |trial: &Self| match &trial.old {
+            Old::Live(old, _) => Some(old.version()),
+            Old::Gone(_) => None,
+        };
+        self.new.version() == other.new.version() && old(self) == old(other)
+    }
+
+    fn judge(&self, guard: &Guard) -> Judgement {
+        let old = match &self.old {
+            Old::Live(old, from) => old.figures().since(from),
+            Old::Gone(figures) => figures.clone(),
+        };
+        judge(guard, &self.new.figures().since(&self.new_from), &old)
+    }
+}
+
+/// What is thought of a new version.
+#[derive(Debug, PartialEq, Eq)]
+enum Judgement {
+    /// Too early, or as good as the old one so far.
+    Fine,
+    /// It is to be taken back, for this reason.
+    Worse(String),
+}
+
+/// Look at all trials, again and again.
+pub(crate) async fn run(releases: Releases, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = stop.cancelled() => return,
+        }
+        let trials: Vec<(ComponentId, Trial)> = lock(&releases.0.trials)
+            .iter()
+            .map(|(id, trial)| (id.clone(), trial.clone()))
+            .collect();
+        for (id, trial) in trials {
+            let Ok(component) = releases.0.component(&id) else {
+                continue;
+            };
+            if let Judgement::Worse(reason) = trial.judge(&component.guard) {
+                let digest = trial.new.version();
+                tracing::warn!(component = %id, version = %digest, reason, "a new version does worse than the old one and is taken back");
+                if let Err(error) = take_back(&releases, &id, digest, &reason).await {
+                    tracing::error!(component = %id, version = %digest, error = %marquee_runtime::chain(&error), "it could not be taken back");
+                    lock(&releases.0.trials).remove(&id);
+                }
+            }
+        }
+    }
+}
+
+async fn take_back(
+    releases: &Releases,
+    component: &ComponentId,
+    digest: Digest,
+    reason: &str,
+) -> Result<(), Error> {
+    let step = Step {
+        who: &format!("host, since {reason}"),
+        component,
+        action: "rollback",
+        version: Some(digest),
+        prepared: None,
+        widen: true,
+    };
+    releases
+        .0
+        .change(step, |state| {
+            let withdrawn = state.withdraw(digest);
+            match withdrawn {
+                Some(next) => Ok(next),
+                // A person may have been quicker.
+                None if state.active.stable != digest => Ok(state.clone()),
+                None => State::rollback(state),
+            }
+        })
+        .await
+        .map(drop)
+}
+
+fn judge(guard: &Guard, new: &Figures, old: &Figures) -> Judgement {
+    if new.calls < guard.calls {
+        return Judgement::Fine;
+    }
+    let factor = u64::from(guard.factor);
+    // errors / calls > factor * old errors / old calls + margin, in thousandths and without division by zero.
+    let share = |figures: &Figures| figures.errors * 1_000 / figures.calls.max(1);
+    let (new_share, old_share) = (share(new), share(old));
+    if new_share > old_share * factor + ERRORS_MARGIN {
+        return Judgement::Worse(format!(
+            "{} of its {} calls failed, of the old one's {} of {}",
+            new.errors, new.calls, old.errors, old.calls
+        ));
+    }
+    // A p99 of few calls is their slowest one.
+    if new.calls < guard.calls * P99_CALLS || old.calls < guard.calls {
+        return Judgement::Fine;
+    }
+    match (new.percentile(99), old.percentile(99)) {
+        (Some(new_p99), Some(old_p99)) if new_p99 > old_p99 * guard.factor + P99_MARGIN => {
+            Judgement::Worse(format!(
+                "its p99 is {:.1} ms, the old one's {:.1} ms",
+                new_p99.as_secs_f64() * 1e3,
+                old_p99.as_secs_f64() * 1e3
+            ))
+        }
+        _ => Judgement::Fine,
+    }
+}
+
+/// Short beside the time that a hundred calls take.
+const LOOK: Duration = Duration::from_millis(250);
+/// In thousandths of the calls: one error in a hundred is chance.
+const ERRORS_MARGIN: u64 = 10;
+const P99_MARGIN: Duration = Duration::from_millis(5);
+/// Times the calls of the guard.
+const P99_CALLS: u64 = 5;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use marquee_bus::{BatchLimits, Bus, embedded, kafka};
 use marquee_database::Database;
 use marquee_delivery::{Consumer, FirstContact, Policy, outbox::Relay};
-use marquee_manifest::{App, ComponentId, Outside, defaults};
+use marquee_manifest::{App, Canary, ComponentId, Outside, defaults};
 use marquee_runtime::Runtime;
 use marquee_triggers::{Deliverer, Worker, bus, http, retry, schedule};
 use tokio::net::{TcpListener, UnixListener};
@@ -22,6 +22,7 @@ pub(crate) struct Host {
     databases: Databases,
     parts: Parts,
     routes: Vec<(String, ComponentId)>,
+    canaries: BTreeMap<ComponentId, Canary>,
     example: Option<String>,
     listener: TcpListener,
     admin: TcpListener,
@@ -74,6 +75,12 @@ impl Host {
                     .routes
                     .iter()
                     .map(|route| (route.pattern.clone(), route.component.clone()))
+                    .collect(),
+                canaries: app
+                    .components
+                    .values()
+                    .filter(|component| component.canary != Canary::default())
+                    .map(|component| (component.id.clone(), component.canary.clone()))
                     .collect(),
                 example: app.example.clone(),
                 listener,
@@ -147,7 +154,8 @@ impl Host {
         for schedule in self.parts.schedules {
             triggers.spawn(schedule.run(intake.clone()));
         }
-        let config = http::Config::new(self.routes);
+        let mut config = http::Config::new(self.routes);
+        config.canaries = self.canaries;
         triggers.spawn(http::Trigger::serve(
             self.parts.runtime.clone(),
             config,

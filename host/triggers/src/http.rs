@@ -3,13 +3,14 @@
 //! Bounds: requests at once (503 with Retry-After above), the length of the URI, the size of a body. A component
 //! that traps, or does not answer in time, is answered for.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use marquee_manifest::ComponentId;
+use marquee_manifest::{Canary, ComponentId};
+use marquee_registry::Choice;
 use marquee_runtime::{Call, ResponseBody, Runtime};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,8 @@ use crate::{
 pub struct Config {
     /// Routes in the manifest's form: `/...` for all, `/v1/...` for a prefix, `/health` for one path.
     pub routes: Vec<(String, ComponentId)>,
+    /// How requests choose between versions, of the components that say so.
+    pub canaries: BTreeMap<ComponentId, Canary>,
     /// Requests at once.
     pub concurrent_requests: usize,
     /// The largest body that is passed on. Components refuse what is smaller but still too large for them.
@@ -39,6 +42,7 @@ impl Config {
     pub fn new(routes: Vec<(String, ComponentId)>) -> Self {
         Self {
             routes,
+            canaries: BTreeMap::new(),
             concurrent_requests: 512,
             body_bytes: 1024 * 1024,
             server: server::Limits::default(),
@@ -50,6 +54,7 @@ impl Config {
 pub struct Trigger {
     runtime: Runtime,
     routes: Vec<Route>,
+    canaries: BTreeMap<ComponentId, Canary>,
     places: Arc<Semaphore>,
     body_bytes: usize,
 }
@@ -74,6 +79,7 @@ impl Trigger {
         let trigger = Arc::new(Self {
             runtime,
             routes: routes(config.routes),
+            canaries: config.canaries,
             places: Arc::new(Semaphore::new(config.concurrent_requests)),
             body_bytes: config.body_bytes,
         });
@@ -145,7 +151,10 @@ impl Trigger {
             .runtime
             .deadline(component)
             .map_err(|error| self.failed(&error))?;
-        let call = Call::new(request_id, deadline).with_traceparent(traceparent);
+        let mut call = Call::new(request_id, deadline).with_traceparent(traceparent);
+        if let Some(canary) = self.canaries.get(component) {
+            call.choice = choice(canary, &parts.headers, call.choice);
+        }
         let response = self
             .runtime
             .handle_http(component, Request::from_parts(parts, body), call)
@@ -218,6 +227,17 @@ fn absolute(parts: &http::request::Parts) -> Option<Uri> {
         .path_and_query(path)
         .build()
         .ok()
+}
+
+/// By the headers that the component names, as far as they are there.
+fn choice(canary: &Canary, headers: &HeaderMap, by_chance: Choice) -> Choice {
+    let value = |name: &Option<String>| headers.get(name.as_deref()?);
+    let choice = match value(&canary.key_header) {
+        Some(key) => Choice::by_key(key.as_bytes()),
+        None => by_chance,
+    };
+    let label = value(&canary.label_header).and_then(|label| label.to_str().ok());
+    choice.with_label(label.map(Arc::from))
 }
 
 /// The client's own request id where it is a plain one, else a new one.

@@ -225,15 +225,23 @@ impl Releases {
     ) -> Result<Digest, Error> {
         let known = self.0.versions.list().await?;
         let known: Vec<Digest> = known.into_iter().map(|entry| entry.digest).collect();
-        let digest = self.0.state(component).await?.resolve(name, &known)?;
-        let step = Step {
+        let mut step = Step {
             who,
             component,
             action: "promote",
-            version: Some(digest),
+            version: None,
             prepared: None,
             widen,
         };
+        let digest = match self.0.state(component).await?.resolve(name, &known) {
+            Ok(digest) => digest,
+            Err(refused) => {
+                let error = refused.into();
+                self.0.note(&step, Err(&error)).await;
+                return Err(error);
+            }
+        };
+        step.version = Some(digest);
         self.0
             .change(step, |state| state.deploy(digest, weight, None))
             .await?;

@@ -9,11 +9,11 @@ use tokio_postgres::NoTls;
 
 use crate::host::Setup;
 
-fn client(url: &str) -> Client {
+pub(crate) fn client(url: &str) -> Client {
     Client::new(url, 16, Duration::from_secs(60)).expect("a client")
 }
 
-fn film(title: &str) -> Movie {
+pub(crate) fn film(title: &str) -> Movie {
     Movie {
         title: title.to_owned(),
         description: "A film.".to_owned(),
@@ -39,7 +39,7 @@ async fn rated_and_served(setup: &Setup) {
     served(&client, kept.id(), 2, 7.0).await;
 }
 
-async fn served(client: &Client, movie: &str, count: u64, average: f64) {
+pub(crate) async fn served(client: &Client, movie: &str, count: u64, average: f64) {
     eventually(
         PATIENCE,
         &format!("count {count}, average {average}"),
@@ -122,7 +122,7 @@ async fn survives_kills(setup: &Setup) {
 }
 
 /// Once everything is applied, no table of the event path holds anything back, and the books agree.
-async fn nothing_is_left_over(setup: &Setup) {
+pub(crate) async fn nothing_is_left_over(setup: &Setup) {
     for (name, sql) in [
         ("METADATA", "select count(*) from marquee.outbox"),
         ("RATING", "select count(*) from marquee.outbox"),

@@ -16,5 +16,6 @@ mod examples;
 mod host;
 mod lifecycle;
 mod raw;
+mod releases;
 mod versions;
 mod worlds;

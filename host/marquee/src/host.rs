@@ -131,7 +131,11 @@ impl Host {
         let triggers = TaskTracker::new();
         let background = TaskTracker::new();
 
-        let parts = parts(&self.databases, self.parts.bus.as_ref());
+        let parts = parts(
+            &self.databases,
+            self.parts.bus.as_ref(),
+            self.parts.releases.clone(),
+        );
         background.spawn(admin::health::serve(self.admin, parts, behind.clone()));
         if let Some(socket) = self.parts.socket {
             let api = admin::Api::new(self.parts.releases.clone());
@@ -399,7 +403,11 @@ fn relays(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> BTreeMap<Compone
 }
 
 /// What must work before the host is ready.
-fn parts(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> Vec<admin::health::Part> {
+fn parts(
+    databases: &Databases,
+    bus: Option<&Arc<dyn Bus>>,
+    releases: Releases,
+) -> Vec<admin::health::Part> {
     let mut parts: Vec<admin::health::Part> = databases
         .by_component
         .values()
@@ -421,6 +429,18 @@ fn parts(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> Vec<admin::health
             }),
         });
     }
+    parts.push(admin::health::Part {
+        name: "components".to_owned(),
+        ask: Box::new(move || {
+            let missing = releases.missing();
+            Box::pin(async move {
+                match missing.as_slice() {
+                    [] => Ok(()),
+                    missing => Err(format!("not live: {}", missing.join(", "))),
+                }
+            })
+        }),
+    });
     parts
 }
 

@@ -156,6 +156,13 @@ impl Releases {
             .collect()
     }
 
+    /// The components of which no version is live.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let ids = self.0.components.keys();
+        let missing = ids.filter(|id| self.0.runtime.live(id).is_none());
+        missing.map(ToString::to_string).collect()
+    }
+
     /// Take back, from now on, new versions that do worse than the old ones; until `stop`.
     pub(crate) async fn guard(self, stop: tokio_util::sync::CancellationToken) {
         guard::run(self, stop).await;

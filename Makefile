@@ -11,7 +11,7 @@ ARGS ?=
 # Where a Docker engine answers, the servers of a test run are its containers.
 DOCKER = $(shell docker info >/dev/null 2>&1 && echo --features marquee-testkit/docker)
 
-.PHONY: help up demo bench test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
+.PHONY: help up demo bench swap-proof test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,11 @@ demo: ## Load the sample and ratings into a running Marquee, and check what it s
 
 bench: ## Measure a running Marquee next to a bare HTTP server (after make demo)
 	@cargo build --locked --release -p marquee-bench
-	@exec "$(OUT)/release/marquee-bench" $(ARGS)
+	@exec "$(OUT)/release/marquee-bench" requests $(ARGS)
+
+swap-proof: setup-up components ## Swap all components under load; nothing may fail, be lost or be counted twice
+	@cargo build --locked --release -p marquee -p marquee-bench
+	@exec "$(OUT)/release/marquee-bench" swaps $(ARGS)
 
 # The first line builds with-servers too, with the same features as the tests, so that nothing is built twice.
 test: setup-test components test-components ## Run every test, over real servers

@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,6 +32,31 @@ pub(crate) struct Report {
     pub(crate) latency: Histogram<u64>,
     /// Answers by status; 0 where there was none.
     pub(crate) statuses: BTreeMap<u16, u64>,
+    /// The numbers of the requests that succeeded.
+    pub(crate) done: Vec<u64>,
+}
+
+/// When the load ends.
+#[derive(Clone)]
+pub(crate) enum Until {
+    /// Then.
+    Time(Instant),
+    /// When it is told so.
+    Told(Arc<AtomicBool>),
+}
+
+impl Until {
+    /// In so long from now.
+    pub(crate) fn after(length: Duration) -> Self {
+        Self::Time(Instant::now() + length)
+    }
+
+    fn has_come(&self) -> bool {
+        match self {
+            Self::Time(at) => Instant::now() >= *at,
+            Self::Told(told) => told.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl Report {
@@ -38,6 +66,7 @@ impl Report {
             // Up to a minute, three digits.
             latency: latency(),
             statuses: BTreeMap::new(),
+            done: Vec::new(),
         }
     }
 
@@ -66,6 +95,7 @@ impl Report {
         for (status, count) in &other.statuses {
             *self.statuses.entry(*status).or_default() += count;
         }
+        self.done.extend(&other.done);
         Ok(())
     }
 }
@@ -74,16 +104,16 @@ impl Report {
 pub(crate) async fn run(
     address: &str,
     connections: usize,
-    length: Duration,
+    until: Until,
     ask: Ask,
 ) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
     for connection in 0..connections {
-        let (address, ask) = (address.to_owned(), Arc::clone(&ask));
+        let (address, ask, until) = (address.to_owned(), Arc::clone(&ask), until.clone());
         let step = u64::try_from(connections)?;
         let first = u64::try_from(connection)?;
-        tasks.spawn(async move { one(&address, begun + length, first, step, &ask).await });
+        tasks.spawn(async move { one(&address, &until, first, step, &ask).await });
     }
     let mut all = Report::empty();
     while let Some(report) = tasks.join_next().await {
@@ -95,7 +125,7 @@ pub(crate) async fn run(
 
 async fn one(
     address: &str,
-    until: Instant,
+    until: &Until,
     first: u64,
     step: u64,
     ask: &Ask,
@@ -103,9 +133,8 @@ async fn one(
     let mut report = Report::empty();
     let mut sender = connect(address).await?;
     let mut n = first;
-    while Instant::now() < until {
+    while !until.has_come() {
         let mut request = ask(n);
-        n += step;
         request.headers_mut().insert(header::HOST, address.parse()?);
         let sent = Instant::now();
         let status = match answer(&mut sender, request).await {
@@ -119,6 +148,10 @@ async fn one(
         let taken = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
         report.latency.saturating_record(taken);
         *report.statuses.entry(status).or_default() += 1;
+        if (200..300).contains(&status) {
+            report.done.push(n);
+        }
+        n += step;
     }
     Ok(report)
 }
@@ -135,12 +168,18 @@ async fn answer(
     Ok(response.status().as_u16())
 }
 
-/// The body of one answer, which must be a success.
+/// The body at a path; it must be a success.
 pub(crate) async fn fetch(address: &str, path: &str) -> anyhow::Result<Bytes> {
+    send(address, Request::get(path).body(Full::default())?).await
+}
+
+/// The body of one answer, which must be a success.
+pub(crate) async fn send(
+    address: &str,
+    mut request: Request<Full<Bytes>>,
+) -> anyhow::Result<Bytes> {
     let mut sender = connect(address).await?;
-    let request = Request::get(path)
-        .header(header::HOST, address)
-        .body(Full::default())?;
+    request.headers_mut().insert(header::HOST, address.parse()?);
     let response = sender.send_request(request).await?;
     anyhow::ensure!(
         response.status().is_success(),

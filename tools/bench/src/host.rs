@@ -1,0 +1,135 @@
+//! A host of its own for a run: on free ports, with a data folder that goes with it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+
+/// Ends when it is dropped, and everything that it started with it.
+pub(crate) struct Host {
+    child: Child,
+    data: tempfile::TempDir,
+    /// Where it serves.
+    pub(crate) address: String,
+}
+
+impl Host {
+    /// Start it and wait until it serves.
+    pub(crate) async fn start(program: &Path, manifest: &Path) -> anyhow::Result<Self> {
+        let data = tempfile::tempdir()?;
+        // The embedded PostgreSQL may run as another user.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(data.path(), open)?;
+        let log = fs::File::create(data.path().join("log"))?;
+        let child = Command::new(program)
+            .args([
+                "up",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--data",
+            ])
+            .arg(data.path())
+            .arg("--manifest")
+            .arg(manifest)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("{} cannot be started; build it first", program.display()))?;
+        let mut host = Self {
+            child,
+            data,
+            address: String::new(),
+        };
+        let begun = Instant::now();
+        loop {
+            let log = host.log()?;
+            let said = log.lines().find_map(|line| line.strip_prefix("serving"));
+            if let (Some(url), true) = (said, log.contains("\ntry ")) {
+                host.address = url.trim().trim_start_matches("http://").to_owned();
+                return Ok(host);
+            }
+            if let Some(status) = host.child.try_wait()? {
+                bail!("the host ended with {status}:\n{log}");
+            }
+            ensure!(
+                begun.elapsed() < PATIENCE,
+                "the host does not serve:\n{log}"
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// All that it has said.
+    pub(crate) fn log(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(self.data.path().join("log"))?)
+    }
+
+    /// Its resident memory, in KiB.
+    pub(crate) fn memory_kib(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        Ok(number.context("its memory is not known")?.parse()?)
+    }
+
+    /// Its open files and sockets.
+    pub(crate) fn handles(&self) -> anyhow::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
+    /// A call of the admin API. It must succeed.
+    pub(crate) async fn admin(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &'static str,
+        body: Vec<u8>,
+    ) -> anyhow::Result<Bytes> {
+        let socket: PathBuf = self.data.path().join("admin.sock");
+        let stream = UnixStream::connect(socket).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let mut driving = tokio::task::JoinSet::new();
+        driving.spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "localhost")
+            .header(header::CONTENT_TYPE, kind)
+            .body(Full::new(Bytes::from(body)))?;
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        ensure!(
+            status.is_success(),
+            "{path}: {status}: {}",
+            String::from_utf8_lossy(&body)
+        );
+        Ok(body)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // A signal that it heeds, so that its PostgreSQL ends with it.
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        // It bounds its own end.
+        let _ = self.child.wait();
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);

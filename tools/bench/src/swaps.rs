@@ -1,0 +1,338 @@
+//! `marquee-bench swaps`: all components change their versions under load, and every acknowledged rating is counted
+//! once. A host of its own, on the bus and databases that the environment names, or embedded ones.
+//!
+//! The same load is measured twice in one run, without swaps and with them. Each rating is of a user of its own, so the
+//! counts that are served are the ratings that were applied: fewer are lost ones, more are doubled ones.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use clap::Args;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use http::{Method, Request, header};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::{
+    host::Host,
+    load::{self, Ask, Report, Until},
+    requests::pick,
+};
+
+/// Swap all components under load, and check that nothing is lost or counted twice.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  marquee-bench swaps --rounds 100 --connections 16")]
+pub(crate) struct Swaps {
+    /// The host's program [default: beside this one]
+    #[arg(long)]
+    marquee: Option<PathBuf>,
+    /// The manifest of the movie system.
+    #[arg(long, default_value = "spin.toml")]
+    manifest: PathBuf,
+    /// How often each component changes its version; every fifth time it is rolled back and changed again.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rounds: u32,
+    /// From one round to the next, in milliseconds.
+    #[arg(long, default_value_t = 200)]
+    pause_ms: u64,
+    /// How long the load is measured without swaps.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Requests at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=512))]
+    connections: u16,
+}
+
+/// What the steps came to.
+#[derive(Default)]
+struct Steps {
+    swaps: u32,
+    rollbacks: u32,
+    /// How long a step took, in microseconds.
+    took_us: Vec<u128>,
+}
+
+/// Swap, and tell what came of it and whether it is as it must be.
+pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
+    let program = match command.marquee {
+        Some(program) => program,
+        None => std::env::current_exe()?.with_file_name("marquee"),
+    };
+    let host = Host::start(&program, &command.manifest).await?;
+    let movies = keep_movies(&host).await?;
+    for component in COMPONENTS {
+        deploy_other(&host, component).await?;
+    }
+    let connections = usize::from(command.connections);
+    let load = async |phase: &'static str, until| {
+        let movies = Arc::clone(&movies);
+        let ask: Ask = Arc::new(move |n| ask(&movies, phase, n));
+        load::run(&host.address, connections, until, ask).await
+    };
+    // Pools, caches and the planner's statistics are warm when it is measured.
+    let warm = load("warm", Until::after(WARM)).await?;
+    let quiet = load("quiet", Until::after(Duration::from_secs(command.seconds))).await?;
+    let before = (host.memory_kib()?, host.handles()?);
+    let over = Arc::new(AtomicBool::new(false));
+    let (busy, steps) = tokio::join!(load("swaps", Until::Told(Arc::clone(&over))), async {
+        let steps = steps(
+            &host,
+            command.rounds,
+            Duration::from_millis(command.pause_ms),
+        )
+        .await;
+        over.store(true, Ordering::Relaxed);
+        steps
+    });
+    let (busy, steps) = (busy?, steps?);
+
+    let mut expected = BTreeMap::new();
+    for report in [&warm, &quiet, &busy] {
+        for n in &report.done {
+            if let Some((movie, _)) = rating_of(&movies, *n) {
+                *expected.entry(movie.to_owned()).or_insert(0_u64) += 1;
+            }
+        }
+    }
+    let served = applied(&host, &expected).await?;
+    let sent: u64 = expected.values().sum();
+    let applied: u64 = served.values().sum();
+    let differs = |from: &BTreeMap<String, u64>, than: &BTreeMap<String, u64>| -> u64 {
+        let more = from.iter().map(|(movie, count)| {
+            count.saturating_sub(than.get(movie).copied().unwrap_or_default())
+        });
+        more.sum()
+    };
+    let lost = differs(&expected, &served);
+    let doubled = differs(&served, &expected);
+    let after = (host.memory_kib()?, host.handles()?);
+    let log = host.log()?;
+    let rebalances = log.matches("partition revoked").count();
+    let ended = log
+        .matches("calls that did not end in time were ended")
+        .count();
+    let failures = warm.failures() + quiet.failures() + busy.failures();
+    let holds = failures == 0 && lost == 0 && doubled == 0 && rebalances == 0 && sent > 0;
+
+    let mut took = steps.took_us.clone();
+    took.sort_unstable();
+    let step = |percent: usize| {
+        let at = (took.len() * percent).div_ceil(100).saturating_sub(1);
+        took.get(at).copied().unwrap_or_default() as f64 / 1e3
+    };
+    let text = format!(
+        "{}\n\nsteps: {} swaps and {} rollbacks of {} components; a step took {:.1} ms (p50), {:.1} ms (p99)\n\
+         ratings: {sent} acknowledged, {applied} applied, {lost} lost, {doubled} doubled\n\
+         requests failed: {failures}; rebalances: {rebalances}; versions with calls that had to be ended: {ended}\n\
+         host: {:.0} MB and {} handles before the swaps, {:.0} MB and {} after\n\
+         check: {}",
+        table(&quiet, &busy),
+        steps.swaps,
+        steps.rollbacks,
+        COMPONENTS.len(),
+        step(50),
+        step(99),
+        mb(before.0),
+        before.1,
+        mb(after.0),
+        after.1,
+        if holds { "ok" } else { "FAILED" },
+    );
+    Ok((text, holds))
+}
+
+fn table(quiet: &Report, busy: &Report) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["load", "requests", "a second", "p50 ms", "p99 ms", "failed"]);
+    let mut add = |name: &str, figures: [String; 5]| {
+        let mut row = vec![Cell::new(name)];
+        let right = |text| Cell::new(text).set_alignment(CellAlignment::Right);
+        row.extend(figures.into_iter().map(right));
+        table.add_row(row);
+    };
+    for (name, report) in [("without swaps", quiet), ("with swaps", busy)] {
+        add(
+            name,
+            [
+                report.statuses.values().sum::<u64>().to_string(),
+                format!("{:.0}", report.rate()),
+                format!("{:.2}", report.percentile_ms(50.0)),
+                format!("{:.2}", report.percentile_ms(99.0)),
+                report.failures().to_string(),
+            ],
+        );
+    }
+    let ratio = |percentile| busy.percentile_ms(percentile) / quiet.percentile_ms(percentile);
+    add(
+        "ratio",
+        [
+            String::new(),
+            format!("{:.2}", busy.rate() / quiet.rate()),
+            format!("{:.2}", ratio(50.0)),
+            format!("{:.2}", ratio(99.0)),
+            String::new(),
+        ],
+    );
+    table.to_string()
+}
+
+/// Change every component's version, again and again.
+async fn steps(host: &Host, rounds: u32, pause: Duration) -> anyhow::Result<Steps> {
+    let mut steps = Steps::default();
+    let mut next = tokio::time::interval(pause.max(Duration::from_millis(1)));
+    for round in 0..rounds {
+        next.tick().await;
+        let label = if round % 2 == 0 { OTHER } else { OWN };
+        for component in COMPONENTS {
+            let at = |step| format!("/admin/v1/components/{component}/{step}");
+            let wanted = json!({ "version": label }).to_string();
+            let promote = async || {
+                let path = at("promote");
+                let body = wanted.clone().into_bytes();
+                host.admin(Method::POST, &path, JSON, body).await
+            };
+            let begun = Instant::now();
+            promote().await?;
+            steps.took_us.push(begun.elapsed().as_micros());
+            steps.swaps += 1;
+            if round % 5 == 4 {
+                let begun = Instant::now();
+                host.admin(Method::POST, &at("rollback"), JSON, Vec::new())
+                    .await?;
+                steps.took_us.push(begun.elapsed().as_micros());
+                steps.rollbacks += 1;
+                promote().await?;
+                steps.swaps += 1;
+            }
+        }
+    }
+    Ok(steps)
+}
+
+/// A version that differs from the live one by a custom section; the live one gets its label back.
+async fn deploy_other(host: &Host, component: &str) -> anyhow::Result<()> {
+    let at = |rest: &str| format!("/admin/v1/components/{component}{rest}");
+    let report = host.admin(Method::GET, &at(""), JSON, Vec::new()).await?;
+    let report: Value = serde_json::from_slice(&report)?;
+    let version = report
+        .pointer("/versions/0/version")
+        .and_then(Value::as_str)
+        .context("nothing is live")?;
+    let own = host
+        .admin(
+            Method::GET,
+            &at(&format!("/versions/{version}")),
+            JSON,
+            Vec::new(),
+        )
+        .await?;
+    let mut other = own.to_vec();
+    // A custom section of three bytes: its name's length, and the name.
+    other.extend(*b"\0\x03\x02v2");
+    for (bytes, label) in [(other, OTHER), (own.to_vec(), OWN)] {
+        let path = at(&format!("/versions?label={label}"));
+        host.admin(Method::POST, &path, "application/wasm", bytes)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn keep_movies(host: &Host) -> anyhow::Result<Arc<Vec<String>>> {
+    let mut ids = Vec::new();
+    for n in 0..MOVIES {
+        let movie =
+            json!({ "title": format!("Reel {n}"), "description": "", "director": "Nobody" });
+        let request = Request::post("/v1/movies")
+            .header(header::CONTENT_TYPE, JSON)
+            .body(Full::new(Bytes::from(movie.to_string())))?;
+        let kept = load::send(&host.address, request).await?;
+        let kept: Value = serde_json::from_slice(&kept)?;
+        let id = kept.get("id").and_then(Value::as_str);
+        ids.push(id.context("a movie has no id")?.to_owned());
+    }
+    Ok(Arc::new(ids))
+}
+
+/// Every other request is a rating by somebody new; the others look at a movie.
+fn ask(movies: &[String], phase: &str, n: u64) -> Request<Full<Bytes>> {
+    let request = match rating_of(movies, n) {
+        Some((movie, value)) => Request::put(format!("/v1/movies/{movie}/ratings/{phase}-{n}"))
+            .header(header::CONTENT_TYPE, JSON)
+            .body(Full::new(Bytes::from(
+                json!({ "value": value }).to_string(),
+            ))),
+        None => {
+            Request::get(format!("/v1/movies/{}/details", pick(movies, n))).body(Full::default())
+        }
+    };
+    request.unwrap_or_default()
+}
+
+/// The movie and value of request `n`, if it is a rating.
+fn rating_of(movies: &[String], n: u64) -> Option<(&str, u64)> {
+    // Not n % 2: with an even number of connections each would do only the one or the other.
+    (n / 7).is_multiple_of(2).then(|| (pick(movies, n), n % 10 + 1))
+}
+
+/// The counts that are served, once they are as expected or do not change any more.
+async fn applied(
+    host: &Host,
+    expected: &BTreeMap<String, u64>,
+) -> anyhow::Result<BTreeMap<String, u64>> {
+    let mut last = BTreeMap::new();
+    let mut moved = Instant::now();
+    loop {
+        let mut reads = JoinSet::new();
+        for movie in expected.keys() {
+            let (address, movie) = (host.address.clone(), movie.clone());
+            reads.spawn(async move {
+                let path = format!("/v1/movies/{movie}/details");
+                let body = load::fetch(&address, &path).await?;
+                let details: Value = serde_json::from_slice(&body)?;
+                let count = details.pointer("/rating/count").and_then(Value::as_u64);
+                anyhow::Ok((movie, count.context("a movie has no count")?))
+            });
+        }
+        let mut served = BTreeMap::new();
+        while let Some(read) = reads.join_next().await {
+            let (movie, count) = read??;
+            served.insert(movie, count);
+        }
+        if served == *expected {
+            return Ok(served);
+        }
+        if served != last {
+            last = served;
+            moved = Instant::now();
+        } else if moved.elapsed() > STILL {
+            return Ok(last);
+        }
+        ensure!(moved.elapsed() <= STILL, "the counts do not settle");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+fn mb(kib: u64) -> f64 {
+    kib as f64 / 1_024.0
+}
+
+const COMPONENTS: [&str; 3] = ["gateway", "metadata", "rating"];
+const OWN: &str = "v1";
+const OTHER: &str = "v2";
+const JSON: &str = "application/json";
+const MOVIES: usize = 50;
+const WARM: Duration = Duration::from_secs(3);
+/// Longer than a parked rating waits for its first retry.
+const STILL: Duration = Duration::from_secs(30);

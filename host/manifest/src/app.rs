@@ -166,6 +166,12 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Calls at once.
     pub concurrent_calls: usize,
+    /// Calls that wait for their turn at once.
+    pub queue: usize,
+    /// Handles (connections, streams, bodies) that an instance holds at once.
+    pub handles: usize,
+    /// Lines a second that it may log.
+    pub log_lines: u32,
     /// Rows that one statement may return.
     pub rows: usize,
     /// What one statement may return, in bytes as they come from the server.
@@ -178,6 +184,9 @@ impl Default for Limits {
             deadline: defaults::DEADLINE,
             memory_bytes: defaults::MEMORY_BYTES,
             concurrent_calls: defaults::CONCURRENT_CALLS,
+            queue: defaults::QUEUE,
+            handles: defaults::HANDLES,
+            log_lines: defaults::LOG_LINES,
             rows: defaults::ROWS,
             query_bytes: defaults::QUERY_BYTES,
         }
@@ -231,6 +240,12 @@ pub mod defaults {
     pub const MEMORY_BYTES: usize = 64 << 20;
     /// Far above what two cores finish at once, low enough to bound memory.
     pub const CONCURRENT_CALLS: usize = 128;
+    /// As many again: who comes behind them would wait for longer than for an answer.
+    pub const QUEUE: usize = 128;
+    /// Many times what a request needs; a leak is noticed before it costs memory.
+    pub const HANDLES: usize = 1_000;
+    /// What a person can still read in an incident.
+    pub const LOG_LINES: u32 = 100;
     /// What a page is made of, many times over; more is a report, which a component should not build in memory.
     pub const ROWS: usize = 1_000;
     /// Few enough that a bad version is gone in seconds, enough that one error of chance does not condemn it.

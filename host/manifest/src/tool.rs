@@ -80,6 +80,15 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
         if let Some(calls) = table.number("concurrent_calls", 1..=500) {
             limits.concurrent_calls = usize::try_from(calls).unwrap_or(1);
         }
+        if let Some(calls) = table.number("queue", 1..=10_000) {
+            limits.queue = usize::try_from(calls).unwrap_or(1);
+        }
+        if let Some(handles) = table.number("handles", 10..=100_000) {
+            limits.handles = usize::try_from(handles).unwrap_or(10);
+        }
+        if let Some(lines) = table.number("log_lines", 1..=10_000) {
+            limits.log_lines = u32::try_from(lines).unwrap_or(1);
+        }
         if let Some(rows) = table.number("rows", 1..=100_000) {
             limits.rows = usize::try_from(rows).unwrap_or(1);
         }
@@ -93,7 +102,7 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
         if let Some(bytes) = bytes {
             limits.query_bytes = bytes;
         }
-        table.finish("limits are deadline, memory, concurrent_calls, rows and query_bytes");
+        table.finish("limits are deadline, memory, concurrent_calls, queue, handles, log_lines, rows and query_bytes");
     }
     if let Some(table) = ours.section("canary") {
         component.canary = canary(table);

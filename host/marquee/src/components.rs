@@ -55,6 +55,9 @@ pub(crate) fn spec(app: &App, component: &Component) -> Spec {
             deadline: component.limits.deadline,
             memory_bytes: component.limits.memory_bytes,
             concurrent_calls: component.limits.concurrent_calls,
+            queue: component.limits.queue,
+            handles: component.limits.handles,
+            log_lines: component.limits.log_lines,
             ..Limits::default()
         },
     }

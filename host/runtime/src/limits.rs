@@ -11,8 +11,14 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Calls at once; more wait.
     pub concurrent_calls: usize,
+    /// Calls that wait for their turn at once; more are refused at once.
+    pub queue: usize,
     /// How long a call waits for its turn before it is refused.
     pub queue_timeout: Duration,
+    /// Handles (connections, streams, bodies) that an instance holds at once.
+    pub handles: usize,
+    /// Lines a second that it may log, over all its instances and versions; more are counted and left out.
+    pub log_lines: u32,
 }
 
 impl Default for Limits {
@@ -24,15 +30,17 @@ impl Default for Limits {
             memory_bytes: 64 * 1024 * 1024,
             // Far above what two cores finish at once, low enough to bound memory to a few GiB.
             concurrent_calls: 128,
+            // As many again: who comes behind them would wait for longer than for an answer.
+            queue: 128,
             queue_timeout: Duration::from_secs(1),
+            handles: 1_000,
+            log_lines: 100,
         }
     }
 }
 
 /// What one guest-to-host call may copy, in bytes: a full batch of messages with room for its framing.
 pub(crate) const HOSTCALL_BYTES: usize = 16 * 1024 * 1024;
-/// Handles (connections, streams, bodies) that an instance holds at once.
-pub(crate) const HANDLES: usize = 1_000;
 /// The headers of one request or response, as they lie in memory.
 pub(crate) const FIELDS_BYTES: usize = 64 * 1024;
 /// Random bytes in one call.

@@ -109,7 +109,7 @@ impl Loaded {
                 component: id,
                 source,
             })?;
-        let pool = Pool::new(spec.limits.concurrent_calls);
+        let pool = Pool::new(&spec.limits);
         let loaded = Arc::new(Self {
             spec,
             version,

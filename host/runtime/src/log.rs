@@ -1,21 +1,70 @@
 //! What a guest writes to its standard output and error becomes log lines.
 //!
-//! Bound: 8 KiB a line; the rest of a longer one is dropped. The lines stand in the span of the call.
+//! Bounds: 8 KiB a line, the rest of a longer one is dropped; lines a second of a component, the others are counted and
+//! left out, which is said. The lines stand in the span of the call.
 
 use std::{
     io,
+    num::NonZeroU32,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
 };
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
+/// How much a component may log.
+pub(crate) struct Budget {
+    lines: DefaultDirectRateLimiter,
+    left_out: AtomicU64,
+}
+
+impl Budget {
+    pub(crate) fn new(lines_a_second: u32) -> Self {
+        let lines = NonZeroU32::new(lines_a_second).unwrap_or(NonZeroU32::MIN);
+        Self {
+            lines: RateLimiter::direct(Quota::per_second(lines)),
+            left_out: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a line may be logged; if so, how many were left out before it.
+    fn spend(&self) -> Option<u64> {
+        if self.lines.check().is_ok() {
+            Some(self.left_out.swap(0, Ordering::Relaxed))
+        } else {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
 /// One of a guest's two outputs.
-#[derive(Clone, Copy)]
-pub(crate) enum Output {
-    Stdout,
-    Stderr,
+#[derive(Clone)]
+pub(crate) struct Output {
+    is_error: bool,
+    budget: Arc<Budget>,
+}
+
+impl Output {
+    pub(crate) fn stdout(budget: &Arc<Budget>) -> Self {
+        Self {
+            is_error: false,
+            budget: Arc::clone(budget),
+        }
+    }
+
+    pub(crate) fn stderr(budget: &Arc<Budget>) -> Self {
+        Self {
+            is_error: true,
+            ..Self::stdout(budget)
+        }
+    }
 }
 
 impl IsTerminal for Output {
@@ -27,7 +76,7 @@ impl IsTerminal for Output {
 impl StdoutStream for Output {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(Lines {
-            output: *self,
+            output: self.clone(),
             line: Vec::new(),
         })
     }
@@ -58,6 +107,13 @@ impl Lines {
         if self.line.is_empty() {
             return;
         }
+        let Some(left_out) = self.output.budget.spend() else {
+            self.line.clear();
+            return;
+        };
+        if left_out > 0 {
+            tracing::warn!(target: "guest", left_out, "lines were left out: the component logs more than it may");
+        }
         // Control characters could forge lines or colours on an operator's terminal.
         let text: String = String::from_utf8_lossy(&self.line)
             .chars()
@@ -70,9 +126,10 @@ impl Lines {
             })
             .collect();
         self.line.clear();
-        match self.output {
-            Output::Stdout => tracing::info!(target: "guest", "{text}"),
-            Output::Stderr => tracing::warn!(target: "guest", "{text}"),
+        if self.output.is_error {
+            tracing::warn!(target: "guest", "{text}");
+        } else {
+            tracing::info!(target: "guest", "{text}");
         }
     }
 }
@@ -103,3 +160,16 @@ impl AsyncWrite for Lines {
 }
 
 const LINE_BYTES: usize = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_more_than_may_be_is_left_out_and_counted() {
+        let budget = Budget::new(3);
+        let spent: Vec<_> = (0..5).map(|_| budget.spend()).collect();
+        assert_eq!(spent, [Some(0), Some(0), Some(0), None, None]);
+        assert_eq!(budget.left_out.load(Ordering::Relaxed), 2);
+    }
+}

@@ -1,7 +1,8 @@
 //! Instances of one version of a component, and the calls that run in them.
 //!
 //! One call at a time in an instance. After a random 128 to 256 calls it is replaced, so that what leaks in a guest
-//! stays small; after a trap, a passed deadline or a cancellation at once. Bound: `concurrent_calls` instances.
+//! stays small; after a trap, a passed deadline or a cancellation at once. Bounds: `concurrent_calls` instances, `queue`
+//! calls that wait for one.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -19,7 +20,7 @@ use wasmtime::{
     component::{Accessor, Instance, InstancePre},
 };
 
-use crate::{Call, CallError, Spec, State, limits, load::Loaded, runtime::Shared};
+use crate::{Call, CallError, Limits, Spec, State, limits, load::Loaded, runtime::Shared};
 
 /// What a call does in its instance. It sends its answer by a channel of its own.
 pub(crate) type Job = Box<
@@ -32,6 +33,7 @@ pub(crate) struct Pool {
     /// None: the version is not live, and keeps no instances.
     idle: Mutex<Option<Vec<Slot>>>,
     permits: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 /// An instance with its store.
@@ -64,10 +66,11 @@ impl Running {
 }
 
 impl Pool {
-    pub(crate) fn new(concurrent_calls: usize) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             idle: Mutex::new(Some(Vec::new())),
-            permits: Arc::new(Semaphore::new(concurrent_calls)),
+            permits: Arc::new(Semaphore::new(limits.concurrent_calls)),
+            waiting: Arc::new(Semaphore::new(limits.queue)),
         }
     }
 
@@ -128,6 +131,11 @@ impl Pool {
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             return Ok(permit);
         }
+        // Counted for as long as it waits, whether it gets its turn, gives up or goes away.
+        let place = Arc::clone(&self.waiting).try_acquire_owned();
+        let Ok(_place) = place else {
+            return Err(CallError::Overloaded(loaded.spec.id.clone()));
+        };
         let patience = loaded
             .spec
             .limits
@@ -265,12 +273,12 @@ pub(crate) async fn instantiate(
     version: Digest,
     deadline: Instant,
 ) -> Result<(Store<State>, Instance), CallError> {
-    let mut state = State::new(&spec.environment, spec.limits.memory_bytes);
+    let mut state = State::new(spec, &shared.log_budget(spec));
     state.set_deadline(deadline);
     let mut store = Store::new(&shared.clocked.engine, state);
     store.limiter(|state| &mut state.limits);
     store.set_hostcall_fuel(limits::HOSTCALL_BYTES);
-    store.set_max_component_handles(limits::HANDLES);
+    store.set_max_component_handles(spec.limits.handles);
     store.epoch_deadline_callback(|context| {
         if context.data().is_late() {
             Ok(UpdateDeadline::Interrupt)

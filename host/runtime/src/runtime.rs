@@ -1,8 +1,8 @@
 //! The runtime: what is loaded, and the ways to call it.
 
 use std::{
-    collections::BTreeSet,
-    sync::Arc,
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,7 @@ use wasmtime::component::{Linker, Val};
 
 use crate::{
     Artifact, Body, Call, CallError, Figures, Lineup, LoadError, Spec, State, artifact,
-    engine::Clocked, load::Loaded,
+    engine::Clocked, load::Loaded, log::Budget,
 };
 
 /// Runs components. Cheap to clone.
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) wasi: Linker<State>,
     pub(crate) registry: Registry<Prepared>,
     engine_key: String,
+    /// What each component may log.
+    logs: Mutex<HashMap<ComponentId, Arc<Budget>>>,
     /// Every call under way.
     pub(crate) tasks: TaskTracker,
     /// Ends every call under way.
@@ -73,6 +75,7 @@ impl Runtime {
             lineup,
             wasi,
             registry: Registry::default(),
+            logs: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         })))
@@ -162,6 +165,15 @@ impl Runtime {
 }
 
 impl Shared {
+    /// What a component may log, over all its versions.
+    pub(crate) fn log_budget(&self, spec: &Spec) -> Arc<Budget> {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget = logs
+            .entry(spec.id.clone())
+            .or_insert_with(|| Arc::new(Budget::new(spec.limits.log_lines)));
+        Arc::clone(budget)
+    }
+
     /// The stable version: the one whose types its importers are linked with.
     pub(crate) fn stable(&self, component: &ComponentId) -> Option<Arc<Loaded>> {
         let live = self.registry.live(component)?;

@@ -1,6 +1,6 @@
 //! What a store holds: WASI, the views of the call under way, and the bounds.
 
-use std::{any::Any, time::Instant};
+use std::{any::Any, sync::Arc, time::Instant};
 
 use wasmtime::{StoreLimits, StoreLimitsBuilder, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -8,7 +8,10 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
-use crate::{Call, View, limits, log::Output};
+use crate::{
+    Call, Spec, View, limits,
+    log::{Budget, Output},
+};
 
 /// The data of a store. An instance runs one call at a time, so there is one set of views.
 pub struct State {
@@ -29,22 +32,22 @@ struct Current {
 }
 
 impl State {
-    pub(crate) fn new(environment: &[(String, String)], memory_bytes: usize) -> Self {
+    pub(crate) fn new(spec: &Spec, log: &Arc<Budget>) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(limits::HANDLES);
+        table.set_max_capacity(spec.limits.handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits::FIELDS_BYTES);
         let wasi = WasiCtx::builder()
-            .envs(environment)
-            .stdout(Output::Stdout)
-            .stderr(Output::Stderr)
+            .envs(&spec.environment)
+            .stdout(Output::stdout(log))
+            .stderr(Output::stderr(log))
             .max_random_size(limits::RANDOM_BYTES)
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
         let limits = StoreLimitsBuilder::new()
-            .memory_size(memory_bytes)
+            .memory_size(spec.limits.memory_bytes)
             .table_elements(10_000)
             .instances(32)
             .memories(4)

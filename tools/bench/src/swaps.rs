@@ -282,7 +282,9 @@ fn ask(movies: &[String], phase: &str, n: u64) -> Request<Full<Bytes>> {
 /// The movie and value of request `n`, if it is a rating.
 fn rating_of(movies: &[String], n: u64) -> Option<(&str, u64)> {
     // Not n % 2: with an even number of connections each would do only the one or the other.
-    (n / 7).is_multiple_of(2).then(|| (pick(movies, n), n % 10 + 1))
+    (n / 7)
+        .is_multiple_of(2)
+        .then(|| (pick(movies, n), n % 10 + 1))
 }
 
 /// The counts that are served, once they are as expected or do not change any more.

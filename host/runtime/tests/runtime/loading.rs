@@ -96,6 +96,31 @@ async fn what_wants_more_memory_than_it_may_have_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_holds_more_handles_than_it_may_is_refused() {
+    let bench = Bench::empty(Limits {
+        handles: 50,
+        ..Limits::default()
+    });
+    let text = r#"(component
+      (import "wasi:http/types@0.2.0" (instance $http
+        (export "fields" (type $fields (sub resource)))
+        (export "[constructor]fields" (func (result (own $fields))))))
+      (alias export $http "[constructor]fields" (func $new))
+      (core func $lowered (canon lower (func $new)))
+      (core module $m
+        (import "http" "new" (func $new (result i32)))
+        (func $start (loop (drop (call $new)) (br 0)))
+        (start $start))
+      (core instance (instantiate $m
+        (with "http" (instance (export "new" (func $lowered)))))))"#;
+    let said = chain(&refusal(&bench, bench.spec(IT), text).await);
+    assert!(
+        said.starts_with("component it cannot be instantiated") && !said.contains("in time"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_export_that_the_manifest_needs_must_be_there() {
     let bench = Bench::empty(Limits::default());
     let spec = Spec {

@@ -76,6 +76,32 @@ async fn more_calls_than_there_may_be_are_refused_after_a_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_calls_than_may_wait_are_refused_at_once() {
+    let bench = Bench::misbehaving(Limits {
+        concurrent_calls: 1,
+        queue: 1,
+        queue_timeout: Duration::from_secs(20),
+        ..Limits::default()
+    })
+    .await;
+    let until = Instant::now() + Duration::from_secs(1);
+    let (first, second, third) = tokio::join!(
+        biased;
+        bench.run_until("wait", until),
+        bench.run("count"),
+        async {
+            let result = bench.run("count").await;
+            (result, Instant::now())
+        }
+    );
+    assert!(matches!(first, Err(CallError::Deadline(_))), "{first:?}");
+    assert!(second.is_ok(), "it waited for its turn: {second:?}");
+    let (third, answered) = third;
+    assert!(matches!(third, Err(CallError::Overloaded(_))), "{third:?}");
+    assert!(answered < until, "it did not wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_replaced_after_128_to_256_calls() {
     let bench = Bench::misbehaving(Limits::default()).await;
     let mut last = 0;

@@ -78,6 +78,19 @@ impl Drop for InFlight<'_> {
 }
 
 impl Figures {
+    /// Those of calls that took so long, of which so many failed.
+    pub fn of(latencies: impl IntoIterator<Item = Duration>, errors: u64) -> Self {
+        let stats = Stats::new();
+        for latency in latencies {
+            drop(stats.begin());
+            stats.took(latency);
+        }
+        Self {
+            errors,
+            ..stats.figures()
+        }
+    }
+
     /// What came since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {

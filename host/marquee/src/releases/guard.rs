@@ -169,3 +169,56 @@ const ERRORS_MARGIN: u64 = 10;
 const P99_MARGIN: Duration = Duration::from_millis(5);
 /// Times the calls of the guard.
 const P99_CALLS: u64 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(calls: usize, errors: u64, slow: usize, slow_ms: u64) -> Figures {
+        let fast = std::iter::repeat_n(Duration::from_millis(2), calls - slow);
+        let slow = std::iter::repeat_n(Duration::from_millis(slow_ms), slow);
+        Figures::of(fast.chain(slow), errors)
+    }
+
+    fn is_worse(new: &Figures, old: &Figures) -> bool {
+        judge(&Guard::default(), new, old) != Judgement::Fine
+    }
+
+    #[test]
+    fn a_version_that_fails_more_than_the_old_one_is_worse() {
+        let old = figures(1_000, 0, 0, 0);
+        assert!(is_worse(&figures(100, 2, 0, 0), &old));
+        assert!(!is_worse(&figures(100, 1, 0, 0), &old), "one is chance");
+        assert!(!is_worse(&figures(99, 99, 0, 0), &old), "too early to say");
+        // Where the old one fails too, as when a database is away, the new one is not to blame.
+        let failing = figures(1_000, 300, 0, 0);
+        assert!(!is_worse(&figures(100, 60, 0, 0), &failing));
+        assert!(is_worse(&figures(100, 62, 0, 0), &failing));
+    }
+
+    #[test]
+    fn a_version_that_is_slower_is_worse_once_there_were_enough_calls() {
+        let old = figures(1_000, 0, 0, 0);
+        assert!(is_worse(&figures(500, 0, 6, 50), &old));
+        assert!(!is_worse(&figures(400, 0, 6, 50), &old), "too early to say");
+        assert!(
+            !is_worse(&figures(500, 0, 4, 50), &old),
+            "fewer than one in a hundred"
+        );
+        assert!(
+            !is_worse(&figures(500, 0, 6, 8), &old),
+            "too little to matter"
+        );
+    }
+
+    #[test]
+    fn the_judgement_says_why() {
+        let worse = judge(
+            &Guard::default(),
+            &figures(100, 5, 0, 0),
+            &figures(900, 1, 0, 0),
+        );
+        let reason = "5 of its 100 calls failed, of the old one's 1 of 900";
+        assert_eq!(worse, Judgement::Worse(reason.to_owned()));
+    }
+}

@@ -57,7 +57,7 @@ pub struct Component {
     /// the host provides, whatever stands in for them under Spin.
     pub dependencies: BTreeMap<String, ComponentId>,
     /// How it is built, if the manifest says so.
-    pub build: Option<String>,
+    pub build: Option<Build>,
     /// Its database.
     pub database: Option<Database>,
     /// Exported interfaces whose calls are units of work.
@@ -116,6 +116,17 @@ impl Default for Guard {
             factor: defaults::GUARD_FACTOR,
         }
     }
+}
+
+/// How a component is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// For a shell.
+    pub command: String,
+    /// Where, relative to the manifest.
+    pub workdir: PathBuf,
+    /// Patterns of the files that it is built from, relative to `workdir`.
+    pub watch: Vec<String>,
 }
 
 /// A component's own database.

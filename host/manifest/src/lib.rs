@@ -16,7 +16,7 @@ mod units;
 mod when;
 
 pub use app::{
-    App, Canary, Component, Database, Guard, Guarded, Limits, Outside, Route, Schedule,
+    App, Build, Canary, Component, Database, Guard, Guarded, Limits, Outside, Route, Schedule,
     Subscription, Variable, defaults,
 };
 pub use id::{ComponentId, InvalidId};

@@ -8,7 +8,7 @@ use toml::{
 };
 
 use crate::{
-    App, Canary, Component, ComponentId, Guard, Limits, Problem, Route, Variable,
+    App, Build, Canary, Component, ComponentId, Guard, Limits, Problem, Route, Variable,
     names::is_interface,
     order,
     reader::{At, Problems, Section},
@@ -238,10 +238,14 @@ fn component(id: ComponentId, mut section: Section<'_>, places: &mut Places) -> 
     let allowed_outbound_hosts = texts(section.strings("allowed_outbound_hosts"));
     let build = section.section("build").and_then(|mut build| {
         let command = build.required_string("command").map(|(command, _)| command);
-        build.skip("workdir");
-        build.skip("watch");
+        let workdir = build.string("workdir").map(|(path, _)| PathBuf::from(path));
+        let watch = texts(build.strings("watch"));
         build.finish("a build has command, workdir and watch");
-        command
+        Some(Build {
+            command: command?,
+            workdir: workdir.unwrap_or_default(),
+            watch,
+        })
     });
     let mut dependencies = BTreeMap::new();
     if let Some(table) = section.section("dependencies") {

@@ -12,8 +12,8 @@ pub(crate) fn read(root: &Path, component: &Component) -> anyhow::Result<Vec<u8>
     std::fs::read(&path).with_context(|| {
         let how = component
             .build
-            .as_deref()
-            .map(|build| format!("; build it with `{build}`"));
+            .as_ref()
+            .map(|build| format!("; build it with `{}`", build.command));
         format!(
             "component {} cannot be read from {}{}",
             component.id,

@@ -11,6 +11,7 @@ mod migrate;
 mod remote;
 mod up;
 mod versions;
+mod watch;
 
 use std::{collections::BTreeMap, io::Write as _, process::ExitCode};
 
@@ -41,6 +42,7 @@ enum Verb {
     Pin(deploy::PinVerb),
     Versions(versions::Versions),
     History(versions::HistoryVerb),
+    Watch(watch::Watch),
     Inspect(inspect::Inspect),
     Diff(inspect::Diff),
     Migrate(migrate::Migrate),
@@ -59,6 +61,7 @@ impl Command {
             Verb::Pin(verb) => verb.run().await,
             Verb::Versions(verb) => verb.run().await,
             Verb::History(verb) => verb.run().await,
+            Verb::Watch(verb) => verb.run().await,
             Verb::Inspect(verb) => verb.run(),
             Verb::Diff(verb) => verb.run().await,
             Verb::Migrate(verb) => verb.run().await,

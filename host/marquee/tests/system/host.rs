@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -82,6 +82,12 @@ impl Setup {
         self.command(arguments).output().expect("the binary runs")
     }
 
+    /// A verb that goes on until it is dropped.
+    pub(crate) fn going_on(&self, arguments: &[&str]) -> Ongoing {
+        let child = self.command(arguments).stdout(Stdio::piped()).spawn();
+        Ongoing(child.expect("the binary runs"))
+    }
+
     /// Start a host on free ports and wait until it serves.
     pub(crate) async fn start(&self) -> Host {
         self.start_at("127.0.0.1:0").await
@@ -150,6 +156,37 @@ impl Setup {
         }
         command.envs(&self.environment).stdin(Stdio::null());
         command
+    }
+}
+
+/// A running verb. Dropped, it is killed.
+pub(crate) struct Ongoing(Child);
+
+impl Ongoing {
+    /// Read its output up to a line that contains this.
+    pub(crate) fn until(&mut self, text: &str) -> String {
+        let output = self.0.stdout.as_mut().expect("piped");
+        // Byte by byte: what comes after the line is for the next call.
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while output.read(&mut byte).expect("its output") == 1 {
+            line.push(byte[0]);
+            if byte[0] == b'\n' {
+                let said = String::from_utf8_lossy(&line).into_owned();
+                if said.contains(text) {
+                    return said;
+                }
+                line.clear();
+            }
+        }
+        panic!("it ended without saying {text:?}");
+    }
+}
+
+impl Drop for Ongoing {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -362,5 +363,67 @@ async fn what_is_live_survives_a_restart_until_the_manifests_file_changes() {
         versions(&setup, "hello")[1]["labels"],
         serde_json::json!(["v3"])
     );
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_saved_is_built_and_goes_live_and_a_build_that_fails_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = folder.path().join("hello.wasm");
+    fs::copy(guest("hello"), &source).expect("copied");
+    let from = folder.path().join("src");
+    fs::create_dir(&from).expect("a folder");
+    let build =
+        "[component.hello.build]\ncommand = \"cp src/new.wasm hello.wasm\"\nwatch = [\"src/*\"]\n";
+    let manifest = hello(folder.path(), build);
+    let text = fs::read_to_string(&manifest).expect("read");
+    let text = text.replace(&format!("{:?}", guest("hello")), "\"hello.wasm\"");
+    fs::write(&manifest, text).expect("written");
+    let setup = Setup::application(manifest, &[]).await;
+    let host = setup.start().await;
+    let before = stable(&setup, "hello")["version"].clone();
+    let mut watch = setup.going_on(&["watch"]);
+    watch.until("watching hello");
+    fs::write(from.join("other"), "not what the build needs").expect("written");
+    watch.until("the build failed");
+    assert_eq!(stable(&setup, "hello")["version"], before);
+    let new = remade("hello", "saved", folder.path());
+    fs::copy(new, from.join("new.wasm")).expect("saved");
+    let said = watch.until("is live");
+    let now = stable(&setup, "hello")["version"].clone();
+    assert!(
+        now != before && said.contains(&now.as_str().expect("text")[..12]),
+        "{said}"
+    );
+    assert_eq!(status(&host, &[]).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_version_imports_and_exports_can_be_seen_and_compared() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = Setup::application(hello(folder.path(), ""), &[]).await;
+    let host = setup.start().await;
+    let rating = guest("rating");
+    let shown = Command::new(env!("CARGO_BIN_EXE_marquee"))
+        .arg("inspect")
+        .arg(rating)
+        .output()
+        .expect("the binary runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(
+        shown.contains("exports\n  marquee:messaging/consumer@0.1.0\n")
+            && shown.contains("package movie:rating@0.1.0;"),
+        "{shown}"
+    );
+    let other = remade("hello", "other", folder.path());
+    done(&setup, &["deploy", "hello", &other, "--label", "other"]);
+    let old = versions(&setup, "hello")[1]["version"].clone();
+    let old = &old.as_str().expect("text")[..12];
+    let diff = done(&setup, &["diff", "hello", old, "other"]);
+    assert!(
+        diff.contains("-version ") && diff.contains("+size "),
+        "{diff}"
+    );
+    assert!(!diff.contains("+  wasi:"), "only what differs: {diff}");
     drop(host);
 }

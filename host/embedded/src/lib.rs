@@ -11,4 +11,4 @@ mod user;
 
 pub use error::Error;
 pub use programs::Programs;
-pub use server::{Options, Server, running};
+pub use server::{Options, Server};

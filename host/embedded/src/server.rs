@@ -255,13 +255,6 @@ impl Server {
     }
 }
 
-/// The URL of a database of the server that runs in this folder, if one does. Does not start or own it.
-pub fn running(folder: &Path, database: &str) -> Option<String> {
-    let folder = absolute(folder).ok()?;
-    let is_there = folder.join("data/postmaster.pid").is_file();
-    is_there.then(|| socket_url(&socket_folder(&folder), database))
-}
-
 /// Whose process id the folder names. It may be long gone, after a crash.
 fn process_of(data: &Path) -> Option<u32> {
     let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;

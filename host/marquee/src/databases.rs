@@ -85,39 +85,6 @@ impl Databases {
         })
     }
 
-    /// The application's databases as they are now, for a verb beside a running host: starts nothing and stops
-    /// nothing.
-    pub(crate) async fn attach(app: &App, settings: &Settings) -> anyhow::Result<Self> {
-        let mut by_component = BTreeMap::new();
-        let folder = settings.data.value.join("postgres");
-        for component in app.load_order() {
-            let Some(own) = &component.database else {
-                continue;
-            };
-            let url = match settings.database_url(&own.name) {
-                Some(url) => url.value,
-                None => Secret::new(marquee_embedded::running(&folder, &own.name).with_context(
-                    || {
-                        format!(
-                            "database {} is not running; start it with `marquee up`",
-                            own.name
-                        )
-                    },
-                )?),
-            };
-            let database = Database::new(&Config {
-                pool_size: 1,
-                ..Config::new(&own.name, url)
-            })?;
-            by_component.insert(component.id.clone(), database);
-        }
-        Ok(Self {
-            by_component,
-            bus: None,
-            embedded: None,
-        })
-    }
-
     /// Apply the host's schema and each component's own migrations.
     pub(crate) async fn migrate(
         &self,

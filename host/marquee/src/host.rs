@@ -138,7 +138,10 @@ impl Host {
         );
         background.spawn(admin::health::serve(self.admin, parts, behind.clone()));
         if let Some(socket) = self.parts.socket {
-            let api = admin::Api::new(self.parts.releases.clone());
+            let api = admin::Api::new(
+                self.parts.releases.clone(),
+                self.databases.by_component.values().cloned(),
+            );
             background.spawn(api.serve(socket, behind.clone()));
         }
         let pools: Vec<Database> = self.databases.by_component.values().cloned().collect();

@@ -1,6 +1,7 @@
 //! `marquee-bench`: what a movie system does under load. One file a verb.
 
 mod bare;
+mod costs;
 mod host;
 mod load;
 mod requests;
@@ -27,6 +28,7 @@ struct Command {
 enum Verb {
     Requests(requests::Requests),
     Swaps(swaps::Swaps),
+    Costs(costs::Costs),
 }
 
 #[tokio::main]
@@ -34,6 +36,7 @@ async fn main() -> ExitCode {
     let done = match Command::parse().verb {
         Verb::Requests(verb) => requests::run(verb).await.map(|table| (table, true)),
         Verb::Swaps(verb) => swaps::run(verb).await,
+        Verb::Costs(verb) => costs::run(verb).await.map(|table| (table, true)),
     };
     match done {
         Ok((text, holds)) => {

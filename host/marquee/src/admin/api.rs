@@ -1,4 +1,4 @@
-//! `/admin/v1`: what is live, and the steps that change it.
+//! `/admin/v1`: what is live, the steps that change it, and kept messages.
 //!
 //! Every change is in the history and the log with who asked for it. Bounds: the size of a component, uploads at once.
 //! Not here: what a step does.
@@ -17,6 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
+use marquee_database::Database;
 use marquee_manifest::ComponentId;
 use marquee_registry::Event;
 use tokio::{net::UnixListener, sync::Semaphore};
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     documents::{Deploy, HistoryOf, Pin, Promote, UPLOAD_BYTES},
+    messages,
     problem::Problem,
     socket::Peer,
 };
@@ -33,15 +35,18 @@ use crate::releases::{ComponentReport, Deployment, Releases};
 #[derive(Clone)]
 pub(crate) struct Api {
     releases: Releases,
+    /// In which messages are kept.
+    pub(super) databases: Arc<[Database]>,
     uploads: Arc<Semaphore>,
 }
 
 type Answer<T> = Result<Json<T>, Problem>;
 
 impl Api {
-    pub(crate) fn new(releases: Releases) -> Self {
+    pub(crate) fn new(releases: Releases, databases: impl IntoIterator<Item = Database>) -> Self {
         Self {
             releases,
+            databases: databases.into_iter().collect(),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
         }
     }
@@ -67,6 +72,7 @@ impl Api {
             .route(&format!("{component}/pin"), put(pin))
             .route("/admin/v1/history", get(history))
             .route("/admin/v1/openapi.json", get(openapi))
+            .merge(messages::routes())
             .fallback(async || nothing())
             .method_not_allowed_fallback(async || {
                 let detail = "see /admin/v1/openapi.json for what there is";

@@ -50,12 +50,45 @@ pub(crate) struct HistoryOf {
     pub(crate) limit: usize,
 }
 
+/// `GET .../messages`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MessagesOf {
+    /// Only these.
+    pub(crate) state: Option<MessageState>,
+    /// Only of this component.
+    pub(crate) consumer: Option<String>,
+    /// Only of this topic.
+    pub(crate) topic: Option<String>,
+    /// Only of this key.
+    pub(crate) key: Option<String>,
+    /// Of each database at the most: 1 to 1,000; 100 by default.
+    #[serde(default = "hundred")]
+    pub(crate) limit: u32,
+}
+
+/// What stands next for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MessageState {
+    /// The host brings it again
+    Parked,
+    /// A person decides
+    Dead,
+    /// A person has set it aside
+    Skipped,
+}
+
 fn all() -> Weight {
     Weight::ALL
 }
 
 fn fifty() -> usize {
     50
+}
+
+fn hundred() -> u32 {
+    100
 }
 
 /// The largest component that is taken.

@@ -3,9 +3,10 @@
 mod api;
 mod documents;
 pub(crate) mod health;
+mod messages;
 mod problem;
 pub(crate) mod socket;
 
 pub(crate) use api::Api;
-pub(crate) use documents::{Pin, Promote, UPLOAD_BYTES};
+pub(crate) use documents::{MessageState, Pin, Promote, UPLOAD_BYTES};
 pub(crate) use problem::Problem;

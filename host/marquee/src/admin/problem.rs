@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::rejection::{JsonRejection, QueryRejection},
+    extract::rejection::{JsonRejection, PathRejection, QueryRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -59,6 +59,16 @@ impl From<Error> for Problem {
             }
         };
         Self::new(status, title, marquee_runtime::chain(&error))
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(
+            rejection.status(),
+            "The URL is not valid",
+            rejection.body_text(),
+        )
     }
 }
 

@@ -2,18 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum as _};
 use comfy_table::{Table, presets::NOTHING};
-use marquee_database::Database;
-use marquee_delivery::messages::{self, Filter, Kept, State};
+use serde_json::Value;
+use url::form_urlencoded;
 
-use super::{environment, print};
-use crate::{
-    app,
-    databases::Databases,
-    settings::{Flags, Settings, UpFlags},
-};
+use super::{deploy::remote, print, remote::Remote};
+use crate::{admin::MessageState, settings::Flags};
 
 /// List parked and dead messages, and decide about them.
 #[derive(Debug, Args)]
@@ -66,7 +62,7 @@ enum Verb {
 struct List {
     /// Only these
     #[arg(long)]
-    state: Option<StateName>,
+    state: Option<MessageState>,
     /// Only of this component
     #[arg(long)]
     consumer: Option<String>,
@@ -84,49 +80,31 @@ struct List {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum StateName {
-    Parked,
-    Dead,
-    Skipped,
-}
-
 impl Messages {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let settings = Settings::decide(&self.flags, &UpFlags::default(), environment())?;
-        let app = app::read(&settings.manifest.value)?;
-        let databases = Databases::attach(&app, &settings).await?;
-        let result = self.verb.run(&databases).await;
-        databases.close().await;
-        result.map(|()| ExitCode::SUCCESS)
+        let remote = remote(&self.flags)?;
+        self.verb.run(&remote).await?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Verb {
-    async fn run(self, databases: &Databases) -> anyhow::Result<()> {
-        let actor = || std::env::vars_os().find(|(name, _)| name == "USER");
-        let actor = actor().map_or_else(
-            || "operator".to_owned(),
-            |(_, user)| user.to_string_lossy().into_owned(),
-        );
+    async fn run(self, remote: &Remote) -> anyhow::Result<()> {
         match self {
-            Self::List(list) => list.run(databases).await,
-            Self::Show { id, json } => show(databases, &id, json).await,
+            Self::List(list) => list.run(remote).await,
+            Self::Show { id, json } => show(remote, &id, json).await,
             Self::Retry { id } => {
-                let (database, number) = find(databases, &id)?;
-                messages::retry(database, number, &actor).await?;
+                remote.act(&address(&id, "/retry")?).await?;
                 print(format!("{id} is due now"));
                 Ok(())
             }
             Self::Skip { id } => {
-                let (database, number) = find(databases, &id)?;
-                messages::skip(database, number, &actor).await?;
+                remote.act(&address(&id, "/skip")?).await?;
                 print(format!("{id} is set aside; its key goes on"));
                 Ok(())
             }
             Self::Discard { id } => {
-                let (database, number) = find(databases, &id)?;
-                messages::discard(database, number, &actor).await?;
+                remote.act(&address(&id, "/discard")?).await?;
                 print(format!("{id} is deleted; its key goes on"));
                 Ok(())
             }
@@ -135,33 +113,25 @@ impl Verb {
 }
 
 impl List {
-    async fn run(self, databases: &Databases) -> anyhow::Result<()> {
-        let filter = Filter {
-            state: self.state.map(|state| match state {
-                StateName::Parked => State::Parked,
-                StateName::Dead => State::Dead,
-                StateName::Skipped => State::Skipped,
-            }),
-            consumer: self.consumer,
-            topic: self.topic,
-            key: self.key,
-            after: None,
-            limit: self.limit,
-        };
-        let mut all: Vec<(String, Kept)> = Vec::new();
-        for database in databases.by_component.values() {
-            let kept = messages::list(database, &filter).await?;
-            all.extend(
-                kept.into_iter()
-                    .map(|kept| (format!("{}/{}", database.name(), kept.id), kept)),
-            );
+    async fn run(self, remote: &Remote) -> anyhow::Result<()> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("limit", &self.limit.to_string());
+        let state = self.state.and_then(|state| state.to_possible_value());
+        let filters = [
+            ("state", state.as_ref().map(|state| state.get_name())),
+            ("consumer", self.consumer.as_deref()),
+            ("topic", self.topic.as_deref()),
+            ("key", self.key.as_deref()),
+        ];
+        for (name, value) in filters {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
         }
+        let path = format!("/admin/v1/messages?{}", query.finish());
+        let all: Vec<Value> = remote.get(&path).await?;
         if self.json {
-            let rows: Vec<_> = all
-                .iter()
-                .map(|(id, kept)| serde_json::json!({ "message": id, "kept": kept }))
-                .collect();
-            print(serde_json::to_string_pretty(&rows)?);
+            print(serde_json::to_string_pretty(&all)?);
             return Ok(());
         }
         if all.is_empty() {
@@ -179,24 +149,20 @@ impl List {
             "reason",
             "error",
         ]);
-        for (id, kept) in all {
-            let next = match kept.next_attempt_at {
-                Some(at) => at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
-                None => "-".to_owned(),
+        for message in all {
+            let kept = |name: &str| {
+                let value = message.get("kept").and_then(|kept| kept.get(name));
+                plain(&text(value.unwrap_or(&Value::Null)))
             };
-            let state = serde_json::to_value(kept.state)?
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
             table.add_row([
-                id,
-                state,
-                kept.topic,
-                plain(&kept.key),
-                kept.attempts.to_string(),
-                next,
-                kept.reason,
-                plain(kept.error.as_deref().unwrap_or("-")),
+                text(message.get("message").unwrap_or(&Value::Null)),
+                kept("state"),
+                kept("topic"),
+                kept("key"),
+                kept("attempts"),
+                kept("next_attempt_at"),
+                kept("reason"),
+                kept("error"),
             ]);
         }
         print(table.to_string());
@@ -204,63 +170,50 @@ impl List {
     }
 }
 
-async fn show(databases: &Databases, id: &str, json: bool) -> anyhow::Result<()> {
-    let (database, number) = find(databases, id)?;
-    let Some(detail) = messages::show(database, number).await? else {
-        bail!("there is no message {id}; `marquee messages list` shows what there is");
-    };
-    let payload = match std::str::from_utf8(&detail.value) {
-        Ok(text) => serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text)),
-        Err(_) => {
-            serde_json::Value::from(format!("{} bytes that are not text", detail.value.len()))
-        }
-    };
-    let whole = serde_json::json!({
-        "message": id,
-        "kept": detail.kept,
-        "headers": detail.headers,
-        "payload": payload,
-    });
+async fn show(remote: &Remote, id: &str, json: bool) -> anyhow::Result<()> {
+    let whole: Value = remote.get(&address(id, "")?).await?;
     if json {
         print(serde_json::to_string_pretty(&whole)?);
         return Ok(());
     }
     let mut table = Table::new();
     table.load_style(NOTHING);
-    let kept = whole
-        .get("kept")
-        .and_then(serde_json::Value::as_object)
-        .cloned()
-        .unwrap_or_default();
-    for (name, value) in kept {
-        table.add_row([name.replace('_', " "), plain(&text(&value))]);
+    let fields = whole.get("kept").and_then(Value::as_object);
+    for (name, value) in fields.into_iter().flatten() {
+        table.add_row([name.replace('_', " "), plain(&text(value))]);
     }
-    for (name, value) in &detail.headers {
-        table.add_row([format!("header {name}"), plain(value)]);
+    let headers = whole.get("headers").and_then(Value::as_array);
+    for header in headers.into_iter().flatten() {
+        if let [name, value] = header.as_array().map(Vec::as_slice).unwrap_or_default() {
+            table.add_row([
+                format!("header {}", plain(&text(name))),
+                plain(&text(value)),
+            ]);
+        }
     }
     print(table.to_string());
-    print(serde_json::to_string_pretty(&payload)?);
+    let payload = whole.get("payload").unwrap_or(&Value::Null);
+    print(serde_json::to_string_pretty(payload)?);
     Ok(())
 }
 
-fn find<'a>(databases: &'a Databases, id: &str) -> anyhow::Result<(&'a Database, i64)> {
-    let (name, number) = id
-        .split_once('/')
-        .with_context(|| format!("{id:?} is not DATABASE/NUMBER"))?;
-    let number = number
-        .parse()
-        .with_context(|| format!("{id:?} is not DATABASE/NUMBER"))?;
-    let mut all = databases.by_component.values();
-    match all.find(|database| database.name() == name) {
-        Some(database) => Ok((database, number)),
-        None => bail!("the application has no database {name}"),
-    }
+/// Of a message, or of what is done with it.
+fn address(id: &str, rest: &str) -> anyhow::Result<String> {
+    let parts = id.split_once('/').and_then(|(database, number)| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        let number: i64 = number.parse().ok()?;
+        database.bytes().all(plain).then_some((database, number))
+    });
+    let (database, number) = parts.with_context(|| {
+        format!("{id:?} is not DATABASE/NUMBER; `marquee messages list` shows what there is")
+    })?;
+    Ok(format!("/admin/v1/messages/{database}/{number}{rest}"))
 }
 
-fn text(value: &serde_json::Value) -> String {
+fn text(value: &Value) -> String {
     match value {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
         other => other.to_string(),
     }
 }

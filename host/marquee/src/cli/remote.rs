@@ -34,6 +34,13 @@ impl Remote {
         self.call(Method::GET, path, None, Bytes::new()).await
     }
 
+    /// Something is done; there is nothing to tell.
+    pub(crate) async fn act(&self, path: &str) -> anyhow::Result<()> {
+        self.call(Method::POST, path, None, Bytes::new())
+            .await
+            .map(drop)
+    }
+
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,

@@ -1,10 +1,10 @@
 //! A client that can send what well-behaved ones cannot.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
 };
 
 /// What came back on a connection of its own.
@@ -27,8 +27,17 @@ impl Answer {
 
 /// Send these bytes and read until the server closes.
 pub(crate) async fn send(address: &str, bytes: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let stream = TcpStream::connect(address).await.expect("it listens");
     stream.set_nodelay(true).expect("a socket");
+    over(stream, bytes).await
+}
+
+/// The same to a socket in the file system.
+pub(crate) async fn send_to_file(path: &Path, bytes: &[u8]) -> Answer {
+    over(UnixStream::connect(path).await.expect("it listens"), bytes).await
+}
+
+async fn over(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> Answer {
     // A server that refuses early may close while we still send.
     let _ = stream.write_all(bytes).await;
     let mut all = Vec::new();

@@ -427,3 +427,92 @@ async fn what_a_version_imports_and_exports_can_be_seen_and_compared() {
     assert!(!diff.contains("+  wasi:"), "only what differs: {diff}");
     drop(host);
 }
+
+/// One request of the admin API.
+async fn ask(setup: &Setup, method: &str, path: &str, body: &str) -> raw::Answer {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    raw::send_to_file(&setup.data().join("admin.sock"), request.as_bytes()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_api_is_what_its_document_says_and_its_errors_are_problems() {
+    let setup = Setup::databases().await;
+    let host = setup.start().await;
+    let document = ask(&setup, "GET", "/admin/v1/openapi.json", "")
+        .await
+        .json();
+    let paths = document["paths"].as_object().expect("paths");
+    assert!(paths.len() >= 12);
+    for (path, operations) in paths {
+        let path = path
+            .replace("{component}", "rating")
+            .replace("{version}", "unheard-of")
+            .replace("{database}", "rating")
+            .replace("{number}", "1");
+        for method in ["get", "post", "put", "delete"] {
+            // An empty body is not what any operation that changes something takes.
+            let answer = ask(&setup, &method.to_uppercase(), &path, "").await;
+            let is_there = operations.get(method).is_some();
+            assert_eq!(
+                answer.status != 405,
+                is_there,
+                "{method} {path}: {answer:?}"
+            );
+            let status = answer.status.to_string();
+            let said = operations[method]["responses"].get(&status).is_some();
+            // What a request that is not one gets is the same everywhere.
+            let malformed = [400, 415].contains(&answer.status);
+            assert!(
+                said || malformed || !is_there,
+                "{method} {path}: {answer:?}"
+            );
+            if answer.status >= 400 {
+                assert!(
+                    answer.head.contains("application/problem+json"),
+                    "{method} {path}: {answer:?}"
+                );
+                assert_eq!(answer.json()["status"], answer.status);
+            }
+        }
+    }
+    for (method, path, body, status) in [
+        ("GET", "/admin/v2/components", "", 404),
+        ("GET", "/admin/v1/history?limit=many", "", 400),
+        ("GET", "/admin/v1/history?colour=red", "", 400),
+        (
+            "POST",
+            "/admin/v1/components/rating/versions?weight=200%25",
+            "",
+            400,
+        ),
+        (
+            "POST",
+            "/admin/v1/components/rating/promote",
+            "{\"version\": 1}",
+            422,
+        ),
+        (
+            "POST",
+            "/admin/v1/components/rating/promote",
+            "{\"version\": \"x\", \"y\": 1}",
+            422,
+        ),
+        ("POST", "/admin/v1/components/rating/rollback", "", 409),
+        ("GET", "/admin/v1/messages/nowhere/1", "", 404),
+        ("GET", "/admin/v1/messages/rating/one", "", 400),
+    ] {
+        let answer = ask(&setup, method, path, body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        assert!(
+            answer.head.contains("application/problem+json"),
+            "{method} {path}: {answer:?}"
+        );
+    }
+    let mode = fs::metadata(setup.data().join("admin.sock")).expect("a socket");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());
+    assert_eq!(mode & 0o777, 0o600, "others cannot use it");
+    drop(host);
+}

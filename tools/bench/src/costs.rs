@@ -1,0 +1,281 @@
+//! `marquee-bench costs`: what the runtime itself costs, without HTTP, bus or database, next to native code in one run.
+//!
+//! The baseline is a function in a task of its own whose answer comes through a channel: that is how a call runs, less
+//! the component.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use clap::Args;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use marquee_manifest::ComponentId;
+use marquee_registry::{Digest, Live};
+use marquee_runtime::{
+    Body, Call, CallError, JOB, Limits, Lineup, Outbound, Prepared, Runtime, Spec, Transactor,
+};
+use tokio::{sync::oneshot, task::JoinSet};
+use wasmtime::component::Val;
+use wasmtime_wasi_http::WasiHttpHooks;
+
+/// Measure what calls, instances and swaps cost, next to native code.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  marquee-bench costs --calls 20000")]
+pub(crate) struct Costs {
+    /// How often each is done.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    calls: u32,
+    /// A component to compile.
+    #[arg(long, default_value = "target/wasm32-wasip2/guest/rating.wasm")]
+    component: PathBuf,
+}
+
+/// Measure, and tell as a table.
+pub(crate) async fn run(command: Costs) -> anyhow::Result<String> {
+    let calls = command.calls;
+    let bench = Bench::new()?;
+    bench.live("callee", BTreeMap::new(), &callee()).await?;
+    let quick = job("");
+    bench.live("job", BTreeMap::new(), &quick).await?;
+    let from_callee = BTreeMap::from([(WORDS.to_owned(), id("callee")?)]);
+    bench.live("caller", from_callee, &caller()).await?;
+
+    let native = timed(calls, async || {
+        let (send, receive) = oneshot::channel();
+        let mut task = JoinSet::new();
+        task.spawn(async move { send.send(std::hint::black_box(1_u64)) });
+        receive.await?;
+        Ok(())
+    })
+    .await?;
+    let direct = timed(calls, async || bench.call("job", "run").await).await?;
+    let through = timed(calls, async || bench.call("caller", "run").await).await?;
+    // A trap throws the instance away: the next call has a new one.
+    let mut fresh = Vec::new();
+    for _ in 0..calls.min(2_000) {
+        // It is to fail.
+        let _ = bench.call("job", "trap").await;
+        let begun = Instant::now();
+        bench.call("job", "run").await?;
+        fresh.push(begun.elapsed());
+    }
+    let fresh = median(fresh).saturating_sub(direct);
+
+    let versions = [
+        bench.prepared("job", BTreeMap::new(), &job("nop")).await?,
+        bench.prepared("job", BTreeMap::new(), &quick).await?,
+    ];
+    let mut swap = Vec::new();
+    for n in 0..1_000_usize {
+        let version = versions.iter().cycle().nth(n).context("a version")?;
+        let begun = Instant::now();
+        bench.set_live("job", version.clone())?;
+        bench.call("job", "run").await?;
+        swap.push(begun.elapsed());
+    }
+
+    let bytes = std::fs::read(&command.component)
+        .with_context(|| format!("{} cannot be read", command.component.display()))?;
+    let begun = Instant::now();
+    let artifact =
+        marquee_runtime::compile(&bytes, memory()).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let compiled = begun.elapsed();
+    drop(artifact);
+
+    let rows = [
+        ("native: a task and a channel", native),
+        ("call of a component by the host", direct),
+        ("the same through another component", through),
+        (
+            "so: a call from component to component",
+            through.saturating_sub(direct),
+        ),
+        ("a fresh instance, beyond the call", fresh),
+        (
+            "a swap, until the first call on the new version has ended",
+            median(swap),
+        ),
+        ("compiling (once a version)", compiled),
+    ];
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["what", "us", "of native"]);
+    for (name, time) in rows {
+        let us = time.as_secs_f64() * 1e6;
+        let right = |text| Cell::new(text).set_alignment(CellAlignment::Right);
+        table.add_row([
+            Cell::new(name),
+            right(format!("{us:.1}")),
+            right(format!("{:.1}", us / (native.as_secs_f64() * 1e6))),
+        ]);
+    }
+    Ok(table.to_string())
+}
+
+struct Bench {
+    runtime: Runtime,
+}
+
+impl Bench {
+    fn new() -> anyhow::Result<Self> {
+        let lineup = Lineup {
+            capabilities: Vec::new(),
+            transactor: Arc::new(Nothing),
+            outbound: Arc::new(Nothing),
+        };
+        let runtime =
+            Runtime::new(lineup, memory()).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        Ok(Self { runtime })
+    }
+
+    async fn prepared(
+        &self,
+        name: &str,
+        dependencies: BTreeMap<String, ComponentId>,
+        text: &str,
+    ) -> anyhow::Result<Prepared> {
+        let bytes = wat::parse_str(text)?;
+        let artifact = marquee_runtime::compile(&bytes, memory())
+            .map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        let spec = Spec {
+            id: id(name)?,
+            dependencies,
+            transactional: BTreeSet::new(),
+            entry_points: BTreeMap::new(),
+            environment: Vec::new(),
+            limits: Limits::default(),
+        };
+        let digest = Digest::of(&bytes);
+        Ok(self.runtime.prepare(spec, digest, artifact).await?)
+    }
+
+    async fn live(
+        &self,
+        name: &str,
+        dependencies: BTreeMap<String, ComponentId>,
+        text: &str,
+    ) -> anyhow::Result<()> {
+        let prepared = self.prepared(name, dependencies, text).await?;
+        self.set_live(name, prepared)
+    }
+
+    fn set_live(&self, name: &str, version: Prepared) -> anyhow::Result<()> {
+        let live = Live::only(version.version(), version);
+        self.runtime.set_live(id(name)?, live);
+        Ok(())
+    }
+
+    async fn call(&self, component: &str, job: &str) -> anyhow::Result<()> {
+        let call = Call::new("costs", Instant::now() + Duration::from_secs(10));
+        let answer = self
+            .runtime
+            .run_job(&id(component)?, job.to_owned(), 0, call)
+            .await?;
+        answer.map_err(anyhow::Error::msg)
+    }
+}
+
+/// No component here has a database or sends requests.
+struct Nothing;
+
+#[async_trait]
+impl Transactor for Nothing {
+    async fn run(&self, _: &ComponentId, call: Call, body: Body) -> Result<Val, CallError> {
+        body(call).await
+    }
+}
+
+impl Outbound for Nothing {
+    fn hooks(&self, _: &ComponentId, _: &Call) -> Box<dyn WasiHttpHooks> {
+        Box::new(Nothing)
+    }
+}
+
+impl WasiHttpHooks for Nothing {}
+
+/// The median of so many, after a tenth as many to warm up.
+async fn timed(calls: u32, work: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
+    for _ in 0..calls / 10 {
+        work().await?;
+    }
+    let mut times = Vec::new();
+    for _ in 0..calls {
+        let begun = Instant::now();
+        work().await?;
+        times.push(begun.elapsed());
+    }
+    Ok(median(times))
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+fn id(name: &str) -> anyhow::Result<ComponentId> {
+    Ok(name.parse()?)
+}
+
+fn memory() -> usize {
+    Limits::default().memory_bytes
+}
+
+/// A component with one job, which traps when its name has four letters.
+fn job(code: &str) -> String {
+    component("", "", code)
+}
+
+/// A component with one job, which calls another one.
+fn caller() -> String {
+    let import = format!(
+        r#"(import "{WORDS}" (instance $words
+             (export "say" (func async (param "n" u32) (result u32)))))
+           (alias export $words "say" (func $say))
+           (core func $lowered (canon lower (func $say)))"#
+    );
+    let with = r#"(with "words" (instance (export "say" (func $lowered))))"#;
+    component(&import, with, "(drop (call $say (i32.const 1)))")
+}
+
+fn component(import: &str, with: &str, code: &str) -> String {
+    let words = match with {
+        "" => "",
+        _ => r#"(import "words" "say" (func $say (param i32) (result i32)))"#,
+    };
+    format!(
+        r#"(component
+          {import}
+          (core module $m
+            {words}
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
+            ;; The memory is zero: the answer is ok.
+            (func (export "run") (param i32 i32 i64) (result i32)
+              (if (i32.eq (local.get 1) (i32.const 4)) (then unreachable))
+              {code}
+              i32.const 2048))
+          (core instance $i (instantiate $m {with}))
+          (func $run async (param "name" string) (param "due-at-ms" u64) (result (result (error string)))
+            (canon lift (core func $i "run") (memory $i "memory") (realloc (func $i "realloc"))))
+          (instance $job (export "run" (func $run)))
+          (export "{JOB}" (instance $job)))"#
+    )
+}
+
+fn callee() -> String {
+    format!(
+        r#"(component
+          (core module $m (func (export "say") (param i32) (result i32) local.get 0))
+          (core instance $i (instantiate $m))
+          (func $say async (param "n" u32) (result u32) (canon lift (core func $i "say")))
+          (instance $words (export "say" (func $say)))
+          (export "{WORDS}" (instance $words)))"#
+    )
+}
+
+const WORDS: &str = "bench:words/it";

@@ -4,24 +4,18 @@
 //! the component.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::PathBuf,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use async_trait::async_trait;
 use clap::Args;
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use marquee_manifest::ComponentId;
-use marquee_registry::{Digest, Live};
-use marquee_runtime::{
-    Body, Call, CallError, JOB, Limits, Lineup, Outbound, Prepared, Runtime, Spec, Transactor,
-};
+use marquee_runtime::JOB;
 use tokio::{sync::oneshot, task::JoinSet};
-use wasmtime::component::Val;
-use wasmtime_wasi_http::WasiHttpHooks;
+
+use crate::lab::{Lab, id, memory};
 
 /// Measure what calls, instances and swaps cost, next to native code.
 #[derive(Debug, Args)]
@@ -38,12 +32,12 @@ pub(crate) struct Costs {
 /// Measure, and tell as a table.
 pub(crate) async fn run(command: Costs) -> anyhow::Result<String> {
     let calls = command.calls;
-    let bench = Bench::new()?;
-    bench.live("callee", BTreeMap::new(), &callee()).await?;
+    let lab = Lab::new()?;
+    lab.live("callee", BTreeMap::new(), &callee()).await?;
     let quick = job("");
-    bench.live("job", BTreeMap::new(), &quick).await?;
+    lab.live("job", BTreeMap::new(), &quick).await?;
     let from_callee = BTreeMap::from([(WORDS.to_owned(), id("callee")?)]);
-    bench.live("caller", from_callee, &caller()).await?;
+    lab.live("caller", from_callee, &caller()).await?;
 
     let native = timed(calls, async || {
         let (send, receive) = oneshot::channel();
@@ -53,29 +47,29 @@ pub(crate) async fn run(command: Costs) -> anyhow::Result<String> {
         Ok(())
     })
     .await?;
-    let direct = timed(calls, async || bench.call("job", "run").await).await?;
-    let through = timed(calls, async || bench.call("caller", "run").await).await?;
+    let direct = timed(calls, async || lab.call("job", "run").await).await?;
+    let through = timed(calls, async || lab.call("caller", "run").await).await?;
     // A trap throws the instance away: the next call has a new one.
     let mut fresh = Vec::new();
     for _ in 0..calls.min(2_000) {
         // It is to fail.
-        let _ = bench.call("job", "trap").await;
+        let _ = lab.call("job", "trap").await;
         let begun = Instant::now();
-        bench.call("job", "run").await?;
+        lab.call("job", "run").await?;
         fresh.push(begun.elapsed());
     }
     let fresh = median(fresh).saturating_sub(direct);
 
     let versions = [
-        bench.prepared("job", BTreeMap::new(), &job("nop")).await?,
-        bench.prepared("job", BTreeMap::new(), &quick).await?,
+        lab.prepared("job", BTreeMap::new(), &job("nop")).await?,
+        lab.prepared("job", BTreeMap::new(), &quick).await?,
     ];
     let mut swap = Vec::new();
     for n in 0..1_000_usize {
         let version = versions.iter().cycle().nth(n).context("a version")?;
         let begun = Instant::now();
-        bench.set_live("job", version.clone())?;
-        bench.call("job", "run").await?;
+        lab.set_live("job", version.clone())?;
+        lab.call("job", "run").await?;
         swap.push(begun.elapsed());
     }
 
@@ -117,87 +111,6 @@ pub(crate) async fn run(command: Costs) -> anyhow::Result<String> {
     Ok(table.to_string())
 }
 
-struct Bench {
-    runtime: Runtime,
-}
-
-impl Bench {
-    fn new() -> anyhow::Result<Self> {
-        let lineup = Lineup {
-            capabilities: Vec::new(),
-            transactor: Arc::new(Nothing),
-            outbound: Arc::new(Nothing),
-        };
-        let runtime =
-            Runtime::new(lineup, memory()).map_err(|error| anyhow::anyhow!("{error:#}"))?;
-        Ok(Self { runtime })
-    }
-
-    async fn prepared(
-        &self,
-        name: &str,
-        dependencies: BTreeMap<String, ComponentId>,
-        text: &str,
-    ) -> anyhow::Result<Prepared> {
-        let bytes = wat::parse_str(text)?;
-        let artifact = marquee_runtime::compile(&bytes, memory())
-            .map_err(|error| anyhow::anyhow!("{error:#}"))?;
-        let spec = Spec {
-            id: id(name)?,
-            dependencies,
-            transactional: BTreeSet::new(),
-            entry_points: BTreeMap::new(),
-            environment: Vec::new(),
-            limits: Limits::default(),
-        };
-        let digest = Digest::of(&bytes);
-        Ok(self.runtime.prepare(spec, digest, artifact).await?)
-    }
-
-    async fn live(
-        &self,
-        name: &str,
-        dependencies: BTreeMap<String, ComponentId>,
-        text: &str,
-    ) -> anyhow::Result<()> {
-        let prepared = self.prepared(name, dependencies, text).await?;
-        self.set_live(name, prepared)
-    }
-
-    fn set_live(&self, name: &str, version: Prepared) -> anyhow::Result<()> {
-        let live = Live::only(version.version(), version);
-        self.runtime.set_live(id(name)?, live);
-        Ok(())
-    }
-
-    async fn call(&self, component: &str, job: &str) -> anyhow::Result<()> {
-        let call = Call::new("costs", Instant::now() + Duration::from_secs(10));
-        let answer = self
-            .runtime
-            .run_job(&id(component)?, job.to_owned(), 0, call)
-            .await?;
-        answer.map_err(anyhow::Error::msg)
-    }
-}
-
-/// No component here has a database or sends requests.
-struct Nothing;
-
-#[async_trait]
-impl Transactor for Nothing {
-    async fn run(&self, _: &ComponentId, call: Call, body: Body) -> Result<Val, CallError> {
-        body(call).await
-    }
-}
-
-impl Outbound for Nothing {
-    fn hooks(&self, _: &ComponentId, _: &Call) -> Box<dyn WasiHttpHooks> {
-        Box::new(Nothing)
-    }
-}
-
-impl WasiHttpHooks for Nothing {}
-
 /// The median of so many, after a tenth as many to warm up.
 async fn timed(calls: u32, work: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
     for _ in 0..calls / 10 {
@@ -217,16 +130,8 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-fn id(name: &str) -> anyhow::Result<ComponentId> {
-    Ok(name.parse()?)
-}
-
-fn memory() -> usize {
-    Limits::default().memory_bytes
-}
-
 /// A component with one job, which traps when its name has four letters.
-fn job(code: &str) -> String {
+pub(crate) fn job(code: &str) -> String {
     component("", "", code)
 }
 

@@ -3,7 +3,9 @@
 mod bare;
 mod costs;
 mod host;
+mod lab;
 mod load;
+mod neighbours;
 mod requests;
 mod swaps;
 
@@ -29,6 +31,7 @@ enum Verb {
     Requests(requests::Requests),
     Swaps(swaps::Swaps),
     Costs(costs::Costs),
+    Neighbours(neighbours::Neighbours),
 }
 
 #[tokio::main]
@@ -36,6 +39,7 @@ async fn main() -> ExitCode {
     let done = match Command::parse().verb {
         Verb::Requests(verb) => requests::run(verb).await.map(|table| (table, true)),
         Verb::Swaps(verb) => swaps::run(verb).await,
+        Verb::Neighbours(verb) => neighbours::run(verb).await.map(|table| (table, true)),
         Verb::Costs(verb) => costs::run(verb).await.map(|table| (table, true)),
     };
     match done {

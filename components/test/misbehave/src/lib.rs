@@ -35,6 +35,8 @@ impl job::Guest for Misbehave {
                 let mebibyte = vec![1_u8; 1 << 20];
                 std::mem::forget(black_box(mebibyte));
             },
+            // More than one answer may carry to the host.
+            "huge" => Err("x".repeat(20 << 20)),
             "recurse" => Err(depth(calls).to_string()),
             other => Err(format!("there is no misdeed {other}")),
         }

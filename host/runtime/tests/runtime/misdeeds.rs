@@ -9,7 +9,7 @@ use crate::support::{Bench, IT, id};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trap_is_an_error_of_that_call_and_the_next_has_a_new_instance() {
     let bench = Bench::misbehaving(Limits::default()).await;
-    for what in ["trap", "recurse", "grow"] {
+    for what in ["trap", "recurse", "grow", "huge"] {
         assert_eq!(bench.count().await, 1, "before {what}");
         let result = bench.run(what).await;
         assert!(

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -31,15 +32,23 @@ pub(crate) struct Costs {
 
 /// Measure, and tell as a table.
 pub(crate) async fn run(command: Costs) -> anyhow::Result<String> {
+    // On a worker, as triggers are: from the main thread each call would be a change of threads.
+    let mut worker = JoinSet::new();
+    worker.spawn(measure(command));
+    let measured = worker.join_next().await.context("it was not measured")?;
+    measured?
+}
+
+async fn measure(command: Costs) -> anyhow::Result<String> {
     let calls = command.calls;
-    let lab = Lab::new()?;
+    let lab = Arc::new(Lab::new()?);
     lab.live("callee", BTreeMap::new(), &callee()).await?;
     let quick = job("");
     lab.live("job", BTreeMap::new(), &quick).await?;
     let from_callee = BTreeMap::from([(WORDS.to_owned(), id("callee")?)]);
     lab.live("caller", from_callee, &caller()).await?;
 
-    let native = timed(calls, async || {
+    let native = timed(calls, || async {
         let (send, receive) = oneshot::channel();
         let mut task = JoinSet::new();
         task.spawn(async move { send.send(std::hint::black_box(1_u64)) });
@@ -47,8 +56,8 @@ pub(crate) async fn run(command: Costs) -> anyhow::Result<String> {
         Ok(())
     })
     .await?;
-    let direct = timed(calls, async || lab.call("job", "run").await).await?;
-    let through = timed(calls, async || lab.call("caller", "run").await).await?;
+    let direct = timed(calls, || calling(&lab, "job")).await?;
+    let through = timed(calls, || calling(&lab, "caller")).await?;
     // A trap throws the instance away: the next call has a new one.
     let mut fresh = Vec::new();
     for _ in 0..calls.min(2_000) {
@@ -111,8 +120,20 @@ pub(crate) async fn run(command: Costs) -> anyhow::Result<String> {
     Ok(table.to_string())
 }
 
+/// One call, as a future of its own.
+fn calling(
+    lab: &Arc<Lab>,
+    component: &'static str,
+) -> impl Future<Output = anyhow::Result<()>> + Send + use<> {
+    let lab = Arc::clone(lab);
+    async move { lab.call(component, "run").await }
+}
+
 /// The median of so many, after a tenth as many to warm up.
-async fn timed(calls: u32, work: impl AsyncFn() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
+async fn timed<F: Future<Output = anyhow::Result<()>>>(
+    calls: u32,
+    work: impl Fn() -> F,
+) -> anyhow::Result<Duration> {
     for _ in 0..calls / 10 {
         work().await?;
     }

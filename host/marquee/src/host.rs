@@ -206,7 +206,12 @@ impl Parts {
             .unwrap_or(64 << 20);
         let runtime = Runtime::new(lineup, memory)
             .map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
-        let versions = Versions::open(&settings.data.value, &runtime, memory)?;
+        let versions = Versions::open(
+            &settings.data.value,
+            &runtime,
+            memory,
+            settings.keep_versions.value,
+        )?;
         let releases = Releases::start(app, settings, &runtime, versions).await?;
 
         let socket = match releases.is_ours().await {

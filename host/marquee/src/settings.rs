@@ -51,6 +51,9 @@ pub(crate) struct UpFlags {
     /// Start with the versions that the manifest names, whatever was live before
     #[arg(long)]
     pub(crate) manifest_versions: bool,
+    /// How many of the newest versions stay on disk; those that are live, labelled or a rollback away do anyway [default: 50]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) keep_versions: Option<usize>,
 }
 
 /// Where a value came from.
@@ -80,6 +83,7 @@ pub(crate) struct Settings {
     pub(crate) grace: Set<Duration>,
     pub(crate) allow_unsafe_database: Set<bool>,
     pub(crate) manifest_versions: Set<bool>,
+    pub(crate) keep_versions: Set<usize>,
     /// None: the embedded bus.
     pub(crate) kafka_brokers: Option<Set<String>>,
     /// Where the embedded bus lives. None: in the embedded PostgreSQL, or else in the first database.
@@ -210,6 +214,14 @@ impl Settings {
         )
         .parse("true or false")?;
 
+        let keep_versions = text(
+            up.keep_versions.map(|number| number.to_string()),
+            "--keep-versions",
+            "MARQUEE_KEEP_VERSIONS",
+            KEEP_VERSIONS,
+        )
+        .parse("a number")?;
+
         let file = match path(&flags.runtime_config).or_else(|| from("MARQUEE_RUNTIME_CONFIG")) {
             Some(path) => Some(read(PathBuf::from(path))?),
             None => None,
@@ -234,6 +246,7 @@ impl Settings {
             grace,
             allow_unsafe_database,
             manifest_versions,
+            keep_versions,
             kafka_brokers,
             bus_database: None,
             environment,
@@ -334,6 +347,8 @@ fn screaming(name: &str) -> String {
     name.replace('-', "_").to_ascii_uppercase()
 }
 
+/// A few weeks of releases of a few components.
+const KEEP_VERSIONS: &str = "50";
 /// As `spin up` does.
 const LISTEN: &str = "127.0.0.1:3000";
 /// Beside the public one; loopback only, since it says what is wrong inside.

@@ -17,16 +17,20 @@ struct Inner {
     store: Store,
     engine: String,
     memory_bytes: usize,
+    /// How many are kept that nobody needs.
+    kept: usize,
     /// Each takes memory and the CPU that calls leave.
     compiling: Semaphore,
 }
 
 impl Versions {
-    /// Those under the data folder, for a runtime whose largest linear memory is `memory_bytes`.
+    /// Those under the data folder, for a runtime whose largest linear memory is `memory_bytes`. Of those that nobody
+    /// needs the newest `kept` stay.
     pub(crate) fn open(
         data: &Path,
         runtime: &Runtime,
         memory_bytes: usize,
+        kept: usize,
     ) -> anyhow::Result<Self> {
         let store =
             Store::open(data.join("versions")).context("the store of versions is not usable")?;
@@ -34,6 +38,7 @@ impl Versions {
             store,
             engine: runtime.engine_key().to_owned(),
             memory_bytes,
+            kept,
             compiling: Semaphore::new(COMPILERS),
         })))
     }
@@ -82,7 +87,7 @@ impl Versions {
     /// Remove old versions, but none of these.
     pub(crate) async fn collect(&self, needed: BTreeSet<Digest>) -> anyhow::Result<()> {
         let gone = self
-            .blocking(move |inner| inner.store.collect(KEPT, &needed))
+            .blocking(move |inner| inner.store.collect(inner.kept, &needed))
             .await??;
         for digest in gone {
             tracing::debug!(version = %digest, "an old version was removed from the store");
@@ -119,5 +124,3 @@ impl Inner {
 
 /// Compilers at once.
 const COMPILERS: usize = 2;
-/// Versions in the store: a few weeks of releases of a few components.
-const KEPT: usize = 50;

@@ -68,6 +68,11 @@ impl Config {
             settings.manifest_versions.value.to_string(),
             settings.manifest_versions.source.to_string(),
         );
+        row(
+            "keep versions".into(),
+            settings.keep_versions.value.to_string(),
+            settings.keep_versions.source.to_string(),
+        );
         let (value, from) = plain(&settings.log);
         row("log".into(), value, from);
         match &settings.kafka_brokers {

@@ -428,6 +428,28 @@ async fn what_a_version_imports_and_exports_can_be_seen_and_compared() {
     drop(host);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn old_versions_are_removed_but_none_that_is_needed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = Setup::application(hello(folder.path(), ""), &[]).await;
+    let setup = setup.with("MARQUEE_KEEP_VERSIONS", "1");
+    let host = setup.start().await;
+    for mark in ["labelled", "gone", "previous", "live"] {
+        let file = remade("hello", mark, folder.path());
+        let label: &[&str] = if mark == "labelled" {
+            &["--label", mark]
+        } else {
+            &[]
+        };
+        done(&setup, &[&["deploy", "hello", &file][..], label].concat());
+    }
+    let stored = fs::read_dir(setup.data().join("versions")).expect("a store");
+    let stored = stored.filter(|entry| entry.as_ref().expect("an entry").path().is_dir());
+    assert_eq!(stored.count(), 3);
+    done(&setup, &["promote", "hello", "labelled"]);
+    drop(host);
+}
+
 /// One request of the admin API.
 async fn ask(setup: &Setup, method: &str, path: &str, body: &str) -> raw::Answer {
     let request = format!(

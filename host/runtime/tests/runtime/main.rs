@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that panics says what is wrong")]
 
+mod advisories;
 mod calling;
 mod loading;
 mod misdeeds;

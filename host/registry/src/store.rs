@@ -118,7 +118,7 @@ impl Store {
         let digest = Digest::of(bytes);
         let place = self.place(&digest);
         let component = place.join(COMPONENT);
-        if self.bytes(&digest).is_ok() {
+        if read(&component).is_ok_and(|stored| stored.as_deref() == Some(bytes)) {
             let touched =
                 fs::File::open(&component).and_then(|file| file.set_modified(SystemTime::now()));
             touched.map_err(io_error("written", &component))?;

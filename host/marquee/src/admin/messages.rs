@@ -22,12 +22,13 @@ use super::{
 
 pub(crate) fn routes() -> Router<Api> {
     let message = "/admin/v1/messages/{database}/{number}";
+    let to = |wanted| post(move |api, message, peer| act(wanted, api, message, peer));
     Router::new()
         .route("/admin/v1/messages", get(list))
         .route(message, get(show))
-        .route(&format!("{message}/retry"), post(retry))
-        .route(&format!("{message}/skip"), post(skip))
-        .route(&format!("{message}/discard"), post(discard))
+        .route(&format!("{message}/retry"), to(Act::Retry))
+        .route(&format!("{message}/skip"), to(Act::Skip))
+        .route(&format!("{message}/discard"), to(Act::Discard))
 }
 
 type Message = Result<Path<(String, i64)>, PathRejection>;
@@ -88,33 +89,27 @@ async fn show(State(api): State<Api>, message: Message) -> Result<Json<Value>, P
     Ok(Json(whole))
 }
 
-async fn retry(
-    State(api): State<Api>,
-    message: Message,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-) -> Result<StatusCode, Problem> {
-    let Path((name, number)) = message?;
-    messages::retry(database(&api, &name)?, number, &peer.to_string()).await?;
-    Ok(StatusCode::NO_CONTENT)
+/// What a person decides about a message.
+#[derive(Clone, Copy)]
+enum Act {
+    Retry,
+    Skip,
+    Discard,
 }
 
-async fn skip(
+async fn act(
+    act: Act,
     State(api): State<Api>,
     message: Message,
     ConnectInfo(peer): ConnectInfo<Peer>,
 ) -> Result<StatusCode, Problem> {
     let Path((name, number)) = message?;
-    messages::skip(database(&api, &name)?, number, &peer.to_string()).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn discard(
-    State(api): State<Api>,
-    message: Message,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-) -> Result<StatusCode, Problem> {
-    let Path((name, number)) = message?;
-    messages::discard(database(&api, &name)?, number, &peer.to_string()).await?;
+    let (database, who) = (database(&api, &name)?, peer.to_string());
+    match act {
+        Act::Retry => messages::retry(database, number, &who).await?,
+        Act::Skip => messages::skip(database, number, &who).await?,
+        Act::Discard => messages::discard(database, number, &who).await?,
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

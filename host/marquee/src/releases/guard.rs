@@ -109,13 +109,11 @@ async fn take_back(
     digest: Digest,
     reason: &str,
 ) -> Result<(), Error> {
+    let who = format!("host, since {reason}");
     let step = Step {
-        who: &format!("host, since {reason}"),
-        component,
-        action: "rollback",
         version: Some(digest),
-        prepared: None,
         widen: true,
+        ..Step::of(&who, component, "rollback")
     };
     releases
         .0

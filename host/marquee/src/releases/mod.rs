@@ -79,6 +79,20 @@ struct Step<'a> {
     widen: bool,
 }
 
+impl<'a> Step<'a> {
+    /// One that names no version and adds no rights.
+    fn of(who: &'a str, component: &'a ComponentId, action: &'static str) -> Self {
+        Self {
+            who,
+            component,
+            action,
+            version: None,
+            prepared: None,
+            widen: false,
+        }
+    }
+}
+
 impl Releases {
     /// Load what was live before, or what the manifest's files are where they changed since, and make it live.
     pub(crate) async fn start(
@@ -197,24 +211,20 @@ impl Releases {
         deployment: Deployment,
     ) -> Result<Digest, Error> {
         let digest = Digest::of(&deployment.bytes);
-        let prepared = self.prepare(component, deployment.bytes).await;
-        let step = |prepared| Step {
-            who,
-            component,
-            action: "deploy",
+        let mut step = Step {
             version: Some(digest),
-            prepared,
             widen: deployment.widen,
+            ..Step::of(who, component, "deploy")
         };
-        let prepared = match prepared {
-            Ok(prepared) => prepared,
+        match self.0.prepare(component, deployment.bytes).await {
+            Ok(prepared) => step.prepared = Some(prepared),
             Err(error) => {
-                self.0.note(&step(None), Err(&error)).await;
+                self.0.note(&step, Err(&error)).await;
                 return Err(error);
             }
-        };
+        }
         self.0
-            .change(step(Some(prepared)), |state| {
+            .change(step, |state| {
                 state.deploy(digest, deployment.weight, deployment.label.as_deref())
             })
             .await?;
@@ -230,20 +240,13 @@ impl Releases {
         weight: Weight,
         widen: bool,
     ) -> Result<Digest, Error> {
-        let known = self.0.versions.list().await?;
-        let known: Vec<Digest> = known.into_iter().map(|entry| entry.digest).collect();
         let mut step = Step {
-            who,
-            component,
-            action: "promote",
-            version: None,
-            prepared: None,
             widen,
+            ..Step::of(who, component, "promote")
         };
-        let digest = match self.0.state(component).await?.resolve(name, &known) {
+        let digest = match self.0.named(component, name).await {
             Ok(digest) => digest,
-            Err(refused) => {
-                let error = refused.into();
+            Err(error) => {
                 self.0.note(&step, Err(&error)).await;
                 return Err(error);
             }
@@ -262,13 +265,9 @@ impl Releases {
         component: &ComponentId,
     ) -> Result<Digest, Error> {
         let step = Step {
-            who,
-            component,
-            action: "rollback",
-            version: None,
-            prepared: None,
             // It had these rights before.
             widen: true,
+            ..Step::of(who, component, "rollback")
         };
         let state = self.0.change(step, State::rollback).await?;
         Ok(state.active.stable)
@@ -281,14 +280,7 @@ impl Releases {
         component: &ComponentId,
         pinned: bool,
     ) -> Result<(), Error> {
-        let step = Step {
-            who,
-            component,
-            action: if pinned { "pin" } else { "unpin" },
-            version: None,
-            prepared: None,
-            widen: false,
-        };
+        let step = Step::of(who, component, if pinned { "pin" } else { "unpin" });
         self.0.change(step, |state| Ok(state.pin(pinned))).await?;
         Ok(())
     }
@@ -309,21 +301,8 @@ impl Releases {
         component: &ComponentId,
         name: &str,
     ) -> Result<Vec<u8>, Error> {
-        let known = self.0.versions.list().await?;
-        let known: Vec<Digest> = known.into_iter().map(|entry| entry.digest).collect();
-        let digest = self.0.state(component).await?.resolve(name, &known)?;
+        let digest = self.0.named(component, name).await?;
         Ok(self.0.versions.bytes(digest).await?)
-    }
-
-    async fn prepare(&self, component: &ComponentId, bytes: Vec<u8>) -> Result<Prepared, Error> {
-        let spec = self.0.component(component)?.spec.clone();
-        let (digest, artifact) = self
-            .0
-            .versions
-            .compiled(bytes)
-            .await
-            .map_err(|error| Error::Compile(HostError(error)))?;
-        Ok(self.0.runtime.prepare(spec, digest, artifact).await?)
     }
 }
 
@@ -338,6 +317,13 @@ impl Inner {
         let book = self.book.lock().await;
         let state = book.state(id).cloned();
         state.ok_or_else(|| Error::UnknownComponent(id.clone()))
+    }
+
+    /// The version that a person means.
+    async fn named(&self, id: &ComponentId, name: &str) -> Result<Digest, Error> {
+        let known = self.versions.list().await?;
+        let known: Vec<Digest> = known.into_iter().map(|entry| entry.digest).collect();
+        Ok(self.state(id).await?.resolve(name, &known)?)
     }
 
     /// At a start: make live what a component's state says.
@@ -382,8 +368,13 @@ impl Inner {
 
     /// A version from the store, checked as a new one.
     async fn load(&self, id: &ComponentId, digest: Digest) -> Result<Prepared, Error> {
-        let spec = self.component(id)?.spec.clone();
         let bytes = self.versions.bytes(digest).await?;
+        self.prepare(id, bytes).await
+    }
+
+    /// A version from its bytes: compiled, checked and tried.
+    async fn prepare(&self, id: &ComponentId, bytes: Vec<u8>) -> Result<Prepared, Error> {
+        let spec = self.component(id)?.spec.clone();
         let (digest, artifact) = self
             .versions
             .compiled(bytes)
@@ -492,19 +483,15 @@ impl Inner {
 
     fn set_live(&self, id: &ComponentId, live: Live<Prepared>) {
         let before = self.runtime.live(id);
-        let now = SystemTime::now();
+        let stays: BTreeSet<Digest> = live.versions().map(|version| version.digest).collect();
         let mut since = lock(&self.since);
-        let mut kept = BTreeMap::new();
-        for version in live.versions() {
-            let key = (id.clone(), version.digest);
-            let was = since.get(&key).copied();
-            kept.insert(key, was.unwrap_or(now));
+        since.retain(|(component, digest), _| component != id || stays.contains(digest));
+        for digest in &stays {
+            let key = (id.clone(), *digest);
+            since.entry(key).or_insert_with(SystemTime::now);
         }
-        since.retain(|(component, _), _| component != id);
-        since.extend(kept);
         drop(since);
 
-        let stays: BTreeSet<Digest> = live.versions().map(|version| version.digest).collect();
         self.watch(id, before.as_deref(), &live);
         self.runtime.set_live(id.clone(), live);
         for version in before.iter().flat_map(|live| live.versions()) {

@@ -1,0 +1,27 @@
+//! `make swap-proof`, short: the command itself, with a host and servers of its own.
+
+use std::{path::Path, process::Command};
+
+#[test]
+fn a_short_swap_proof_fails_no_request_and_loses_and_doubles_nothing() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spin.toml");
+    let proof = Command::new(env!("CARGO_BIN_EXE_marquee-bench"))
+        .args(["swaps", "--rounds", "10", "--pause-ms", "100"])
+        .args(["--seconds", "2", "--manifest"])
+        .arg(manifest)
+        // Nothing but what the command starts itself.
+        .env_remove("KAFKA_BROKERS")
+        .env_remove("DATABASE_URL_METADATA")
+        .env_remove("DATABASE_URL_RATING")
+        .env_remove("DATABASE_URL_BUS")
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&proof.stdout);
+    let complained = String::from_utf8_lossy(&proof.stderr);
+    assert!(proof.status.success(), "{said}{complained}");
+    assert!(
+        said.contains("steps: 36 swaps and 6 rollbacks"),
+        "{said}{complained}"
+    );
+    assert!(said.contains("check: ok"), "{said}{complained}");
+}

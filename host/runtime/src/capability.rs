@@ -11,7 +11,7 @@ use marquee_manifest::ComponentId;
 use wasmtime::component::{Linker, Val};
 use wasmtime_wasi_http::WasiHttpHooks;
 
-use crate::{Call, CallError, State};
+use crate::{Call, CallError, State, state::Closed};
 
 /// What one component was given of a capability.
 pub type Grant = Arc<dyn Any + Send + Sync>;
@@ -59,4 +59,30 @@ pub struct Lineup {
     pub transactor: Arc<dyn Transactor>,
     /// Outgoing HTTP.
     pub outbound: Arc<dyn Outbound>,
+}
+
+impl Lineup {
+    /// Nothing beside WASI: no capability, no unit of work around any call, no request that goes out.
+    pub fn nothing() -> Self {
+        Self {
+            capabilities: Vec::new(),
+            transactor: Arc::new(Nothing),
+            outbound: Arc::new(Nothing),
+        }
+    }
+}
+
+struct Nothing;
+
+#[async_trait]
+impl Transactor for Nothing {
+    async fn run(&self, _: &ComponentId, call: Call, body: Body) -> Result<Val, CallError> {
+        body(call).await
+    }
+}
+
+impl Outbound for Nothing {
+    fn hooks(&self, _: &ComponentId, _: &Call) -> Box<dyn WasiHttpHooks> {
+        Box::new(Closed)
+    }
 }

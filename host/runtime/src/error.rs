@@ -140,6 +140,19 @@ pub enum LoadError {
         /// What for.
         purpose: String,
     },
+    /// It exports an interface that the host calls, with other types.
+    #[error(
+        "component {component} exports {interface} with other types than the host calls it with"
+    )]
+    EntryPoint {
+        /// Who.
+        component: ComponentId,
+        /// What.
+        interface: String,
+        /// The first difference.
+        #[source]
+        source: wasmtime::Error,
+    },
     /// It cannot be linked.
     #[error("component {component} cannot be linked")]
     Link {

@@ -10,10 +10,12 @@
 mod artifact;
 mod call;
 mod capability;
+mod control;
 mod engine;
 mod error;
 mod failure;
 mod guest;
+mod lane;
 mod limits;
 mod link;
 mod load;
@@ -30,7 +32,7 @@ pub use capability::{Body, Capability, Grant, Lineup, Outbound, Transactor, View
 pub use error::{CallError, LoadError};
 pub use failure::is_error;
 pub use guest::consumer::{CONSUMER, Message, Verdict};
-pub use guest::http::{Request, Response, ResponseBody};
+pub use guest::http::{HANDLER, Request, Response, ResponseBody};
 pub use guest::job::JOB;
 pub use limits::Limits;
 pub use load::Spec;

@@ -19,7 +19,7 @@ use wasmtime::component::{
 
 use crate::{
     Artifact, Call, CallError, Limits, LoadError, State, View,
-    guest::probe,
+    guest::{self, probe},
     link, pool,
     pool::Pool,
     runtime::{Shared, chain},
@@ -103,12 +103,21 @@ impl Loaded {
         }
 
         let deadline = Instant::now() + spec.limits.deadline;
-        pool::instantiate(shared, &pre, &spec, version, deadline)
-            .await
-            .map_err(|source| LoadError::Instantiate {
-                component: id,
-                source,
+        let started = pool::instantiate(shared, &pre, &spec, version, deadline).await;
+        let (mut store, instance) = started.map_err(|source| LoadError::Instantiate {
+            component: id.clone(),
+            source,
+        })?;
+        for interface in exports.keys() {
+            guest::fits(&mut store, &instance, interface).map_err(|source| {
+                LoadError::EntryPoint {
+                    component: id.clone(),
+                    interface: interface.clone(),
+                    source,
+                }
             })?;
+        }
+        drop(store);
         let pool = Pool::new(&spec.limits);
         let loaded = Arc::new(Self {
             spec,

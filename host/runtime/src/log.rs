@@ -14,13 +14,20 @@ use std::{
     task::{Context, Poll},
 };
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::io::AsyncWrite;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::{
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
+};
 
 /// How much a component may log.
 pub(crate) struct Budget {
     lines: DefaultDirectRateLimiter,
+    /// Of being told that lines were left out.
+    notices: DefaultDirectRateLimiter,
     left_out: AtomicU64,
 }
 
@@ -29,18 +36,27 @@ impl Budget {
         let lines = NonZeroU32::new(lines_a_second).unwrap_or(NonZeroU32::MIN);
         Self {
             lines: RateLimiter::direct(Quota::per_second(lines)),
+            notices: RateLimiter::direct(Quota::per_second(NonZeroU32::MIN)),
             left_out: AtomicU64::new(0),
         }
     }
 
-    /// Whether a line may be logged; if so, how many were left out before it.
-    fn spend(&self) -> Option<u64> {
-        if self.lines.check().is_ok() {
-            Some(self.left_out.swap(0, Ordering::Relaxed))
-        } else {
+    /// Whether a line may be logged.
+    fn spend(&self) -> bool {
+        let may = self.lines.check().is_ok();
+        if !may {
             self.left_out.fetch_add(1, Ordering::Relaxed);
-            None
         }
+        may
+    }
+
+    /// How many lines were left out since this was told, if it is to be told again: once a second.
+    fn notice(&self) -> Option<u64> {
+        let left_out = self.left_out.load(Ordering::Relaxed);
+        if left_out == 0 || self.notices.check().is_err() {
+            return None;
+        }
+        Some(self.left_out.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -67,6 +83,15 @@ impl Output {
     }
 }
 
+impl Output {
+    fn lines(&self) -> Lines {
+        Lines {
+            output: self.clone(),
+            line: Vec::new(),
+        }
+    }
+}
+
 impl IsTerminal for Output {
     fn is_terminal(&self) -> bool {
         false
@@ -75,10 +100,12 @@ impl IsTerminal for Output {
 
 impl StdoutStream for Output {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(Lines {
-            output: self.clone(),
-            line: Vec::new(),
-        })
+        Box::new(self.lines())
+    }
+
+    /// Not by way of the other one, which would write from a task of its own, in no call's span.
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.lines())
     }
 }
 
@@ -88,7 +115,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn write(&mut self, bytes: &[u8]) {
+    fn take(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = match piece.strip_suffix(b"\n") {
                 Some(text) => (text, true),
@@ -107,11 +134,11 @@ impl Lines {
         if self.line.is_empty() {
             return;
         }
-        let Some(left_out) = self.output.budget.spend() else {
+        if !self.output.budget.spend() {
             self.line.clear();
             return;
-        };
-        if left_out > 0 {
+        }
+        if let Some(left_out) = self.output.budget.notice() {
             tracing::warn!(target: "guest", left_out, "lines were left out: the component logs more than it may");
         }
         // Control characters could forge lines or colours on an operator's terminal.
@@ -140,13 +167,33 @@ impl Drop for Lines {
     }
 }
 
+impl OutputStream for Lines {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES)
+    }
+}
+
+#[async_trait]
+impl Pollable for Lines {
+    async fn ready(&mut self) {}
+}
+
 impl AsyncWrite for Lines {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().write(bytes);
+        self.get_mut().take(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -160,6 +207,8 @@ impl AsyncWrite for Lines {
 }
 
 const LINE_BYTES: usize = 8 * 1024;
+/// What a guest may write at once.
+const WRITE_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -168,8 +217,12 @@ mod tests {
     #[test]
     fn what_is_more_than_may_be_is_left_out_and_counted() {
         let budget = Budget::new(3);
+        assert_eq!(budget.notice(), None);
         let spent: Vec<_> = (0..5).map(|_| budget.spend()).collect();
-        assert_eq!(spent, [Some(0), Some(0), Some(0), None, None]);
-        assert_eq!(budget.left_out.load(Ordering::Relaxed), 2);
+        assert_eq!(spent, [true, true, true, false, false]);
+        assert_eq!(budget.notice(), Some(2));
+        assert!(!budget.spend());
+        assert_eq!(budget.notice(), None, "once a second");
+        assert_eq!(budget.left_out.load(Ordering::Relaxed), 1, "for the next");
     }
 }

@@ -5,6 +5,7 @@
 //! calls that wait for one.
 
 use std::{
+    future::poll_fn,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -20,7 +21,9 @@ use wasmtime::{
     component::{Accessor, Instance, InstancePre},
 };
 
-use crate::{Call, CallError, Limits, Spec, State, limits, load::Loaded, runtime::Shared};
+use crate::{
+    Call, CallError, Limits, Spec, State, control::Control, limits, load::Loaded, runtime::Shared,
+};
 
 /// What a call does in its instance. It sends its answer by a channel of its own.
 pub(crate) type Job = Box<
@@ -40,6 +43,7 @@ pub(crate) struct Pool {
 struct Slot {
     store: Store<State>,
     instance: Instance,
+    control: Arc<Control>,
     calls_left: u32,
 }
 
@@ -194,49 +198,65 @@ struct Task {
 
 impl Task {
     async fn run(self, job: Job) -> Result<(), CallError> {
-        let id = &self.loaded.spec.id;
         let mut slot = match self.loaded.pool.take() {
             Some(slot) => slot,
             None => self.instantiate().await?,
         };
         let views = self.loaded.views(&self.call);
-        let hooks = self.shared.lineup.outbound.hooks(id, &self.call);
+        let hooks = self
+            .shared
+            .lineup
+            .outbound
+            .hooks(&self.loaded.spec.id, &self.call);
         slot.store.data_mut().begin(self.call.clone(), views, hooks);
         slot.store.set_epoch_deadline(1);
+        let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&slot.control));
+        let work = self.drive(slot, job).in_current_span();
+        shared.slow_lane.drive(&control, Box::pin(work)).await
+    }
 
-        let instance = slot.instance;
+    /// Run the call in its instance, to its end or to ours.
+    async fn drive(self, mut slot: Slot, job: Job) -> Result<(), CallError> {
+        let id = &self.loaded.spec.id;
+        let (instance, control) = (slot.instance, Arc::clone(&slot.control));
         let late = tokio::time::sleep_until((self.call.deadline + GRACE).into());
         let outcome = {
             let running = slot.store.run_concurrent(async |accessor| {
-                job(accessor, &instance).await?;
-                // What the guest does after it has answered belongs to the call.
-                std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-                wasmtime::error::Ok(())
+                let work = async {
+                    job(accessor, &instance).await?;
+                    // What the guest does after it has answered belongs to the call.
+                    poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+                    wasmtime::error::Ok(())
+                };
+                control.unless_over(work).await
             });
-            // A guest that computes is ended by the epoch at its deadline. One that waits is ended here: its store is
-            // dropped together with all that it waits for, and never used again.
-            tokio::select! {
+            let mut running = std::pin::pin!(running);
+            let outcome = tokio::select! {
                 biased;
-                result = running => Some(result.flatten()),
-                () = late => None,
-                () = self.cancel.cancelled() => return Err(CallError::Cancelled(id.clone())),
+                result = running.as_mut() => Ok(result.flatten()),
+                () = late => Err(CallError::Deadline(id.clone())),
+                () = self.cancel.cancelled() => Err(CallError::Cancelled(id.clone())),
+            };
+            if outcome.is_err() {
+                control.end();
+                // Only a guest that waits in a call of the host's that blocks its whole store is not reached: it is
+                // dropped together with its store and with all that it waits for, as wasmtime advises.
+                let _ = tokio::time::timeout(GRACE, running).await;
             }
+            outcome
         };
-        let result = match outcome {
-            None => return Err(CallError::Deadline(id.clone())),
-            Some(Err(_)) if slot.store.data().is_late() => {
-                return Err(CallError::Deadline(id.clone()));
-            }
-            Some(Err(source)) => return Err(self.trap(source)),
-            Some(Ok(())) => Ok(()),
-        };
+        match outcome? {
+            Err(_) if slot.store.data().is_late() => return Err(CallError::Deadline(id.clone())),
+            Err(source) => return Err(self.trap(source)),
+            Ok(()) => {}
+        }
         slot.store.data_mut().end();
         slot.calls_left -= 1;
         if slot.calls_left > 0 {
             self.loaded.pool.give_back(slot);
         }
         drop(self.permit);
-        result
+        Ok(())
     }
 
     async fn instantiate(&self) -> Result<Slot, CallError> {
@@ -246,6 +266,7 @@ impl Task {
         let (store, instance) =
             instantiate(&self.shared, pre, spec, *version, self.call.deadline).await?;
         Ok(Slot {
+            control: Arc::clone(store.data().control()),
             store,
             instance,
             calls_left: rand::rng().random_range(REUSE),
@@ -280,11 +301,12 @@ pub(crate) async fn instantiate(
     store.set_hostcall_fuel(limits::HOSTCALL_BYTES);
     store.set_max_component_handles(spec.limits.handles);
     store.epoch_deadline_callback(|context| {
-        if context.data().is_late() {
-            Ok(UpdateDeadline::Interrupt)
-        } else {
-            Ok(UpdateDeadline::Yield(1))
+        let state = context.data();
+        if state.is_late() || state.control().is_over() {
+            return Ok(UpdateDeadline::Interrupt);
         }
+        state.control().computed();
+        Ok(UpdateDeadline::Yield(1))
     });
     store.set_epoch_deadline(1);
     // A start that computes is ended by the epoch, one that waits is ended here.

@@ -15,7 +15,7 @@ use wasmtime::component::{Linker, Val};
 
 use crate::{
     Artifact, Body, Call, CallError, Figures, Lineup, LoadError, Spec, State, artifact,
-    engine::Clocked, load::Loaded, log::Budget,
+    engine::Clocked, lane::SlowLane, load::Loaded, log::Budget,
 };
 
 /// Runs components. Cheap to clone.
@@ -54,6 +54,7 @@ pub(crate) struct Shared {
     engine_key: String,
     /// What each component may log.
     logs: Mutex<HashMap<ComponentId, Arc<Budget>>>,
+    pub(crate) slow_lane: SlowLane,
     /// Every call under way.
     pub(crate) tasks: TaskTracker,
     /// Ends every call under way.
@@ -76,6 +77,7 @@ impl Runtime {
             wasi,
             registry: Registry::default(),
             logs: Mutex::default(),
+            slow_lane: SlowLane::new()?,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         })))

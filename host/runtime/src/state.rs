@@ -9,7 +9,9 @@ use wasmtime_wasi_http::{
 };
 
 use crate::{
-    Call, Spec, View, limits,
+    Call, Spec, View,
+    control::Control,
+    limits,
     log::{Budget, Output},
 };
 
@@ -22,6 +24,7 @@ pub struct State {
     current: Option<Current>,
     closed: Closed,
     deadline: Instant,
+    control: Arc<Control>,
 }
 
 /// What belongs to the call under way.
@@ -61,6 +64,7 @@ impl State {
             current: None,
             closed: Closed,
             deadline: Instant::now(),
+            control: Arc::default(),
         }
     }
 
@@ -84,6 +88,7 @@ impl State {
 
     pub(crate) fn begin(&mut self, call: Call, views: Vec<View>, hooks: Box<dyn WasiHttpHooks>) {
         self.deadline = call.deadline;
+        self.control.begin();
         self.current = Some(Current { call, views, hooks });
     }
 
@@ -93,6 +98,10 @@ impl State {
 
     pub(crate) fn end(&mut self) {
         self.current = None;
+    }
+
+    pub(crate) fn control(&self) -> &Arc<Control> {
+        &self.control
     }
 
     pub(crate) fn is_late(&self) -> bool {
@@ -125,7 +134,7 @@ impl WasiHttpView for State {
 }
 
 /// Hooks that send nothing.
-struct Closed;
+pub(crate) struct Closed;
 
 impl WasiHttpHooks for Closed {
     fn send_request(

@@ -1,11 +1,55 @@
-//! A release that should not have been: it answers every request with 500. For tests of what takes it back.
+//! A component that does what components should not; the request's path says what, and what says nothing is answered
+//! with 500. For tests of what takes a bad release back, and of what others notice of it.
+
+use std::hint::black_box;
 
 use spin_sdk::{
     http::{IntoResponse, Request, StatusCode},
     http_service,
+    wasip3::{clocks::monotonic_clock, http::types::Fields},
+    wit_bindgen::yield_async,
 };
 
 #[http_service]
-async fn faulty(_: Request) -> impl IntoResponse {
+async fn faulty(request: Request) -> impl IntoResponse {
+    let calls = request.uri().path().len();
+    match request.uri().path() {
+        "/faulty/trap" => std::process::abort(),
+        "/faulty/spin" => loop {
+            black_box(calls);
+        },
+        "/faulty/wait" => monotonic_clock::wait_for(3_600_000_000_000).await,
+        // Gives way each time, and never ends.
+        "/faulty/yield" => loop {
+            yield_async().await;
+        },
+        "/faulty/grow" => loop {
+            std::mem::forget(black_box(vec![1_u8; 1 << 20]));
+        },
+        "/faulty/handles" => loop {
+            std::mem::forget(Fields::new());
+        },
+        "/faulty/recurse" => drop(depth(calls)),
+        "/faulty/huge" => return (StatusCode::OK, "x".repeat(20 << 20)),
+        "/faulty/chatter" => chatter(),
+        _ => {}
+    }
     (StatusCode::INTERNAL_SERVER_ERROR, "Oh no.\n".to_owned())
+}
+
+#[expect(clippy::print_stdout, reason = "what is printed is logged")]
+fn chatter() {
+    for n in 0..10_000 {
+        println!("line {n}");
+    }
+}
+
+#[expect(
+    unconditional_recursion,
+    reason = "the end of the stack is what is tried"
+)]
+#[inline(never)]
+fn depth(above: usize) -> usize {
+    let frame = black_box([above; 64]);
+    depth(frame.iter().sum()) + black_box(1)
 }

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
+use wasmtime::{Store, component::Instance};
 
-use crate::{Call, CallError, Runtime};
+use crate::{Call, CallError, Runtime, State};
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -51,6 +52,10 @@ pub enum Verdict {
 
 /// The interface that a subscribed component exports.
 pub const CONSUMER: &str = "marquee:messaging/consumer@0.1.0";
+
+pub(super) fn fits(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
+    Subscriber::new(store, instance).map(drop)
+}
 
 impl Runtime {
     /// Let a component judge a batch. The inner error is the component's own: the batch failed as a whole.

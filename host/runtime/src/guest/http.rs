@@ -14,12 +14,13 @@ use futures::{FutureExt as _, future::BoxFuture};
 use http_body::{Body, Frame, SizeHint};
 use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
+use wasmtime::{Store, component::Instance};
 use wasmtime_wasi_http::{
     Error as HttpError, WasiBody, WasiHttpView as _,
     p3::{Request as WasiRequest, bindings::Service},
 };
 
-use crate::{Call, CallError, Runtime, pool::Running};
+use crate::{Call, CallError, Runtime, State, pool::Running};
 
 /// A request for a component.
 pub type Request = http::Request<WasiBody>;
@@ -30,6 +31,13 @@ pub type Response = http::Response<ResponseBody>;
 pub struct ResponseBody {
     body: WasiBody,
     running: Option<Running>,
+}
+
+/// The interface that a component exports to be asked over HTTP.
+pub const HANDLER: &str = "wasi:http/handler@0.3.0";
+
+pub(super) fn fits(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
+    Service::new(store, instance).map(drop)
 }
 
 impl Runtime {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
+use wasmtime::{Store, component::Instance};
 
-use crate::{Call, CallError, Runtime};
+use crate::{Call, CallError, Runtime, State};
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -18,6 +19,10 @@ mod bindings {
 
 /// The interface that a component with scheduled jobs exports.
 pub const JOB: &str = "marquee:schedule/job@0.1.0";
+
+pub(super) fn fits(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
+    bindings::Scheduled::new(store, instance).map(drop)
+}
 
 impl Runtime {
     /// Run a component's job. The inner error is the component's own.

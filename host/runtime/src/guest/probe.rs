@@ -1,10 +1,12 @@
 //! `marquee:health/probe`: a version's own word on whether it can work.
 
-use futures::FutureExt as _;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
-use crate::{Call, CallError, load::Loaded, runtime::Shared};
+use futures::FutureExt as _;
+use tokio::sync::oneshot;
+use wasmtime::{Store, component::Instance};
+
+use crate::{Call, CallError, State, load::Loaded, runtime::Shared};
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -16,6 +18,10 @@ mod bindings {
 
 /// The interface that a component exports to be asked.
 pub(crate) const PROBE: &str = "marquee:health/probe@0.1.0";
+
+pub(super) fn fits(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
+    bindings::Probed::new(store, instance).map(drop)
+}
 
 /// Ask it. The inner error is the component's own.
 pub(crate) async fn ready(

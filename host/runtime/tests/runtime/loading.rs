@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use marquee_runtime::{CallError, Limits, LoadError, Prepared, Spec, chain};
+use marquee_runtime::{
+    CONSUMER, CallError, HANDLER, JOB, Limits, LoadError, Prepared, Spec, chain,
+};
 
 use crate::support::{Bench, IT, id};
 
@@ -133,6 +135,22 @@ async fn an_export_that_the_manifest_needs_must_be_there() {
     );
 }
 
+/// Not when its first message comes: then the message would be parked and the version live.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_the_host_calls_must_have_the_hosts_types() {
+    let bench = Bench::empty(Limits::default());
+    for interface in [HANDLER, CONSUMER, JOB, "marquee:health/probe@0.1.0"] {
+        let text = exporting(interface, "run", r#"(param "n" u32)"#);
+        let said = chain(&refusal(&bench, bench.spec(IT), &text).await);
+        assert!(
+            said.starts_with(&format!(
+                "component it exports {interface} with other types than the host calls it with: "
+            )),
+            "{said}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_is_provided_and_granted_or_the_component_is_refused() {
     let bench = Bench::empty(Limits::default());
@@ -248,6 +266,28 @@ async fn a_version_that_breaks_one_who_imports_from_it_is_refused_and_the_live_o
     }
     let live = bench.runtime.live(&id("words")).expect("it is live");
     assert_eq!(live.stable.digest, words.version());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_adds_to_its_interfaces_takes_the_place_of_one_that_others_import_from() {
+    let params = r#"(param "n" u64)"#;
+    let (bench, spec, words) = with_words("test:words/it", params).await;
+    let wants = importing("test:words/it", "say", params);
+    let it = bench.prepare_text(spec, &wants).await.expect("prepared");
+    bench.go_live(IT, it);
+    let more = exporting("test:words/it", "say", params)
+        .replace(
+            r#"(export "say" (func $f))"#,
+            r#"(export "say" (func $f)) (export "sing" (func $f))"#,
+        )
+        .replace(
+            r#"(export "test:words/it" (instance $has))"#,
+            r#"(export "test:words/it" (instance $has)) (export "test:other/it" (instance $has))"#,
+        );
+    let more = bench.prepare_text(bench.spec("words"), &more).await;
+    let more = more.expect("nothing that was there is missing");
+    assert_ne!(more.version(), words.version());
+    bench.go_live("words", more);
 }
 
 #[tokio::test(flavor = "multi_thread")]

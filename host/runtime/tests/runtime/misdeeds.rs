@@ -1,8 +1,12 @@
 //! One test for each thing that a component should not do.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use marquee_runtime::{CallError, Limits};
+use tokio::task::JoinSet;
 
 use crate::support::{Bench, IT, id};
 
@@ -51,6 +55,51 @@ async fn others_are_answered_while_a_call_computes_without_end() {
     });
     assert!(matches!(endless, Err(CallError::Deadline(_))));
     assert!(answered < until, "it did not wait for the endless one");
+}
+
+/// Sixteen endless calls on two threads: in turn with them each of the others would wait for some 5 ms, and all of them
+/// for longer than the endless ones may last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_do_not_wait_behind_many_calls_that_compute_without_end() {
+    let bench = Arc::new(Bench::misbehaving(Limits::default()).await);
+    let until = Instant::now() + Duration::from_secs(6);
+    let mut endless = JoinSet::new();
+    for _ in 0..16 {
+        let bench = Arc::clone(&bench);
+        endless.spawn(async move { bench.run_until("spin", until).await });
+    }
+    let live = bench.runtime.live(&id(IT)).expect("it is live");
+    while live.stable.payload.figures().in_flight < 16 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..2_000 {
+        bench.count().await;
+    }
+    assert!(Instant::now() < until, "they waited for the endless ones");
+    while let Some(ended) = endless.join_next().await {
+        let ended = ended.expect("no panic");
+        assert!(matches!(ended, Err(CallError::Deadline(_))), "{ended:?}");
+    }
+}
+
+/// The instance of a call whose caller has gone is ended in order and never used again, whatever it was doing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_given_up_is_ended_whether_it_computes_or_waits() {
+    for what in ["spin", "wait"] {
+        let bench = Bench::misbehaving(Limits::default()).await;
+        assert_eq!(bench.count().await, 1);
+        let live = bench.runtime.live(&id(IT)).expect("it is live");
+        let figures = || live.stable.payload.figures();
+        let until = Instant::now() + Duration::from_secs(20);
+        let call = bench.run_until(what, until);
+        let given_up = tokio::time::timeout(Duration::from_millis(50), call).await;
+        assert!(given_up.is_err(), "{what}: it goes on by itself");
+        while figures().in_flight > 0 {
+            assert!(Instant::now() < until, "{what}: it goes on");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(bench.count().await, 1, "{what}: a new instance");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

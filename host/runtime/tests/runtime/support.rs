@@ -6,33 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use marquee_manifest::ComponentId;
 use marquee_registry::{Digest, Live};
 use marquee_runtime::{
-    Body, Call, CallError, Capability, Grant, JOB, Limits, Lineup, LoadError, Outbound, Prepared,
-    Runtime, Spec, State, Transactor, View,
+    Call, CallError, Capability, Grant, JOB, Limits, Lineup, LoadError, Prepared, Runtime, Spec,
+    State, View,
 };
-use wasmtime::component::{Linker, Val};
-use wasmtime_wasi_http::WasiHttpHooks;
-
-/// No component here has a database or sends requests.
-struct Nothing;
-
-#[async_trait]
-impl Transactor for Nothing {
-    async fn run(&self, _: &ComponentId, call: Call, body: Body) -> Result<Val, CallError> {
-        body(call).await
-    }
-}
-
-impl Outbound for Nothing {
-    fn hooks(&self, _: &ComponentId, _: &Call) -> Box<dyn WasiHttpHooks> {
-        Box::new(Nothing)
-    }
-}
-
-impl WasiHttpHooks for Nothing {}
+use wasmtime::component::Linker;
 
 /// A capability that nobody was granted.
 struct Refused;
@@ -69,8 +49,7 @@ impl Bench {
     pub(crate) fn empty(limits: Limits) -> Self {
         let lineup = Lineup {
             capabilities: vec![Arc::new(Refused)],
-            transactor: Arc::new(Nothing),
-            outbound: Arc::new(Nothing),
+            ..Lineup::nothing()
         };
         let runtime = Runtime::new(lineup, limits.memory_bytes).expect("a runtime");
         Self { runtime, limits }

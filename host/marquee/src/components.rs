@@ -1,15 +1,15 @@
 //! Components, from what the manifest says to what the runtime needs.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path};
 
 use anyhow::Context as _;
 use marquee_manifest::{App, Component};
-use marquee_runtime::{CONSUMER, JOB, Limits, Spec};
+use marquee_runtime::{CONSUMER, HANDLER, JOB, Limits, Spec};
 
-/// The bytes that the manifest names.
-pub(crate) fn read(root: &Path, component: &Component) -> anyhow::Result<Vec<u8>> {
+/// The file that the manifest names.
+pub(crate) fn open(root: &Path, component: &Component) -> anyhow::Result<File> {
     let path = root.join(&component.source);
-    std::fs::read(&path).with_context(|| {
+    File::open(&path).with_context(|| {
         let how = component
             .build
             .as_ref()
@@ -23,6 +23,15 @@ pub(crate) fn read(root: &Path, component: &Component) -> anyhow::Result<Vec<u8>
     })
 }
 
+/// What is in it.
+pub(crate) fn read(root: &Path, component: &Component) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(root, component)?
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("component {} cannot be read", component.id))?;
+    Ok(bytes)
+}
+
 /// All of it but its bytes.
 pub(crate) fn spec(app: &App, component: &Component) -> Spec {
     let mut entry_points = BTreeMap::new();
@@ -31,10 +40,7 @@ pub(crate) fn spec(app: &App, component: &Component) -> Spec {
         .iter()
         .any(|route| route.component == component.id)
     {
-        entry_points.insert(
-            "wasi:http/handler@0.3.0".to_owned(),
-            "its HTTP trigger".to_owned(),
-        );
+        entry_points.insert(HANDLER.to_owned(), "its HTTP trigger".to_owned());
     }
     if !component.subscriptions.is_empty() {
         entry_points.insert(CONSUMER.to_owned(), "its subscriptions".to_owned());

@@ -26,6 +26,7 @@ pub(crate) struct Host {
     example: Option<String>,
     listener: TcpListener,
     admin: TcpListener,
+    admin_token: Option<admin::Token>,
 }
 
 /// What stands on the databases.
@@ -64,6 +65,13 @@ impl Host {
                 .with_context(|| format!("cannot listen on {address}; choose another with {name}"))
         };
         // First what fails at once and costs nothing.
+        let admin_token = settings.admin_token.as_ref();
+        let admin_token = admin_token
+            .map(|token| {
+                let source = &token.source;
+                admin::Token::new(&token.value).with_context(|| format!("the token of {source}"))
+            })
+            .transpose()?;
         let listener = listen(settings.listen.value, "--listen").await?;
         let admin = listen(settings.admin_listen.value, "--admin-listen").await?;
         let databases = Databases::open(app, settings).await?;
@@ -85,6 +93,7 @@ impl Host {
                 example: app.example.clone(),
                 listener,
                 admin,
+                admin_token,
             }),
             Err(error) => {
                 // What was started for the application ends with it.
@@ -106,6 +115,9 @@ impl Host {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "serving    http://{address}");
         let _ = writeln!(text, "health     http://{admin}/readyz");
+        if self.admin_token.is_some() {
+            let _ = writeln!(text, "admin      http://{admin}/admin/v1 (with the token)");
+        }
         let _ = writeln!(text, "data       {}", settings.data.value.display());
         for (name, place) in self.databases.describe(settings) {
             let _ = writeln!(text, "database   {name}: {place}");
@@ -131,18 +143,19 @@ impl Host {
         let triggers = TaskTracker::new();
         let background = TaskTracker::new();
 
-        let parts = parts(
-            &self.databases,
-            self.parts.bus.as_ref(),
+        let api = admin::Api::new(
             self.parts.releases.clone(),
-        );
-        background.spawn(admin::health::serve(self.admin, parts, behind.clone()));
-        if let Some(socket) = self.parts.socket {
-            let api = admin::Api::new(
+            self.databases.by_component.values().cloned(),
+            parts(
+                &self.databases,
+                self.parts.bus.as_ref(),
                 self.parts.releases.clone(),
-                self.databases.by_component.values().cloned(),
-            );
-            background.spawn(api.serve(socket, behind.clone()));
+            ),
+            self.admin_token,
+        );
+        background.spawn(api.clone().serve_tcp(self.admin, behind.clone()));
+        if let Some(socket) = self.parts.socket {
+            background.spawn(api.serve_socket(socket, behind.clone()));
         }
         let pools: Vec<Database> = self.databases.by_component.values().cloned().collect();
         background.spawn(sweep(pools, self.parts.bus.clone(), behind.clone()));

@@ -39,7 +39,8 @@ pub(crate) struct UpFlags {
     /// Where to serve [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Where to answer /healthz and /readyz [default: 127.0.0.1:3001]
+    /// Where to answer /healthz and /readyz and, if there is a token (MARQUEE_ADMIN_TOKEN), the admin API
+    /// [default: 127.0.0.1:3001]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin_listen: Option<SocketAddr>,
     /// How long work in flight may take to end after a signal, e.g. 10s [default: 10s]
@@ -80,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) log: Set<String>,
     pub(crate) listen: Set<SocketAddr>,
     pub(crate) admin_listen: Set<SocketAddr>,
+    /// What opens the admin API over TCP. None: it is on its socket only.
+    pub(crate) admin_token: Option<Set<Secret>>,
     pub(crate) grace: Set<Duration>,
     pub(crate) allow_unsafe_database: Set<bool>,
     pub(crate) manifest_versions: Set<bool>,
@@ -102,6 +105,14 @@ struct RuntimeConfig {
     kafka: Kafka,
     #[serde(default)]
     variables: BTreeMap<String, String>,
+    #[serde(default)]
+    admin: Admin,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Admin {
+    token: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -226,17 +237,6 @@ impl Settings {
             Some(path) => Some(read(PathBuf::from(path))?),
             None => None,
         };
-        let kafka_brokers = match (from("KAFKA_BROKERS"), &file) {
-            (Some(value), _) => Some(Set {
-                value,
-                source: Source::Environment("KAFKA_BROKERS".to_owned()),
-            }),
-            (None, Some((path, file))) => file.kafka.brokers.clone().map(|value| Set {
-                value,
-                source: Source::File(path.clone()),
-            }),
-            (None, None) => None,
-        };
         let mut settings = Self {
             manifest,
             data,
@@ -247,12 +247,17 @@ impl Settings {
             allow_unsafe_database,
             manifest_versions,
             keep_versions,
-            kafka_brokers,
+            kafka_brokers: None,
             bus_database: None,
+            admin_token: None,
             environment,
             file,
         };
+        settings.kafka_brokers =
+            settings.lookup("KAFKA_BROKERS", |file| file.kafka.brokers.as_ref());
         settings.bus_database = settings.database_url("bus");
+        let token = settings.lookup("MARQUEE_ADMIN_TOKEN", |file| file.admin.token.as_ref());
+        settings.admin_token = token.map(|token| token.map(Secret::new));
         Ok(settings)
     }
 
@@ -280,25 +285,27 @@ impl Settings {
         parent.unwrap_or_else(|| Path::new("."))
     }
 
+    /// A value of the environment, if it is set and not empty.
+    pub(crate) fn in_environment(&self, variable: &str) -> Option<Set<String>> {
+        let value = self.environment.get(variable);
+        let value = value.filter(|value| !value.is_empty())?;
+        Some(Set {
+            value: value.clone(),
+            source: Source::Environment(variable.to_owned()),
+        })
+    }
+
     fn lookup(
         &self,
         variable: &str,
         in_file: impl Fn(&RuntimeConfig) -> Option<&String>,
     ) -> Option<Set<String>> {
-        if let Some(value) = self
-            .environment
-            .get(variable)
-            .filter(|value| !value.is_empty())
-        {
-            return Some(Set {
+        self.in_environment(variable).or_else(|| {
+            let (path, file) = self.file.as_ref()?;
+            in_file(file).map(|value| Set {
                 value: value.clone(),
-                source: Source::Environment(variable.to_owned()),
-            });
-        }
-        let (path, file) = self.file.as_ref()?;
-        in_file(file).map(|value| Set {
-            value: value.clone(),
-            source: Source::File(path.clone()),
+                source: Source::File(path.clone()),
+            })
         })
     }
 }
@@ -313,7 +320,7 @@ impl<T> Set<T> {
 }
 
 impl Set<String> {
-    fn parse<T: std::str::FromStr>(self, what: &str) -> anyhow::Result<Set<T>> {
+    pub(crate) fn parse<T: std::str::FromStr>(self, what: &str) -> anyhow::Result<Set<T>> {
         match self.value.parse() {
             Ok(value) => Ok(Set {
                 value,

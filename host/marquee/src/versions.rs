@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use anyhow::Context as _;
+use marquee_manifest::ComponentId;
 use marquee_registry::{Digest, Entry, Store, StoreError};
 use marquee_runtime::{Artifact, Runtime};
 use tokio::sync::Semaphore;
@@ -48,9 +49,12 @@ impl Versions {
         self.0.store.folder()
     }
 
-    /// All that are stored, the newest first.
-    pub(crate) async fn list(&self) -> anyhow::Result<Vec<Entry>> {
-        Ok(self.blocking(|inner| inner.store.list()).await??)
+    /// Those of a component, the newest first.
+    pub(crate) async fn of(&self, component: &ComponentId) -> anyhow::Result<Vec<Entry>> {
+        let component = component.clone();
+        Ok(self
+            .blocking(move |inner| inner.store.versions(&component))
+            .await??)
     }
 
     /// The bytes of one.
@@ -60,18 +64,26 @@ impl Versions {
             .await??)
     }
 
-    /// Store a version and have it compiled, if it was not before.
-    pub(crate) async fn compiled(&self, bytes: Vec<u8>) -> anyhow::Result<(Digest, Artifact)> {
-        let bytes = Arc::new(bytes);
-        let stored = {
-            let bytes = Arc::clone(&bytes);
-            self.blocking(move |inner| inner.stored(&bytes)).await??
-        };
-        let (digest, artifact) = stored;
-        if let Some(artifact) = artifact {
-            return Ok((digest, artifact));
+    /// Store a version of a component: all that `bytes` yields.
+    pub(crate) async fn put(
+        &self,
+        bytes: impl std::io::Read + Send + 'static,
+        component: &ComponentId,
+        by: &str,
+    ) -> anyhow::Result<Digest> {
+        let (component, by) = (component.clone(), by.to_owned());
+        Ok(self
+            .blocking(move |inner| inner.store.put(bytes, &component, &by))
+            .await??)
+    }
+
+    /// What was compiled of a stored version; it is now, if it was not before.
+    pub(crate) async fn compiled(&self, digest: Digest) -> anyhow::Result<Artifact> {
+        if let Some(artifact) = self.blocking(move |inner| inner.artifact(digest)).await?? {
+            return Ok(artifact);
         }
         let _turn = self.0.compiling.acquire().await;
+        let bytes = self.bytes(digest).await?;
         let artifact = compiler::compile(&bytes, self.0.memory_bytes)
             .await
             .context("it cannot be compiled")?;
@@ -79,9 +91,16 @@ impl Versions {
             inner
                 .store
                 .put_artifact(&digest, &inner.engine, artifact.bytes())?;
-            Ok((digest, artifact))
+            Ok(artifact)
         })
         .await?
+    }
+
+    /// A version has passed every check.
+    pub(crate) async fn mark_ready(&self, digest: Digest) -> anyhow::Result<()> {
+        Ok(self
+            .blocking(move |inner| inner.store.mark_ready(&digest))
+            .await??)
     }
 
     /// Remove old versions, but none of these.
@@ -107,15 +126,16 @@ impl Versions {
 }
 
 impl Inner {
-    fn stored(&self, bytes: &[u8]) -> anyhow::Result<(Digest, Option<Artifact>)> {
-        let digest = self.store.put(bytes)?;
+    /// What was compiled of a version that is wanted now.
+    fn artifact(&self, digest: Digest) -> anyhow::Result<Option<Artifact>> {
+        self.store.touch(&digest)?;
         match self.store.artifact(&digest, &self.engine) {
-            Ok(artifact) => Ok((digest, artifact.map(Artifact::vouched_for))),
+            Ok(artifact) => Ok(artifact.map(Artifact::vouched_for)),
             Err(error @ StoreError::Foreign(_)) => {
                 // Not run, and not silently: somebody can write where only this host should.
                 tracing::error!(version = %digest, %error, "foreign code in the store was refused; compiling anew");
                 self.store.remove_artifact(&digest, &self.engine)?;
-                Ok((digest, None))
+                Ok(None)
             }
             Err(error) => Err(error.into()),
         }

@@ -15,6 +15,11 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
+
+    /// The digest of all that went into `hash`.
+    pub(crate) fn ended(hash: Sha256) -> Self {
+        Self(hash.finalize().into())
+    }
 }
 
 /// All 64 digits, as `{:#}` writes them.

@@ -4,6 +4,7 @@
 //! versions/
 //!   key                            the secret that artifacts are signed with; mode 0600
 //!   DIGEST/component.wasm          the bytes; the folder's name is their SHA-256
+//!   DIGEST/metadata.json           of which components it is a version, since when, by whom
 //!   DIGEST/KEY.artifact            what was compiled of them by the engine KEY, behind its signature
 //! ```
 //!
@@ -14,17 +15,19 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use marquee_manifest::ComponentId;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Digest,
-    files::{io_error, read, replace, sync, write},
+    Digest, Metadata,
+    files::{create, io_error, read, replace, sync, write},
 };
 
 /// A folder of versions.
@@ -39,10 +42,8 @@ pub struct Store {
 pub struct Entry {
     /// Its name.
     pub digest: Digest,
-    /// The size of the component, in bytes.
-    pub bytes: u64,
-    /// When it was stored last.
-    pub stored_at: SystemTime,
+    /// What is known of it.
+    pub metadata: Metadata,
 }
 
 /// Why the store cannot do what it was asked.
@@ -60,6 +61,9 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// The bytes broke off, or were more than they may be.
+    #[error("the version did not arrive")]
+    Arrival(#[source] io::Error),
     /// There is no such version.
     #[error("version {0} is not in the store")]
     Missing(Digest),
@@ -113,38 +117,76 @@ impl Store {
         Ok(Self { folder, key })
     }
 
-    /// Store a version. Nothing happens, but for its time, where it is there already.
-    pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
-        let digest = Digest::of(bytes);
-        let place = self.place(&digest);
-        let component = place.join(COMPONENT);
-        if read(&component).is_ok_and(|stored| stored.as_deref() == Some(bytes)) {
-            let touched =
-                fs::File::open(&component).and_then(|file| file.set_modified(SystemTime::now()));
-            touched.map_err(io_error("written", &component))?;
-            return Ok(digest);
-        }
+    /// Store a version of a component: all that `bytes` yields, of which a piece at a time is in memory. Bytes that are
+    /// there already are the same version, and the newest from now on.
+    pub fn put(
+        &self,
+        bytes: impl io::Read,
+        component: &ComponentId,
+        by: &str,
+    ) -> Result<Digest, StoreError> {
         let new = tempfile::Builder::new()
             .prefix(BEGUN)
             .tempdir_in(&self.folder);
         let new = new.map_err(io_error("written", &self.folder))?;
-        write(&new.path().join(COMPONENT), bytes)?;
-        if place.exists() {
-            // Its bytes were damaged: only they are replaced, what was compiled of the right ones is right.
-            fs::rename(new.path().join(COMPONENT), &component)
-                .map_err(io_error("written", &component))?;
-        } else if let Err(error) = fs::rename(new.path(), &place) {
-            // Another process may have stored it just now.
-            if !component.exists() {
-                return Err(io_error("written", &place)(error));
-            }
+        let arrived = new.path().join(COMPONENT);
+        let (digest, size_bytes) = arrive(bytes, &arrived)?;
+        let place = self.place(&digest);
+        let path = place.join(COMPONENT);
+
+        if self.bytes(&digest).is_ok() {
+            self.touch(&digest)?;
         } else {
-            // It has its new name: there is nothing left to clean.
-            let _ = new.keep();
+            let durable = fs::File::open(&arrived).and_then(|file| file.sync_all());
+            durable.map_err(io_error("written", &arrived))?;
+            if place.exists() {
+                // Its bytes were damaged: only they are replaced, what was compiled of the right ones is right.
+                fs::rename(&arrived, &path).map_err(io_error("written", &path))?;
+            } else {
+                Metadata::new(size_bytes, by, component).write(new.path())?;
+                match fs::rename(new.path(), &place) {
+                    // It has its new name: there is nothing left to clean.
+                    Ok(()) => drop(new.keep()),
+                    // Another process may have stored it just now.
+                    Err(_) if path.exists() => {}
+                    Err(error) => return Err(io_error("written", &place)(error)),
+                }
+            }
+            sync(&place)?;
+            sync(&self.folder)?;
         }
-        sync(&place)?;
-        sync(&self.folder)?;
+
+        let known = Metadata::read(&place);
+        let is_lost = known.is_none();
+        let mut metadata = known.unwrap_or_else(|| Metadata::new(size_bytes, by, component));
+        if metadata.components.insert(component.clone()) || is_lost {
+            metadata.write(&place)?;
+        }
         Ok(digest)
+    }
+
+    /// Make a version the newest: of those that nobody needs, the oldest go first.
+    pub fn touch(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.place(digest).join(COMPONENT);
+        let file = fs::File::open(&path);
+        let touched = file.and_then(|file| file.set_modified(SystemTime::now()));
+        touched.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::Missing(*digest),
+            _ => io_error("written", &path)(error),
+        })
+    }
+
+    /// A version has passed every check.
+    pub fn mark_ready(&self, digest: &Digest) -> Result<(), StoreError> {
+        let place = self.place(digest);
+        match Metadata::read(&place) {
+            Some(metadata) if !metadata.was_ready => Metadata {
+                was_ready: true,
+                ..metadata
+            }
+            .write(&place),
+            _ => Ok(()),
+        }
     }
 
     /// The bytes of a version.
@@ -206,31 +248,16 @@ impl Store {
         }
     }
 
-    /// All versions, the newest first.
-    pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
-        let at = |what| io_error(what, &self.folder);
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(at("read"))? {
-            let entry = entry.map_err(at("read"))?;
-            let Some(digest) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            // Another process may be removing it.
-            let Ok(metadata) = fs::metadata(entry.path().join(COMPONENT)) else {
-                continue;
-            };
-            entries.push(Entry {
-                digest,
-                bytes: metadata.len(),
-                stored_at: metadata.modified().map_err(at("read"))?,
-            });
-        }
-        entries.sort_by_key(|entry| (std::cmp::Reverse(entry.stored_at), entry.digest));
-        Ok(entries)
+    /// The versions of a component, the newest first.
+    pub fn versions(&self, component: &ComponentId) -> Result<Vec<Entry>, StoreError> {
+        let all = self.newest()?.into_iter();
+        let known = all.filter_map(|digest| {
+            let metadata = Metadata::read(&self.place(&digest))?;
+            Some(Entry { digest, metadata })
+        });
+        Ok(known
+            .filter(|entry| entry.metadata.components.contains(component))
+            .collect())
     }
 
     /// Remove all but the newest `keep` versions and those that are `needed`. Returns what went.
@@ -240,11 +267,11 @@ impl Store {
         needed: &BTreeSet<Digest>,
     ) -> Result<Vec<Digest>, StoreError> {
         let mut gone = Vec::new();
-        for entry in self.list()?.into_iter().skip(keep) {
-            if needed.contains(&entry.digest) {
+        for digest in self.newest()?.into_iter().skip(keep) {
+            if needed.contains(&digest) {
                 continue;
             }
-            let place = self.place(&entry.digest);
+            let place = self.place(&digest);
             // Away from its name at once, so that nobody meets half of it.
             let going = tempfile::Builder::new()
                 .prefix(BEGUN)
@@ -252,9 +279,32 @@ impl Store {
             let going = going.map_err(io_error("written", &self.folder))?;
             fs::rename(&place, going.path().join("version"))
                 .map_err(io_error("removed", &place))?;
-            gone.push(entry.digest);
+            gone.push(digest);
         }
         Ok(gone)
+    }
+
+    /// All versions, the newest first.
+    fn newest(&self) -> Result<Vec<Digest>, StoreError> {
+        let at = |what| io_error(what, &self.folder);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(at("read"))? {
+            let entry = entry.map_err(at("read"))?;
+            let name = entry.file_name();
+            let Some(digest) = name.to_str().and_then(|name| name.parse::<Digest>().ok()) else {
+                continue;
+            };
+            // Another process may be removing it.
+            let Ok(metadata) = fs::metadata(entry.path().join(COMPONENT)) else {
+                continue;
+            };
+            found.push((
+                std::cmp::Reverse(metadata.modified().map_err(at("read"))?),
+                digest,
+            ));
+        }
+        found.sort_unstable();
+        Ok(found.into_iter().map(|(_, digest)| digest).collect())
     }
 
     fn place(&self, digest: &Digest) -> PathBuf {
@@ -268,6 +318,25 @@ impl Store {
         mac.update(Digest::of(engine.as_bytes()).as_bytes());
         mac.update(artifact);
         mac
+    }
+}
+
+/// Write what arrives; not durable yet. Its digest, and its size in bytes.
+fn arrive(mut bytes: impl io::Read, path: &Path) -> Result<(Digest, u64), StoreError> {
+    let mut file = create(path).map_err(io_error("written", path))?;
+    let (mut hash, mut size_bytes) = (Sha256::default(), 0);
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let count = match bytes.read(&mut piece) {
+            Ok(0) => return Ok((Digest::ended(hash), size_bytes)),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(StoreError::Arrival(error)),
+        };
+        let piece = piece.get(..count).unwrap_or_default();
+        hash.update(piece);
+        file.write_all(piece).map_err(io_error("written", path))?;
+        size_bytes += piece.len() as u64;
     }
 }
 
@@ -301,6 +370,8 @@ fn artifact_name(engine: &str) -> String {
 /// The block of SHA-256: such a key is used as it is.
 const KEY_BYTES: usize = 64;
 const SIGNATURE_BYTES: usize = 32;
+/// Of what arrives, in memory at once.
+const PIECE_BYTES: usize = 64 * 1024;
 const COMPONENT: &str = "component.wasm";
 /// What a process writes before it gets its name.
 const BEGUN: &str = ".tmp";

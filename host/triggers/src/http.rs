@@ -83,7 +83,7 @@ impl Trigger {
             places: Arc::new(Semaphore::new(config.concurrent_requests)),
             body_bytes: config.body_bytes,
         });
-        let handler = move |request| {
+        let handler = move |request, _| {
             let trigger = Arc::clone(&trigger);
             async move { trigger.answer(request).await }
         };

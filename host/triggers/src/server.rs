@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     future::Future,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -51,14 +52,14 @@ impl Default for Limits {
     }
 }
 
-/// Answers requests until `stop`, then lets the open connections end.
+/// Answers requests, with the address that each came from, until `stop`, then lets the open connections end.
 pub async fn serve<H, F, B>(
     listener: TcpListener,
     limits: Limits,
     handler: H,
     stop: CancellationToken,
 ) where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send
@@ -76,8 +77,8 @@ pub async fn serve<H, F, B>(
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file handles, or the client went away between the two steps. Not worth a line per client.
                 tracing::debug!(%error, "a connection could not be accepted");
@@ -88,7 +89,7 @@ pub async fn serve<H, F, B>(
         let (handler, stop, limits) = (handler.clone(), stop.clone(), limits.clone());
         connections.spawn(async move {
             let _place = place;
-            connection(stream, &limits, handler, stop).await;
+            connection(stream, peer, &limits, handler, stop).await;
         });
     }
     drop(listener);
@@ -98,11 +99,12 @@ pub async fn serve<H, F, B>(
 
 async fn connection<H, F, B>(
     stream: TcpStream,
+    peer: SocketAddr,
     limits: &Limits,
     handler: H,
     stop: CancellationToken,
 ) where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send
@@ -117,7 +119,7 @@ async fn connection<H, F, B>(
         let asked = Arc::clone(&asked);
         move |request| {
             asked.store(true, Ordering::Relaxed);
-            let answer = handler(request);
+            let answer = handler(request, peer);
             async move { Ok::<_, Infallible>(answer.await) }
         }
     });

@@ -1,9 +1,9 @@
-//! `/admin/v1`: what is live, the steps that change it, and kept messages.
+//! `/admin/v1`: what is live, the steps that change it, and kept messages; and beside it, for whoever asks, health.
 //!
 //! Every change is in the history and the log with who asked for it. Bounds: the size of a component, uploads at once.
-//! Not here: what a step does.
+//! Not here: what a step does, who may ask.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -12,47 +12,65 @@ use axum::{
         ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request, State,
         rejection::{JsonRejection, QueryRejection},
     },
-    http::{StatusCode, header},
-    middleware::{self, Next},
+    http::header,
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
+use hyper::{body::Incoming, service::Service as _};
+use hyper_util::service::TowerToHyperService;
 use marquee_database::Database;
 use marquee_manifest::ComponentId;
 use marquee_registry::Event;
-use tokio::{net::UnixListener, sync::Semaphore};
+use marquee_triggers::server;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    documents::{Deploy, HistoryOf, Pin, Promote, UPLOAD_BYTES},
+    documents::{Deploy, HistoryOf, Pin, Promote},
+    health::{self, Part},
     messages,
-    problem::Problem,
-    socket::Peer,
+    peer::{Peer, Token, Who, admit},
+    problem::{self, Problem},
+    upload,
 };
 use crate::releases::{ComponentReport, Deployment, Releases};
 
-/// The API of a host.
+/// The API of a host. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Api {
     releases: Releases,
     /// In which messages are kept.
     pub(super) databases: Arc<[Database]>,
+    pub(super) parts: Arc<[Part]>,
+    /// None: there is no API over TCP.
+    token: Option<Token>,
     uploads: Arc<Semaphore>,
 }
 
 type Answer<T> = Result<Json<T>, Problem>;
 
 impl Api {
-    pub(crate) fn new(releases: Releases, databases: impl IntoIterator<Item = Database>) -> Self {
+    pub(crate) fn new(
+        releases: Releases,
+        databases: impl IntoIterator<Item = Database>,
+        parts: Vec<Part>,
+        token: Option<Token>,
+    ) -> Self {
         Self {
             releases,
             databases: databases.into_iter().collect(),
+            parts: parts.into(),
+            token,
             uploads: Arc::new(Semaphore::new(UPLOADS)),
         }
     }
 
-    /// Answer on a socket until `stop`.
-    pub(crate) async fn serve(self, listener: UnixListener, stop: CancellationToken) {
+    /// Answer on the socket until `stop`.
+    pub(crate) async fn serve_socket(self, listener: UnixListener, stop: CancellationToken) {
         let service = self.router().into_make_service_with_connect_info::<Peer>();
         let serving = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
         if let Err(error) = serving.await {
@@ -60,43 +78,45 @@ impl Api {
         }
     }
 
+    /// Answer over TCP until `stop`.
+    pub(crate) async fn serve_tcp(self, listener: TcpListener, stop: CancellationToken) {
+        let service = TowerToHyperService::new(self.router());
+        let handler = move |mut request: Request<Incoming>, address: SocketAddr| {
+            let peer = ConnectInfo(Peer::Address(address));
+            request.extensions_mut().insert(peer);
+            let answer = service.call(request);
+            async move { answer.await.unwrap_or_else(|never| match never {}) }
+        };
+        server::serve(listener, server::Limits::default(), handler, stop).await;
+    }
+
     fn router(self) -> Router {
-        let component = "/admin/v1/components/{component}";
-        Router::new()
-            .route("/admin/v1/components", get(components))
+        let component = "/components/{component}";
+        let admin = Router::new()
+            .route("/health", get(health::parts))
+            .route("/components", get(components))
             .route(component, get(one))
             .route(&format!("{component}/versions"), post(deploy))
             .route(&format!("{component}/versions/{{version}}"), get(bytes))
             .route(&format!("{component}/promote"), post(promote))
             .route(&format!("{component}/rollback"), post(rollback))
             .route(&format!("{component}/pin"), put(pin))
-            .route("/admin/v1/history", get(history))
-            .route("/admin/v1/openapi.json", get(openapi))
+            .route("/history", get(history))
+            .route("/openapi.json", get(openapi))
             .merge(messages::routes())
+            .fallback(async || nothing())
+            .layer(middleware::from_fn_with_state(self.token.clone(), admit));
+        Router::new()
+            .nest("/admin/v1", admin)
+            .route("/healthz", get(health::alive))
+            .route("/readyz", get(health::ready))
             .fallback(async || nothing())
             .method_not_allowed_fallback(async || {
                 let detail = "see /admin/v1/openapi.json for what there is";
-                Problem::new(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "There is no such method",
-                    detail,
-                )
+                problem::METHOD.with(detail)
             })
-            .layer(middleware::from_fn(owner_only))
             .with_state(self)
     }
-}
-
-async fn owner_only(
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if peer.is_owner() {
-        return next.run(request).await;
-    }
-    let detail = "the admin API is for the user that the host runs as";
-    Problem::new(StatusCode::FORBIDDEN, "It is not yours", detail).into_response()
 }
 
 async fn components(State(api): State<Api>) -> Answer<Vec<ComponentReport>> {
@@ -110,41 +130,17 @@ async fn one(State(api): State<Api>, Named(id): Named) -> Answer<ComponentReport
 async fn deploy(
     State(api): State<Api>,
     Named(id): Named,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    Who(who): Who,
     query: Result<Query<Deploy>, QueryRejection>,
     body: Body,
 ) -> Answer<ComponentReport> {
     let Query(how) = query?;
-    let Ok(_place) = api.uploads.try_acquire() else {
+    let Ok(place) = Arc::clone(&api.uploads).try_acquire_owned() else {
         let detail = "other versions are being deployed; try again when they are";
-        return Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The host is busy",
-            detail,
-        ));
+        return Err(problem::BUSY.with(detail));
     };
-    let bytes = axum::body::to_bytes(body, UPLOAD_BYTES)
-        .await
-        .map_err(|error| {
-            if std::error::Error::source(&error)
-                .is_some_and(|e| e.is::<http_body_util::LengthLimitError>())
-            {
-                let detail = format!("a component has at most {} MiB", UPLOAD_BYTES >> 20);
-                Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "The component is too large",
-                    detail,
-                )
-            } else {
-                Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    "The component did not arrive",
-                    error.to_string(),
-                )
-            }
-        })?;
     let deployment = Deployment {
-        bytes: bytes.into(),
+        bytes: upload::reader(body),
         weight: how.weight,
         label: how.label,
         widen: how.widen,
@@ -153,9 +149,8 @@ async fn deploy(
     let (releases, component) = (api.releases.clone(), id.clone());
     api.releases
         .carry_out(async move {
-            releases
-                .deploy(&peer.to_string(), &component, deployment)
-                .await
+            let _place = place;
+            releases.deploy(&who, &component, deployment).await
         })
         .await?;
     api.report(&id).await
@@ -164,7 +159,7 @@ async fn deploy(
 async fn promote(
     State(api): State<Api>,
     Named(id): Named,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    Who(who): Who,
     Document(wanted): Document<Promote>,
 ) -> Answer<ComponentReport> {
     let (releases, component) = (api.releases.clone(), id.clone());
@@ -176,7 +171,7 @@ async fn promote(
                 widen,
             } = wanted;
             releases
-                .promote(&peer.to_string(), &component, &version, weight, widen)
+                .promote(&who, &component, &version, weight, widen)
                 .await
         })
         .await?;
@@ -186,11 +181,11 @@ async fn promote(
 async fn rollback(
     State(api): State<Api>,
     Named(id): Named,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    Who(who): Who,
 ) -> Answer<ComponentReport> {
     let (releases, component) = (api.releases.clone(), id.clone());
     api.releases
-        .carry_out(async move { releases.rollback(&peer.to_string(), &component).await })
+        .carry_out(async move { releases.rollback(&who, &component).await })
         .await?;
     api.report(&id).await
 }
@@ -198,12 +193,12 @@ async fn rollback(
 async fn pin(
     State(api): State<Api>,
     Named(id): Named,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    Who(who): Who,
     Document(Pin { pinned }): Document<Pin>,
 ) -> Answer<ComponentReport> {
     let (releases, component) = (api.releases.clone(), id.clone());
     api.releases
-        .carry_out(async move { releases.pin(&peer.to_string(), &component, pinned).await })
+        .carry_out(async move { releases.pin(&who, &component, pinned).await })
         .await?;
     api.report(&id).await
 }
@@ -275,7 +270,7 @@ fn named(name: &str) -> Result<ComponentId, Problem> {
 
 fn nothing() -> Problem {
     let detail = "see /admin/v1/openapi.json for what there is";
-    Problem::new(StatusCode::NOT_FOUND, "There is nothing here", detail)
+    problem::NOT_FOUND.with(detail)
 }
 
 /// Each takes its size in memory, and a compiler.

@@ -3,7 +3,7 @@
 use axum::{
     Json, Router,
     extract::{
-        ConnectInfo, Path, Query, State,
+        Path, Query, State,
         rejection::{PathRejection, QueryRejection},
     },
     http::StatusCode,
@@ -16,15 +16,15 @@ use serde_json::{Value, json};
 use super::{
     api::Api,
     documents::{MessageState, MessagesOf},
-    problem::Problem,
-    socket::Peer,
+    peer::Who,
+    problem::{self, Problem},
 };
 
 pub(crate) fn routes() -> Router<Api> {
-    let message = "/admin/v1/messages/{database}/{number}";
-    let to = |wanted| post(move |api, message, peer| act(wanted, api, message, peer));
+    let message = "/messages/{database}/{number}";
+    let to = |wanted| post(move |api, message, who| act(wanted, api, message, who));
     Router::new()
-        .route("/admin/v1/messages", get(list))
+        .route("/messages", get(list))
         .route(message, get(show))
         .route(&format!("{message}/retry"), to(Act::Retry))
         .route(&format!("{message}/skip"), to(Act::Skip))
@@ -101,10 +101,10 @@ async fn act(
     act: Act,
     State(api): State<Api>,
     message: Message,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    Who(who): Who,
 ) -> Result<StatusCode, Problem> {
     let Path((name, number)) = message?;
-    let (database, who) = (database(&api, &name)?, peer.to_string());
+    let database = database(&api, &name)?;
     match act {
         Act::Retry => messages::retry(database, number, &who).await?,
         Act::Skip => messages::skip(database, number, &who).await?,
@@ -119,35 +119,20 @@ fn row(database: &Database, kept: &Kept) -> Value {
 
 fn database<'a>(api: &'a Api, name: &str) -> Result<&'a Database, Problem> {
     let mut all = api.databases.iter();
-    all.find(|database| database.name() == name).ok_or_else(|| {
-        let detail = format!("the application has no database {name}");
-        Problem::new(StatusCode::NOT_FOUND, "There is no such thing", detail)
-    })
+    all.find(|database| database.name() == name)
+        .ok_or_else(|| problem::NOT_FOUND.with(format!("the application has no database {name}")))
 }
 
 fn failed(error: &marquee_delivery::Error) -> Problem {
-    let detail = marquee_runtime::chain(error);
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "The database cannot be asked",
-        detail,
-    )
+    problem::DATABASE.with(marquee_runtime::chain(error))
 }
 
 impl From<ActError> for Problem {
     fn from(error: ActError) -> Self {
         match &error {
-            ActError::Unknown(_) => Self::new(
-                StatusCode::NOT_FOUND,
-                "There is no such thing",
-                error.to_string(),
-            ),
+            ActError::Unknown(_) => problem::NOT_FOUND.with(error.to_string()),
             ActError::Delivery(error) => failed(error),
-            _ => Self::new(
-                StatusCode::CONFLICT,
-                "The state does not allow it",
-                error.to_string(),
-            ),
+            _ => problem::CONFLICT.with(error.to_string()),
         }
     }
 }

@@ -1,12 +1,15 @@
-//! What operators use: health on a TCP listener, and the admin API on a socket in the data folder.
+//! What operators use: health and the admin API, on a socket in the data folder and on a TCP listener.
 
 mod api;
 mod documents;
 pub(crate) mod health;
 mod messages;
+mod peer;
 mod problem;
 pub(crate) mod socket;
+mod upload;
 
 pub(crate) use api::Api;
 pub(crate) use documents::{MessageState, Pin, Promote, UPLOAD_BYTES};
+pub(crate) use peer::Token;
 pub(crate) use problem::Problem;

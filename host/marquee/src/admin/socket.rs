@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use tokio::net::UnixListener;
 
 /// The socket of the host that uses a data folder.
@@ -34,35 +33,4 @@ pub(crate) fn bind(data: &Path) -> anyhow::Result<UnixListener> {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
         .with_context(|| format!("{} cannot be kept from others", path.display()))?;
     Ok(listener)
-}
-
-/// Who is at the other end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer {
-    uid: Option<u32>,
-}
-
-impl Peer {
-    /// Whether it is this host's own user, or root.
-    pub(crate) fn is_owner(self) -> bool {
-        let own = rustix::process::geteuid().as_raw();
-        self.uid.is_some_and(|uid| uid == own || uid == 0)
-    }
-}
-
-/// For the history.
-impl std::fmt::Display for Peer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.uid {
-            Some(uid) => write!(f, "user {uid}"),
-            None => f.write_str("somebody"),
-        }
-    }
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let uid = stream.io().peer_cred().map(|peer| peer.uid());
-        Self { uid: uid.ok() }
-    }
 }

@@ -53,6 +53,13 @@ impl Config {
             settings.admin_listen.value.to_string(),
             settings.admin_listen.source.to_string(),
         );
+        if let Some(token) = &settings.admin_token {
+            row(
+                "admin token".into(),
+                token.value.to_string(),
+                token.source.to_string(),
+            );
+        }
         row(
             "grace".into(),
             humantime::format_duration(settings.grace.value).to_string(),

@@ -7,18 +7,34 @@ use clap::Args;
 use http::Method;
 use marquee_manifest::ComponentId;
 use marquee_registry::Weight;
+use serde::Serialize;
 use url::form_urlencoded;
 
 use super::{
-    environment,
-    remote::Remote,
+    remote::{RemoteFlags, at},
     versions::{Format, show},
 };
-use crate::{
-    admin::{Pin, Promote, UPLOAD_BYTES},
-    releases::ComponentReport,
-    settings::{Flags, Settings, UpFlags},
-};
+use crate::admin::{Pin, Promote, UPLOAD_BYTES};
+
+/// What every step is told.
+#[derive(Debug, Args)]
+struct Step {
+    #[command(flatten)]
+    host: RemoteFlags,
+    /// The component, as the manifest calls it
+    component: ComponentId,
+}
+
+/// How a version is made live.
+#[derive(Debug, Args)]
+struct How {
+    /// How much of the calls it gets; the rest stays where it is
+    #[arg(long, default_value = "100%")]
+    weight: Weight,
+    /// Let it import what the live version does not
+    #[arg(long)]
+    widen: bool,
+}
 
 /// Check a new version of a component and make it live.
 #[derive(Debug, Args)]
@@ -27,20 +43,14 @@ use crate::{
   marquee deploy rating target/rating.wasm --label 1.5.0 --weight 10%")]
 pub(crate) struct Deploy {
     #[command(flatten)]
-    flags: Flags,
-    /// The component, as the manifest calls it
-    component: ComponentId,
+    step: Step,
     /// The file with the new version
     file: PathBuf,
     /// A name for the version
     #[arg(long)]
     label: Option<String>,
-    /// How much of the calls it gets; the rest stays where it is
-    #[arg(long, default_value = "100%")]
-    weight: Weight,
-    /// Let it import what the live version does not
-    #[arg(long)]
-    widen: bool,
+    #[command(flatten)]
+    how: How,
     #[command(flatten)]
     format: Format,
 }
@@ -52,17 +62,11 @@ pub(crate) struct Deploy {
   marquee promote rating e887c9cb --weight 50%")]
 pub(crate) struct PromoteVerb {
     #[command(flatten)]
-    flags: Flags,
-    /// The component, as the manifest calls it
-    component: ComponentId,
+    step: Step,
     /// A label, or the first digits of a version, six at least
     version: String,
-    /// How much of the calls it gets; the rest stays where it is
-    #[arg(long, default_value = "100%")]
-    weight: Weight,
-    /// Let it import what the live version does not
-    #[arg(long)]
-    widen: bool,
+    #[command(flatten)]
+    how: How,
     #[command(flatten)]
     format: Format,
 }
@@ -72,9 +76,7 @@ pub(crate) struct PromoteVerb {
 #[command(after_help = "Example:\n  marquee rollback rating")]
 pub(crate) struct Rollback {
     #[command(flatten)]
-    flags: Flags,
-    /// The component, as the manifest calls it
-    component: ComponentId,
+    step: Step,
     #[command(flatten)]
     format: Format,
 }
@@ -84,9 +86,7 @@ pub(crate) struct Rollback {
 #[command(after_help = "Examples:\n  marquee pin rating\n  marquee pin rating --off")]
 pub(crate) struct PinVerb {
     #[command(flatten)]
-    flags: Flags,
-    /// The component, as the manifest calls it
-    component: ComponentId,
+    step: Step,
     /// Take the pin away
     #[arg(long)]
     off: bool,
@@ -96,7 +96,6 @@ pub(crate) struct PinVerb {
 
 impl Deploy {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let remote = remote(&self.flags)?;
         let path = self.file.display();
         let size = std::fs::metadata(&self.file)
             .with_context(|| format!("{path} cannot be read"))?
@@ -109,14 +108,17 @@ impl Deploy {
         );
         let bytes = std::fs::read(&self.file).with_context(|| format!("{path} cannot be read"))?;
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("weight", &self.weight.to_string());
-        query.append_pair("widen", &self.widen.to_string());
+        query.append_pair("weight", &self.how.weight.to_string());
+        query.append_pair("widen", &self.how.widen.to_string());
         if let Some(label) = &self.label {
             query.append_pair("label", label);
         }
-        let address = at(&self.component, &format!("/versions?{}", query.finish()));
-        let report: ComponentReport = remote.upload(&address, bytes).await?;
-        show(&[report], self.format)
+        let address = at(
+            &self.step.component,
+            &format!("/versions?{}", query.finish()),
+        );
+        let report = self.step.host.remote()?.upload(&address, bytes).await?;
+        show(vec![report], self.format)
     }
 }
 
@@ -124,42 +126,41 @@ impl PromoteVerb {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let wanted = Promote {
             version: self.version,
-            weight: self.weight,
-            widen: self.widen,
+            weight: self.how.weight,
+            widen: self.how.widen,
         };
-        let address = at(&self.component, "/promote");
-        let report = remote(&self.flags)?;
-        let report: ComponentReport = report.send(Method::POST, &address, &wanted).await?;
-        show(&[report], self.format)
+        self.step
+            .take(Method::POST, "/promote", &wanted, self.format)
+            .await
     }
 }
 
 impl Rollback {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let address = at(&self.component, "/rollback");
-        let remote = remote(&self.flags)?;
-        let report: ComponentReport = remote.send(Method::POST, &address, &()).await?;
-        show(&[report], self.format)
+        self.step
+            .take(Method::POST, "/rollback", &(), self.format)
+            .await
     }
 }
 
 impl PinVerb {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let pin = Pin { pinned: !self.off };
-        let address = at(&self.component, "/pin");
-        let remote = remote(&self.flags)?;
-        let report: ComponentReport = remote.send(Method::PUT, &address, &pin).await?;
-        show(&[report], self.format)
+        self.step.take(Method::PUT, "/pin", &pin, self.format).await
     }
 }
 
-/// The host that these flags mean.
-pub(crate) fn remote(flags: &Flags) -> anyhow::Result<Remote> {
-    let settings = Settings::decide(flags, &UpFlags::default(), environment())?;
-    Ok(Remote::of(&settings))
-}
-
-/// A component's names need no encoding.
-pub(crate) fn at(component: &ComponentId, rest: &str) -> String {
-    format!("/admin/v1/components/{component}{rest}")
+impl Step {
+    /// Ask the host for it, and show what is live then.
+    async fn take(
+        &self,
+        method: Method,
+        rest: &str,
+        wanted: &impl Serialize,
+        format: Format,
+    ) -> anyhow::Result<ExitCode> {
+        let address = at(&self.component, rest);
+        let report = self.host.remote()?.send(method, &address, wanted).await?;
+        show(vec![report], format)
+    }
 }

@@ -10,10 +10,9 @@ use similar::TextDiff;
 use wit_component::{DecodedWasm, WitPrinter};
 
 use super::{
-    deploy::{at, remote},
     print,
+    remote::{RemoteFlags, at},
 };
-use crate::settings::Flags;
 
 /// Show what a component imports and exports.
 #[derive(Debug, Args)]
@@ -30,7 +29,7 @@ pub(crate) struct Inspect {
   marquee diff rating e887c9cb fc5ae81b")]
 pub(crate) struct Diff {
     #[command(flatten)]
-    flags: Flags,
+    host: RemoteFlags,
     /// The component, as the manifest calls it
     component: ComponentId,
     /// A label, or the first digits of a version, six at least
@@ -51,7 +50,7 @@ impl Inspect {
 
 impl Diff {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let remote = remote(&self.flags)?;
+        let remote = self.host.remote()?;
         let mut shown = Vec::new();
         for version in [&self.old, &self.new] {
             let name: String = url::form_urlencoded::byte_serialize(version.as_bytes()).collect();

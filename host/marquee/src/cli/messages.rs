@@ -8,8 +8,11 @@ use comfy_table::{Table, presets::NOTHING};
 use serde_json::Value;
 use url::form_urlencoded;
 
-use super::{deploy::remote, print, remote::Remote};
-use crate::{admin::MessageState, settings::Flags};
+use super::{
+    print,
+    remote::{Remote, RemoteFlags},
+};
+use crate::admin::MessageState;
 
 /// List parked and dead messages, and decide about them.
 #[derive(Debug, Args)]
@@ -19,7 +22,7 @@ use crate::{admin::MessageState, settings::Flags};
   marquee messages retry rating/17")]
 pub(crate) struct Messages {
     #[command(flatten)]
-    flags: Flags,
+    host: RemoteFlags,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -82,7 +85,7 @@ struct List {
 
 impl Messages {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let remote = remote(&self.flags)?;
+        let remote = self.host.remote()?;
         self.verb.run(&remote).await?;
         Ok(ExitCode::SUCCESS)
     }

@@ -1,33 +1,79 @@
-//! The admin API of a running host, as the command line uses it.
+//! The admin API of a running host, as the command line uses it: on the socket in a data folder of this machine, or over
+//! TCP with the host's token.
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use marquee_database::Secret;
+use marquee_manifest::ComponentId;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::UnixStream, task::JoinSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    task::JoinSet,
+};
+use url::Url;
 
-use crate::{admin, settings::Settings};
+use super::environment;
+use crate::{
+    admin,
+    settings::{Flags, Settings, UpFlags},
+};
 
-/// A host on this machine.
+/// Which host is meant, on the command line of every verb that asks one.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RemoteFlags {
+    #[command(flatten)]
+    flags: Flags,
+    /// A host that is asked over TCP, with the token in MARQUEE_ADMIN_TOKEN, e.g. http://127.0.0.1:3001 [default: the
+    /// socket in the data folder]
+    #[arg(long, value_name = "URL")]
+    admin: Option<Url>,
+}
+
+/// A running host.
 pub(crate) struct Remote {
-    socket: PathBuf,
+    place: Place,
+    token: Option<Secret>,
+}
+
+enum Place {
+    Socket(PathBuf),
+    /// `HOST:PORT`.
+    Tcp(String),
+}
+
+impl RemoteFlags {
+    /// The host that they mean, and the settings that say so.
+    pub(crate) fn decide(&self) -> anyhow::Result<(Remote, Settings)> {
+        let settings = Settings::decide(&self.flags, &UpFlags::default(), environment())?;
+        let url = match (&self.admin, settings.in_environment("MARQUEE_ADMIN")) {
+            (Some(url), _) => Some(url.clone()),
+            (None, Some(set)) => Some(set.parse("a URL")?.value),
+            (None, None) => None,
+        };
+        let place = match &url {
+            None => Place::Socket(admin::socket::path(&settings.data.value)),
+            Some(url) => Place::Tcp(authority(url)?),
+        };
+        let token = settings.admin_token.as_ref().map(|set| set.value.clone());
+        Ok((Remote { place, token }, settings))
+    }
+
+    /// The host that they mean.
+    pub(crate) fn remote(&self) -> anyhow::Result<Remote> {
+        Ok(self.decide()?.0)
+    }
 }
 
 impl Remote {
-    /// The one that uses the data folder.
-    pub(crate) fn of(settings: &Settings) -> Self {
-        Self {
-            socket: admin::socket::path(&settings.data.value),
-        }
-    }
-
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let bytes = self.call(Method::GET, path, None, Bytes::new()).await?;
-        understood(&bytes)
+        understood(&self.bytes(path).await?)
     }
 
     pub(crate) async fn bytes(&self, path: &str) -> anyhow::Result<Bytes> {
@@ -68,32 +114,44 @@ impl Remote {
         kind: Option<&'static str>,
         body: Bytes,
     ) -> anyhow::Result<Bytes> {
-        let stream = UnixStream::connect(&self.socket).await.with_context(|| {
-            format!(
-                "no host answers at {}; start one with `marquee up`, or name its data folder with --data",
-                self.socket.display()
-            )
-        })?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // Ends with this call.
-        let mut driving = JoinSet::new();
-        driving.spawn(connection);
+        let host = match &self.place {
+            Place::Socket(_) => "localhost",
+            Place::Tcp(authority) => authority,
+        };
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, "localhost");
+            .header(header::HOST, host);
         if let Some(kind) = kind {
             request = request.header(header::CONTENT_TYPE, kind);
         }
+        if let (Place::Tcp(_), Some(token)) = (&self.place, &self.token) {
+            let value = format!("Bearer {}", token.reveal());
+            let mut value =
+                header::HeaderValue::from_str(&value).context("the token is not one")?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
         let request = request.body(Full::new(body))?;
-        let response = sender
-            .send_request(request)
-            .await
-            .context("the host went away")?;
-        let status = response.status();
-        let body = response.into_body().collect().await;
-        let body = body.context("the answer broke off")?.to_bytes();
+        let (status, body) = match &self.place {
+            Place::Socket(socket) => {
+                let stream = UnixStream::connect(socket).await.with_context(|| {
+                    format!(
+                        "no host answers at {}; start one with `marquee up`, or name its data folder with --data",
+                        socket.display()
+                    )
+                })?;
+                answer(stream, request).await?
+            }
+            Place::Tcp(authority) => {
+                let stream = TcpStream::connect(authority).await;
+                answer(
+                    stream.with_context(|| format!("no host answers at {authority}"))?,
+                    request,
+                )
+                .await?
+            }
+        };
         if status.is_success() {
             return Ok(body);
         }
@@ -105,7 +163,69 @@ impl Remote {
     }
 }
 
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<(StatusCode, Bytes)> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with this call.
+    let mut driving = JoinSet::new();
+    driving.spawn(connection);
+    let response = sender
+        .send_request(request)
+        .await
+        .context("the host went away")?;
+    let status = response.status();
+    let body = response.into_body().collect().await;
+    Ok((status, body.context("the answer broke off")?.to_bytes()))
+}
+
+/// The path of a component, or of what belongs to it. Its names need no encoding.
+pub(crate) fn at(component: &ComponentId, rest: &str) -> String {
+    format!("/admin/v1/components/{component}{rest}")
+}
+
+fn authority(url: &Url) -> anyhow::Result<String> {
+    let plain = url.scheme() == "http" && url.path() == "/" && url.query().is_none();
+    let host = url
+        .host_str()
+        .filter(|_| plain && url.username().is_empty());
+    let host =
+        host.with_context(|| format!("{url} is not http://HOST:PORT; for TLS use a tunnel"))?;
+    let port = url.port_or_known_default();
+    ensure!(port.is_some(), "{url} has no port");
+    Ok(format!("{host}:{}", port.unwrap_or_default()))
+}
+
 fn understood<T: DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
     serde_json::from_slice(bytes)
         .context("the answer is not understood; is the host of the same version as this program?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_named_by_a_plain_url() {
+        let authority = |text: &str| authority(&text.parse().expect("a URL")).ok();
+        assert_eq!(
+            authority("http://127.0.0.1:3001").as_deref(),
+            Some("127.0.0.1:3001")
+        );
+        assert_eq!(
+            authority("http://[::1]:3001/").as_deref(),
+            Some("[::1]:3001")
+        );
+        assert_eq!(authority("http://ops").as_deref(), Some("ops:80"));
+        for not in [
+            "https://127.0.0.1:3001",
+            "http://127.0.0.1:3001/admin/v1",
+            "http://ann@127.0.0.1:3001",
+            "unix:/run/admin.sock",
+        ] {
+            assert_eq!(authority(not), None, "{not}");
+        }
+    }
 }

@@ -8,20 +8,17 @@ use marquee_manifest::ComponentId;
 use marquee_registry::Event;
 
 use super::{
-    deploy::{at, remote},
     print,
+    remote::{RemoteFlags, at},
 };
-use crate::{
-    releases::{ComponentReport, VersionReport},
-    settings::Flags,
-};
+use crate::releases::{ComponentReport, VersionReport};
 
-/// Show which versions are live, with what became of their calls.
+/// Show which versions are live, with what became of their calls; of one component, all that are stored.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  marquee versions\n  marquee versions rating --json")]
 pub(crate) struct Versions {
     #[command(flatten)]
-    flags: Flags,
+    host: RemoteFlags,
     /// Only this component
     component: Option<ComponentId>,
     #[command(flatten)]
@@ -33,7 +30,7 @@ pub(crate) struct Versions {
 #[command(after_help = "Example:\n  marquee history rating --limit 10")]
 pub(crate) struct HistoryVerb {
     #[command(flatten)]
-    flags: Flags,
+    host: RemoteFlags,
     /// Only this component
     component: Option<ComponentId>,
     /// How many at the most
@@ -53,12 +50,14 @@ pub(crate) struct Format {
 
 impl Versions {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let remote = remote(&self.flags)?;
-        let reports: Vec<ComponentReport> = match &self.component {
-            Some(component) => vec![remote.get(&at(component, "")).await?],
-            None => remote.get("/admin/v1/components").await?,
-        };
-        show(&reports, self.format)
+        let remote = self.host.remote()?;
+        match &self.component {
+            Some(component) => {
+                let report = remote.get(&at(component, "")).await?;
+                show_all(&[report], self.format)
+            }
+            None => show(remote.get("/admin/v1/components").await?, self.format),
+        }
     }
 }
 
@@ -72,7 +71,7 @@ impl HistoryVerb {
             self.limit,
             only.unwrap_or_default()
         );
-        let events: Vec<Event> = remote(&self.flags)?.get(&path).await?;
+        let events: Vec<Event> = self.host.remote()?.get(&path).await?;
         if self.format.json {
             print(serde_json::to_string_pretty(&events)?);
             return Ok(ExitCode::SUCCESS);
@@ -96,8 +95,17 @@ impl HistoryVerb {
     }
 }
 
-/// Print components and their versions.
-pub(crate) fn show(reports: &[ComponentReport], format: Format) -> anyhow::Result<ExitCode> {
+/// Print components and their versions, but for those that only lie in the store.
+pub(crate) fn show(mut reports: Vec<ComponentReport>, format: Format) -> anyhow::Result<ExitCode> {
+    for report in &mut reports {
+        let named =
+            |version: &VersionReport| version.state != "stored" || !version.labels.is_empty();
+        report.versions.retain(named);
+    }
+    show_all(&reports, format)
+}
+
+fn show_all(reports: &[ComponentReport], format: Format) -> anyhow::Result<ExitCode> {
     if format.json {
         print(serde_json::to_string_pretty(reports)?);
         return Ok(ExitCode::SUCCESS);
@@ -145,7 +153,12 @@ fn row(report: &ComponentReport, version: &VersionReport) -> [String; 10] {
             .map(|us| format!("{:.1} ms", Duration::from_micros(us).as_secs_f64() * 1e3))
             .unwrap_or_default(),
         number(version.in_flight),
-        version.since_ms.map(time).unwrap_or_default(),
+        // One that is not live has been there since it was stored.
+        version
+            .since_ms
+            .or(version.stored_at_ms)
+            .map(time)
+            .unwrap_or_default(),
     ]
 }
 

@@ -18,13 +18,11 @@ use marquee_registry::Digest;
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-use super::{deploy::at, environment, print, remote::Remote};
-use crate::{
-    app, components,
-    releases::ComponentReport,
-    settings::{Flags, Settings, UpFlags},
-    shutdown::Signals,
+use super::{
+    print,
+    remote::{Remote, RemoteFlags, at},
 };
+use crate::{app, components, releases::ComponentReport, shutdown::Signals};
 
 /// Build and deploy components as their files are saved, until a signal.
 #[derive(Debug, Args)]
@@ -33,7 +31,7 @@ use crate::{
 )]
 pub(crate) struct Watch {
     #[command(flatten)]
-    flags: Flags,
+    host: RemoteFlags,
 }
 
 /// A component that can be built.
@@ -48,9 +46,8 @@ struct Built {
 
 impl Watch {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let settings = Settings::decide(&self.flags, &UpFlags::default(), environment())?;
+        let (remote, settings) = self.host.decide()?;
         let app = app::read(&settings.manifest.value)?;
-        let remote = Remote::of(&settings);
         let root = std::path::absolute(settings.root())?;
         let mut folders = BTreeSet::new();
         let mut built = Vec::new();

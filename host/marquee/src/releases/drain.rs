@@ -43,7 +43,15 @@ impl Draining {
             }
             let digest = version.version();
             let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            lock(&draining.0).retain(|(id, one)| *id != component || one.version() != digest);
+            let mut all = lock(&draining.0);
+            let one = all
+                .iter()
+                .position(|(id, one)| *id == component && one.version() == digest);
+            // Only one: a version may have come back, and drain a second time.
+            if let Some(one) = one {
+                all.swap_remove(one);
+            }
+            drop(all);
             if ended > 0 {
                 tracing::warn!(
                     %component, version = %digest, in_flight = at_first, ended, took_ms,

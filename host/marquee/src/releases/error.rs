@@ -59,6 +59,7 @@ fn step(error: &LoadError) -> &'static str {
         LoadError::UnknownImport { .. }
         | LoadError::Mismatch { .. }
         | LoadError::MissingExport { .. }
+        | LoadError::EntryPoint { .. }
         | LoadError::Link { .. } => "WIT check",
         LoadError::NotGranted { .. } => "grants",
         LoadError::Instantiate { .. } => "instantiate",

@@ -12,6 +12,7 @@ mod report;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -57,9 +58,9 @@ struct Component {
 }
 
 /// What is to be released.
-pub(crate) struct Deployment {
-    /// The component's bytes.
-    pub(crate) bytes: Vec<u8>,
+pub(crate) struct Deployment<B> {
+    /// Yields the component's bytes.
+    pub(crate) bytes: B,
     /// With how much of the calls.
     pub(crate) weight: Weight,
     /// A name for the version.
@@ -133,10 +134,13 @@ impl Releases {
         let compiled = order.iter().map(|component| {
             let versions = &releases.0.versions;
             async move {
-                versions
-                    .compiled(components::read(settings.root(), component)?)
+                let file = components::open(settings.root(), component)?;
+                let digest = versions.put(file, &component.id, "manifest").await?;
+                let artifact = versions
+                    .compiled(digest)
                     .await
-                    .with_context(|| format!("component {} cannot be loaded", component.id))
+                    .with_context(|| format!("component {} cannot be loaded", component.id))?;
+                anyhow::Ok((digest, artifact))
             }
         });
         let compiled = futures::future::try_join_all(compiled).await?;
@@ -208,21 +212,19 @@ impl Releases {
         &self,
         who: &str,
         component: &ComponentId,
-        deployment: Deployment,
+        deployment: Deployment<impl io::Read + Send + 'static>,
     ) -> Result<Digest, Error> {
-        let digest = Digest::of(&deployment.bytes);
         let mut step = Step {
-            version: Some(digest),
             widen: deployment.widen,
             ..Step::of(who, component, "deploy")
         };
-        match self.0.prepare(component, deployment.bytes).await {
-            Ok(prepared) => step.prepared = Some(prepared),
+        let digest = match self.0.bring(&mut step, deployment.bytes).await {
+            Ok(digest) => digest,
             Err(error) => {
                 self.0.note(&step, Err(&error)).await;
                 return Err(error);
             }
-        }
+        };
         self.0
             .change(step, |state| {
                 state.deploy(digest, deployment.weight, deployment.label.as_deref())
@@ -321,7 +323,7 @@ impl Inner {
 
     /// The version that a person means.
     async fn named(&self, id: &ComponentId, name: &str) -> Result<Digest, Error> {
-        let known = self.versions.list().await?;
+        let known = self.versions.of(id).await?;
         let known: Vec<Digest> = known.into_iter().map(|entry| entry.digest).collect();
         Ok(self.state(id).await?.resolve(name, &known)?)
     }
@@ -337,7 +339,9 @@ impl Inner {
         let spec = self.component(id)?.spec.clone();
         let stable = state.active.stable;
         let stable = if stable == source {
-            self.runtime.prepare(spec, source, artifact).await?
+            let prepared = self.runtime.prepare(spec, source, artifact).await?;
+            self.versions.mark_ready(source).await?;
+            prepared
         } else {
             self.load(id, stable).await.with_context(|| {
                 format!(
@@ -366,21 +370,31 @@ impl Inner {
         Ok(state)
     }
 
-    /// A version from the store, checked as a new one.
-    async fn load(&self, id: &ComponentId, digest: Digest) -> Result<Prepared, Error> {
-        let bytes = self.versions.bytes(digest).await?;
-        self.prepare(id, bytes).await
+    /// Store what a step brings, and check it.
+    async fn bring(
+        &self,
+        step: &mut Step<'_>,
+        bytes: impl io::Read + Send + 'static,
+    ) -> Result<Digest, Error> {
+        let id = step.component;
+        self.component(id)?;
+        let digest = self.versions.put(bytes, id, step.who).await?;
+        step.version = Some(digest);
+        step.prepared = Some(self.load(id, digest).await?);
+        Ok(digest)
     }
 
-    /// A version from its bytes: compiled, checked and tried.
-    async fn prepare(&self, id: &ComponentId, bytes: Vec<u8>) -> Result<Prepared, Error> {
+    /// A version from the store: compiled, checked and tried.
+    async fn load(&self, id: &ComponentId, digest: Digest) -> Result<Prepared, Error> {
         let spec = self.component(id)?.spec.clone();
-        let (digest, artifact) = self
-            .versions
-            .compiled(bytes)
-            .await
-            .map_err(|error| Error::Compile(HostError(error)))?;
-        Ok(self.runtime.prepare(spec, digest, artifact).await?)
+        let artifact = self.versions.compiled(digest).await;
+        let artifact = artifact.map_err(|error| match error.downcast::<StoreError>() {
+            Ok(error) => Error::Store(error),
+            Err(error) => Error::Compile(HostError(error)),
+        })?;
+        let prepared = self.runtime.prepare(spec, digest, artifact).await?;
+        self.versions.mark_ready(digest).await?;
+        Ok(prepared)
     }
 
     /// Take a step, and write it into the history whether it took effect or not.

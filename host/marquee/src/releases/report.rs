@@ -1,9 +1,9 @@
 //! What is live, for people and programs.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use marquee_manifest::ComponentId;
-use marquee_registry::{Digest, State, Weight};
+use marquee_registry::{Active, Digest, Entry, State, Weight};
 use marquee_runtime::Prepared;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,8 @@ pub(crate) struct ComponentReport {
     pub(crate) component: ComponentId,
     /// Whether it stays as it is, whoever asks.
     pub(crate) pinned: bool,
-    /// What is live first, then what is on its way out, then what a name or a rollback leads to.
+    /// What is live first, then what is on its way out, then what else is in the store and was ready once, the newest
+    /// first.
     pub(crate) versions: Vec<VersionReport>,
 }
 
@@ -41,6 +42,12 @@ pub(crate) struct VersionReport {
     pub(crate) in_flight: Option<u64>,
     /// When it became live, in milliseconds since 1970-01-01T00:00:00Z; a restart begins anew.
     pub(crate) since_ms: Option<u64>,
+    /// When it was stored for the first time, in milliseconds since 1970-01-01T00:00:00Z.
+    pub(crate) stored_at_ms: Option<u64>,
+    /// Who brought it.
+    pub(crate) by: Option<String>,
+    /// The size of the component, in bytes.
+    pub(crate) size_bytes: Option<u64>,
 }
 
 impl Releases {
@@ -53,19 +60,24 @@ impl Releases {
             self.0.component(id)?;
         }
         let book = self.0.book.lock().await;
-        let reports = self
+        let states: Vec<(ComponentId, State)> = self
             .0
             .components
             .keys()
             .filter(|id| component.is_none_or(|wanted| wanted == *id))
             .filter_map(|id| Some((id.clone(), book.state(id)?.clone())))
-            .map(|(id, state)| self.of(id, &state))
             .collect();
+        // Who only looks does not hold up a step.
         drop(book);
+        let mut reports = Vec::new();
+        for (id, state) in states {
+            let stored = self.0.versions.of(&id).await?;
+            reports.push(self.of(id, &state, &stored));
+        }
         Ok(reports)
     }
 
-    fn of(&self, component: ComponentId, state: &State) -> ComponentReport {
+    fn of(&self, component: ComponentId, state: &State, stored: &[Entry]) -> ComponentReport {
         let mut versions = Vec::new();
         let live = self.0.runtime.live(&component);
         for version in live.iter().flat_map(|live| live.versions()) {
@@ -74,7 +86,7 @@ impl Releases {
                 .and_then(|live| live.canary.as_ref())
                 .filter(|canary| canary.version.digest == version.digest);
             let name = if canary.is_some() { "canary" } else { "stable" };
-            let mut row = row(state, version.digest, name).with(&version.payload);
+            let mut row = row(state, stored, version.digest, name).with(&version.payload);
             let tried = state.active.canary.as_ref();
             row.weight = match canary {
                 Some(_) => tried.map(|trial| trial.weight),
@@ -88,22 +100,21 @@ impl Releases {
             versions.push(row);
         }
         for version in self.0.draining.of(&component) {
-            versions.push(row(state, version.version(), "draining").with(&version));
+            versions.push(row(state, stored, version.version(), "draining").with(&version));
         }
-        let mut others = BTreeMap::new();
-        for digest in state.labels.values() {
-            others.insert(*digest, "stored");
+        let mut shown: BTreeSet<Digest> = state.active.digests().collect();
+        let previous = state.previous.iter().flat_map(Active::digests);
+        for digest in previous {
+            if shown.insert(digest) {
+                versions.push(row(state, stored, digest, "previous"));
+            }
         }
-        for digest in state
-            .previous
-            .iter()
-            .flat_map(|previous| previous.digests())
-        {
-            others.insert(digest, "previous");
-        }
-        for (digest, name) in others {
-            if !state.active.digests().any(|live| live == digest) {
-                versions.push(row(state, digest, name));
+        // A label may lead to a version that was never ready for this component.
+        let ready = stored.iter().filter(|entry| entry.metadata.was_ready);
+        let others = ready.map(|entry| entry.digest);
+        for digest in others.chain(state.labels.values().copied()) {
+            if shown.insert(digest) {
+                versions.push(row(state, stored, digest, "stored"));
             }
         }
         ComponentReport {
@@ -127,8 +138,13 @@ impl VersionReport {
     }
 }
 
-fn row(state: &State, digest: Digest, name: &str) -> VersionReport {
+/// A version as it is known without its calls.
+fn row(state: &State, stored: &[Entry], digest: Digest, name: &str) -> VersionReport {
     let labels = state.labels.iter().filter(|(_, one)| **one == digest);
+    let mut entries = stored.iter();
+    let metadata = entries
+        .find(|entry| entry.digest == digest)
+        .map(|entry| entry.metadata.clone());
     VersionReport {
         version: format!("{digest:#}"),
         labels: labels.map(|(label, _)| label.clone()).collect(),
@@ -139,5 +155,8 @@ fn row(state: &State, digest: Digest, name: &str) -> VersionReport {
         p99_us: None,
         in_flight: None,
         since_ms: None,
+        stored_at_ms: metadata.as_ref().map(|metadata| metadata.stored_at_ms),
+        size_bytes: metadata.as_ref().map(|metadata| metadata.size_bytes),
+        by: metadata.map(|metadata| metadata.by),
     }
 }

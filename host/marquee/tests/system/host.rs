@@ -151,6 +151,8 @@ impl Setup {
             "DATABASE_URL_RATING",
             "DATABASE_URL_BUS",
             "KAFKA_BROKERS",
+            "MARQUEE_ADMIN",
+            "MARQUEE_ADMIN_TOKEN",
         ] {
             command.env_remove(name);
         }
@@ -204,6 +206,17 @@ impl Host {
     /// All that it has printed so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("no panic").clone()
+    }
+
+    /// Its resident memory in KiB, and its open files and sockets.
+    pub(crate) fn footprint(&self) -> (u64, usize) {
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let status = std::fs::read_to_string(process.join("status")).expect("its status");
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let memory = memory.and_then(|line| line.split_whitespace().next());
+        let handles = std::fs::read_dir(process.join("fd")).expect("its files");
+        let memory = memory.expect("its memory").parse();
+        (memory.expect("a number"), handles.count())
     }
 
     /// Without the scheme.

@@ -9,12 +9,14 @@
     reason = "a test that panics says what is wrong; its tasks end with it"
 )]
 
+mod admin;
 mod bad_input;
 mod bus;
 mod cli;
 mod examples;
 mod host;
 mod lifecycle;
+mod limits;
 mod raw;
 mod releases;
 mod versions;

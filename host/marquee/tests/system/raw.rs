@@ -37,6 +37,12 @@ pub(crate) async fn send_to_file(path: &Path, bytes: &[u8]) -> Answer {
     over(UnixStream::connect(path).await.expect("it listens"), bytes).await
 }
 
+/// Send these bytes to a socket in the file system, and go away.
+pub(crate) async fn break_off(path: &Path, bytes: &[u8]) {
+    let mut stream = UnixStream::connect(path).await.expect("it listens");
+    stream.write_all(bytes).await.expect("it reads");
+}
+
 async fn over(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> Answer {
     // A server that refuses early may close while we still send.
     let _ = stream.write_all(bytes).await;

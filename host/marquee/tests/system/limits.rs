@@ -1,0 +1,126 @@
+//! The limits that a manifest sets, through HTTP: what passes one is an error of that call, and the others go on.
+
+use std::{fs, path::Path, time::Duration};
+
+use marquee_testkit::eventually;
+
+use crate::{
+    host::{Host, Setup},
+    raw::{self, Answer},
+    releases::{guest, versions},
+};
+
+/// `hello`, and beside it a component that misbehaves within these limits.
+async fn beside_faulty(folder: &Path, limits: &str) -> Setup {
+    let manifest = folder.join("spin.toml");
+    let text = format!(
+        "spin_manifest_version = 2
+[application]
+name = \"limits\"
+[[trigger.http]]
+route = \"/...\"
+component = \"hello\"
+[[trigger.http]]
+route = \"/faulty/...\"
+component = \"faulty\"
+[component.hello]
+source = {:?}
+[component.faulty]
+source = {:?}
+[component.faulty.tool.marquee]
+limits = {{ {limits} }}
+",
+        guest("hello"),
+        guest("faulty")
+    );
+    fs::write(&manifest, text).expect("a manifest");
+    Setup::application(manifest, &[]).await
+}
+
+async fn get(host: &Host, path: &str) -> Answer {
+    raw::request(host.address(), &format!("GET {path}"), &[], "").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_misdeed_is_an_error_of_its_own_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = "deadline = \"1s\", memory = \"16MiB\", handles = 100";
+    let setup = beside_faulty(folder.path(), limits).await;
+    let host = setup.start().await;
+    for (misdeed, status) in [
+        ("error", 500),
+        ("trap", 500),
+        ("recurse", 500),
+        ("grow", 500),
+        ("handles", 500),
+        ("huge", 500),
+        ("spin", 504),
+        ("wait", 504),
+        ("yield", 504),
+    ] {
+        let path = format!("/faulty/{misdeed}");
+        let (bad, good) = tokio::join!(get(&host, &path), get(&host, "/Ada"));
+        assert_eq!(bad.status, status, "{misdeed}: {bad:?}");
+        assert_eq!((good.status, good.body.as_str()), (200, "Hello, Ada!\n"));
+        if misdeed != "error" {
+            assert!(bad.head.contains("application/problem+json"), "{bad:?}");
+            for inside in ["wasm", "trap", "memory", "faulty"] {
+                let said = bad.json()["detail"].to_string();
+                assert!(!said.contains(inside), "nothing of what is inside: {said}");
+            }
+        }
+    }
+    let counted = &versions(&setup, "faulty")[0];
+    assert_eq!(
+        (&counted["calls"], &counted["errors"]),
+        (&9.into(), &9.into())
+    );
+    assert_eq!(counted["in_flight"], 0, "nothing goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_beyond_those_that_may_be_at_once_and_wait_are_told_to_come_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = "deadline = \"5s\", concurrent_calls = 1, queue = 1";
+    let setup = beside_faulty(folder.path(), limits).await;
+    let host = setup.start().await;
+    let (first, ()) = tokio::join!(get(&host, "/faulty/wait"), async {
+        eventually(
+            Duration::from_secs(4),
+            "the first is under way",
+            async || versions(&setup, "faulty")[0]["in_flight"] == 1,
+        )
+        .await;
+        let (one, two) = tokio::join!(get(&host, "/faulty/"), get(&host, "/faulty/"));
+        for refused in [one, two] {
+            assert_eq!(refused.status, 503, "{refused:?}");
+            let head = refused.head.to_ascii_lowercase();
+            assert!(head.contains("retry-after: 1"), "{head}");
+            assert_eq!(refused.json()["type"], "/problems/unavailable");
+        }
+        assert_eq!(get(&host, "/Ada").await.status, 200, "others go on");
+    });
+    assert_eq!(first.status, 504, "{first:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_logs_as_many_lines_a_second_as_it_may() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = beside_faulty(folder.path(), "log_lines = 20").await;
+    let host = setup.start().await;
+    let lines = || host.log().matches("\"message\":\"line ").count();
+    assert_eq!(get(&host, "/faulty/chatter").await.status, 500);
+    // It says 10,000 lines in less than a second or two.
+    let first = lines();
+    assert!((20..200).contains(&first), "{first}");
+    eventually(
+        Duration::from_secs(20),
+        "it says what is missing",
+        async || {
+            get(&host, "/faulty/chatter").await;
+            host.log().contains("lines were left out")
+        },
+    )
+    .await;
+    assert!(host.log().contains("\"component\":\"faulty\""));
+}

@@ -12,11 +12,13 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use comfy_table::{Cell, CellAlignment, Table, presets};
 use marquee_runtime::JOB;
 use tokio::{sync::oneshot, task::JoinSet};
 
-use crate::lab::{Lab, id, memory};
+use crate::{
+    lab::{Lab, id, memory},
+    table::table,
+};
 
 /// Measure what calls, instances and swaps cost, next to native code.
 #[derive(Debug, Args)]
@@ -105,19 +107,13 @@ async fn measure(command: Costs) -> anyhow::Result<String> {
         ),
         ("compiling (once a version)", compiled),
     ];
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["what", "us", "of native"]);
-    for (name, time) in rows {
+    let rows = rows.map(|(name, time)| {
         let us = time.as_secs_f64() * 1e6;
-        let right = |text| Cell::new(text).set_alignment(CellAlignment::Right);
-        table.add_row([
-            Cell::new(name),
-            right(format!("{us:.1}")),
-            right(format!("{:.1}", us / (native.as_secs_f64() * 1e6))),
-        ]);
-    }
-    Ok(table.to_string())
+        let of_native = us / (native.as_secs_f64() * 1e6);
+        let figures = vec![format!("{us:.1}"), format!("{of_native:.1}")];
+        (name.to_owned(), figures)
+    });
+    Ok(table(["what", "us", "of native"], rows))
 }
 
 /// One call, as a future of its own.
@@ -152,7 +148,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 /// A component with one job, which traps when its name has four letters.
-pub(crate) fn job(code: &str) -> String {
+fn job(code: &str) -> String {
     component("", "", code)
 }
 

@@ -1,18 +1,10 @@
 //! The runtime alone, in this process.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use async_trait::async_trait;
 use marquee_manifest::ComponentId;
 use marquee_registry::{Digest, Live};
-use marquee_runtime::{
-    Body, Call, CallError, Limits, Lineup, Outbound, Prepared, Runtime, Spec, Transactor,
-};
-use wasmtime::component::Val;
-use wasmtime_wasi_http::WasiHttpHooks;
+use marquee_runtime::{Call, Limits, Lineup, Prepared, Runtime, Spec};
 
 /// A runtime without host, bus and database.
 pub(crate) struct Lab {
@@ -21,13 +13,8 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let lineup = Lineup {
-            capabilities: Vec::new(),
-            transactor: Arc::new(Nothing),
-            outbound: Arc::new(Nothing),
-        };
-        let runtime =
-            Runtime::new(lineup, memory()).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        let runtime = Runtime::new(Lineup::nothing(), memory())
+            .map_err(|error| anyhow::anyhow!("{error:#}"))?;
         Ok(Self { runtime })
     }
 
@@ -39,19 +26,7 @@ impl Lab {
         text: &str,
     ) -> anyhow::Result<Prepared> {
         let bytes = wat::parse_str(text)?;
-        self.prepared_bytes(name, dependencies, &bytes, Limits::default())
-            .await
-    }
-
-    /// A component, ready.
-    pub(crate) async fn prepared_bytes(
-        &self,
-        name: &str,
-        dependencies: BTreeMap<String, ComponentId>,
-        bytes: &[u8],
-        limits: Limits,
-    ) -> anyhow::Result<Prepared> {
-        let artifact = marquee_runtime::compile(bytes, memory())
+        let artifact = marquee_runtime::compile(&bytes, memory())
             .map_err(|error| anyhow::anyhow!("{error:#}"))?;
         let spec = Spec {
             id: id(name)?,
@@ -59,9 +34,9 @@ impl Lab {
             transactional: BTreeSet::new(),
             entry_points: BTreeMap::new(),
             environment: Vec::new(),
-            limits,
+            limits: Limits::default(),
         };
-        let digest = Digest::of(bytes);
+        let digest = Digest::of(&bytes);
         Ok(self.runtime.prepare(spec, digest, artifact).await?)
     }
 
@@ -94,24 +69,6 @@ impl Lab {
         answer.map_err(anyhow::Error::msg)
     }
 }
-
-/// No component here has a database or sends requests.
-struct Nothing;
-
-#[async_trait]
-impl Transactor for Nothing {
-    async fn run(&self, _: &ComponentId, call: Call, body: Body) -> Result<Val, CallError> {
-        body(call).await
-    }
-}
-
-impl Outbound for Nothing {
-    fn hooks(&self, _: &ComponentId, _: &Call) -> Box<dyn WasiHttpHooks> {
-        Box::new(Nothing)
-    }
-}
-
-impl WasiHttpHooks for Nothing {}
 
 pub(crate) fn id(name: &str) -> anyhow::Result<ComponentId> {
     Ok(name.parse()?)

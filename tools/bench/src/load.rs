@@ -24,6 +24,15 @@ use tokio::{net::TcpStream, task::JoinSet};
 /// What is asked: the request number `n`, counted over all connections.
 pub(crate) type Ask = Arc<dyn Fn(u64) -> Request<Full<Bytes>> + Send + Sync>;
 
+/// How much is asked at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Each asks again when it has its answer.
+    pub(crate) connections: usize,
+    /// After an answer, before the next request.
+    pub(crate) pause: Duration,
+}
+
 /// What came of it.
 pub(crate) struct Report {
     /// How long it took, in all.
@@ -100,20 +109,19 @@ impl Report {
     }
 }
 
-/// Ask `address` over so many connections for so long.
+/// Ask `address` for so long.
 pub(crate) async fn run(
     address: &str,
-    connections: usize,
+    load: Load,
     until: Until,
     ask: Ask,
 ) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
-    for connection in 0..connections {
+    for connection in 0..load.connections {
         let (address, ask, until) = (address.to_owned(), Arc::clone(&ask), until.clone());
-        let step = u64::try_from(connections)?;
         let first = u64::try_from(connection)?;
-        tasks.spawn(async move { one(&address, &until, first, step, &ask).await });
+        tasks.spawn(async move { one(&address, load, &until, first, &ask).await });
     }
     let mut all = Report::empty();
     while let Some(report) = tasks.join_next().await {
@@ -125,13 +133,14 @@ pub(crate) async fn run(
 
 async fn one(
     address: &str,
+    load: Load,
     until: &Until,
     first: u64,
-    step: u64,
     ask: &Ask,
 ) -> anyhow::Result<Report> {
     let mut report = Report::empty();
     let mut sender = connect(address).await?;
+    let step = u64::try_from(load.connections)?;
     let mut n = first;
     while !until.has_come() {
         let mut request = ask(n);
@@ -152,6 +161,9 @@ async fn one(
             report.done.push(n);
         }
         n += step;
+        if !load.pause.is_zero() {
+            tokio::time::sleep(load.pause).await;
+        }
     }
     Ok(report)
 }

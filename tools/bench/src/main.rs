@@ -5,9 +5,11 @@ mod costs;
 mod host;
 mod lab;
 mod load;
+mod movies;
 mod neighbours;
 mod requests;
 mod swaps;
+mod table;
 
 use std::process::ExitCode;
 

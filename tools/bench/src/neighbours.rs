@@ -1,136 +1,221 @@
-//! `marquee-bench neighbours`: what a component's calls notice of another one that misbehaves.
+//! `marquee-bench neighbours`: what others notice of a component that misbehaves.
 //!
-//! The runtime alone, so that nothing hides it: a component answers some clients, each call after the other, while
-//! another one does one of the things that components should not do, again and again.
+//! A host of its own runs the movie system and beside it a component that does one of the things that components should
+//! not do, again and again, with the default limits. The requests of the movie system are measured meanwhile, as many as
+//! leave the machine room to breathe: a neighbour that takes all of it notices only itself.
 
 use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
-use comfy_table::{Cell, CellAlignment, Table, presets};
-use marquee_runtime::Limits;
+use http::{Method, Request};
+use http_body_util::Full;
+use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::{costs::job, lab::Lab};
+use crate::{
+    host::Host,
+    load::{self, Ask, Load, Report, Until},
+    movies,
+    table::table,
+};
 
 /// Measure what others notice of a component that misbehaves.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example, after scripts/components --tests:\n  marquee-bench neighbours --seconds 3"
+    after_help = "Example, after scripts/components and scripts/components --tests:\n  marquee-bench neighbours --seconds 10"
 )]
 pub(crate) struct Neighbours {
+    /// The host's program [default: beside this one]
+    #[arg(long)]
+    marquee: Option<PathBuf>,
+    /// The manifest of the movie system.
+    #[arg(long, default_value = "spin.toml")]
+    manifest: PathBuf,
     /// How long each misdeed goes on.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
     /// Misdeeds a second.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     rate: u32,
-    /// The deadline of the component that misbehaves, in milliseconds.
-    #[arg(long, default_value_t = 100)]
-    deadline_ms: u64,
-    /// Calls of the neighbour at once.
-    #[arg(long, default_value_t = 4)]
-    clients: usize,
-    /// Between two calls of a client, in milliseconds: a neighbour that takes the whole machine notices only itself.
-    #[arg(long, default_value_t = 2)]
+    /// Requests of the movie system at once.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=512))]
+    connections: u16,
+    /// Between two requests of a connection, in milliseconds.
+    #[arg(long, default_value_t = 10)]
     pause_ms: u64,
-    /// The component that misbehaves.
-    #[arg(long, default_value = "target/wasm32-wasip2/guest/misbehave.wasm")]
-    component: PathBuf,
 }
+
+/// What the other component does, and what is said of it.
+const MISDEEDS: [(&str, &str); 12] = [
+    ("", "does nothing"),
+    ("error", "answers 500"),
+    ("trap", "traps"),
+    ("recurse", "recurses without end"),
+    ("grow", "takes memory without end"),
+    ("handles", "takes handles without end"),
+    ("huge", "answers with 20 MiB"),
+    ("chatter", "logs 10,000 lines"),
+    ("wait", "waits without end"),
+    ("yield", "gives way without end"),
+    ("spin", "computes without end"),
+    (START, "is released anew and traps at its start"),
+];
 
 /// Measure, and tell as a table.
 pub(crate) async fn run(command: Neighbours) -> anyhow::Result<String> {
-    let lab = Arc::new(Lab::new()?);
-    lab.live("job", BTreeMap::new(), &job("")).await?;
-    let bytes = std::fs::read(&command.component)
-        .with_context(|| format!("{} cannot be read", command.component.display()))?;
-    let limits = Limits {
-        deadline: Duration::from_millis(command.deadline_ms),
-        ..Limits::default()
+    let folder = application(&command.manifest)?;
+    let program = match &command.marquee {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()?.with_file_name("marquee"),
     };
-    let bad = lab
-        .prepared_bytes("bad", BTreeMap::new(), &bytes, limits)
-        .await?;
-    lab.set_live("bad", bad)?;
+    let manifest = folder.path().join("spin.toml");
+    let host = Arc::new(Host::start(&program, &manifest).await?);
+    let movies = movies::keep(&host).await?;
+    let load = Load {
+        connections: usize::from(command.connections),
+        pause: Duration::from_millis(command.pause_ms),
+    };
+    let neighbours = async |phase: &'static str, length| {
+        let movies = Arc::clone(&movies);
+        let ask: Ask = Arc::new(move |n| movies::ask(&movies, phase, n));
+        load::run(&host.address, load, Until::after(length), ask).await
+    };
+    neighbours("warm", WARM).await?;
+    let length = Duration::from_secs(command.seconds);
+    let mut rows: Vec<(&str, Report)> = Vec::new();
+    for (misdeed, said) in MISDEEDS {
+        let (report, answers) = tokio::join!(
+            neighbours(said, length),
+            misbehave(&host, misdeed, command.rate, length)
+        );
+        let answers = answers?;
+        ensure!(
+            misdeed.is_empty() || answers > 0,
+            "{said}: it was never asked"
+        );
+        rows.push((said, report?));
+        settled(&host).await?;
+    }
+    rows.push(("does nothing, again", neighbours("again", length).await?));
 
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header([
+    let quiet = rows
+        .first()
+        .map_or(1.0, |(_, report)| report.percentile_ms(99.0));
+    let header = [
         "the other one",
-        "calls",
-        "p50 us",
-        "p99 us",
+        "requests",
+        "p50 ms",
+        "p99 ms",
         "p99 of quiet",
-        "max us",
-    ]);
-    let mut quiet = None;
-    for misdeed in ["", "trap", "recurse", "grow", "huge", "wait", "spin", ""] {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut neighbours = JoinSet::new();
-        for _ in 0..command.clients {
-            let (lab, stop) = (Arc::clone(&lab), Arc::clone(&stop));
-            let pause = Duration::from_millis(command.pause_ms);
-            neighbours.spawn(async move { client(&lab, &stop, pause).await });
-        }
-        let mut misdeeds = JoinSet::new();
-        let mut tick = tokio::time::interval(Duration::from_secs(1) / command.rate);
-        for _ in 0..u64::from(command.rate) * command.seconds {
-            tick.tick().await;
-            if !misdeed.is_empty() {
-                let lab = Arc::clone(&lab);
-                // It is to fail.
-                misdeeds.spawn(async move { drop(lab.call("bad", misdeed).await) });
+        "max ms",
+        "failed",
+    ];
+    Ok(table(
+        header,
+        rows.into_iter().map(|(said, report)| {
+            let figures = vec![
+                report.statuses.values().sum::<u64>().to_string(),
+                format!("{:.2}", report.percentile_ms(50.0)),
+                format!("{:.2}", report.percentile_ms(99.0)),
+                format!("{:.2}", report.percentile_ms(99.0) / quiet),
+                format!("{:.2}", report.percentile_ms(100.0)),
+                report.failures().to_string(),
+            ];
+            (said.to_owned(), figures)
+        }),
+    ))
+}
+
+/// The movie system with one component more, in a folder of its own.
+fn application(manifest: &Path) -> anyhow::Result<tempfile::TempDir> {
+    let text = fs::read_to_string(manifest)
+        .with_context(|| format!("{} cannot be read", manifest.display()))?;
+    let root = std::path::absolute(manifest)?;
+    let root = root.parent().context("the manifest is in no folder")?;
+    let folder = tempfile::tempdir()?;
+    // The embedded PostgreSQL may run as another user.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(folder.path(), open)?;
+    for name in ["target", "migrations"] {
+        symlink(root.join(name), folder.path().join(name))?;
+    }
+    let more = "\n[[trigger.http]]\nroute = \"/faulty/...\"\ncomponent = \"faulty\"\n\n\
+                [component.faulty]\nsource = \"target/wasm32-wasip2/guest/faulty.wasm\"\n";
+    fs::write(folder.path().join("spin.toml"), text + more)?;
+    Ok(folder)
+}
+
+/// Have it misbehave for so long. How often it was asked.
+async fn misbehave(
+    host: &Arc<Host>,
+    misdeed: &'static str,
+    rate: u32,
+    length: Duration,
+) -> anyhow::Result<usize> {
+    let mut answers = JoinSet::new();
+    let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
+    let begun = Instant::now();
+    while begun.elapsed() < length {
+        tick.tick().await;
+        let host = Arc::clone(host);
+        match misdeed {
+            "" => {}
+            START => {
+                let version = wat::parse_str(STILLBORN)?;
+                answers.spawn(async move {
+                    let path = "/admin/v1/components/faulty/versions";
+                    let refused = host.admin(Method::POST, path, "application/wasm", version);
+                    ensure!(refused.await.is_err(), "a version that traps is live");
+                    Ok(())
+                });
+            }
+            _ => {
+                answers.spawn(async move {
+                    let request = Request::get(format!("/faulty/{misdeed}"));
+                    // It is to fail.
+                    let _ = load::send(&host.address, request.body(Full::default())?).await;
+                    Ok(())
+                });
             }
         }
-        stop.store(true, Ordering::Relaxed);
-        let mut times = Vec::new();
-        while let Some(client) = neighbours.join_next().await {
-            times.extend(client??);
-        }
-        while misdeeds.join_next().await.is_some() {}
-        times.sort_unstable();
-        let at = |percent: usize| {
-            let index = (times.len() * percent).div_ceil(100).saturating_sub(1);
-            let time: Duration = times.get(index).copied().unwrap_or_default();
-            time.as_secs_f64() * 1e6
-        };
-        let quiet = *quiet.get_or_insert_with(|| at(99));
-        let name = if misdeed.is_empty() {
-            "nothing"
-        } else {
-            misdeed
-        };
-        let figures = [
-            times.len().to_string(),
-            format!("{:.0}", at(50)),
-            format!("{:.0}", at(99)),
-            format!("{:.2}", at(99) / quiet),
-            format!("{:.0}", at(100)),
-        ];
-        let mut row = vec![Cell::new(name)];
-        let right = |text| Cell::new(text).set_alignment(CellAlignment::Right);
-        row.extend(figures.into_iter().map(right));
-        table.add_row(row);
     }
-    Ok(table.to_string())
+    let mut count = 0;
+    while let Some(answer) = answers.join_next().await {
+        answer??;
+        count += 1;
+    }
+    Ok(count)
 }
 
-async fn client(lab: &Lab, stop: &AtomicBool, pause: Duration) -> anyhow::Result<Vec<Duration>> {
-    let mut times = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        tokio::time::sleep(pause).await;
-        let begun = Instant::now();
-        lab.call("job", "run").await?;
-        times.push(begun.elapsed());
+/// Wait until nothing of a misdeed goes on.
+async fn settled(host: &Host) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let path = "/admin/v1/components/faulty";
+        let report = host.admin(Method::GET, path, movies::JSON, Vec::new());
+        let report: Value = serde_json::from_slice(&report.await?)?;
+        let in_flight = report.pointer("/versions/0/in_flight");
+        if in_flight.and_then(Value::as_u64) == Some(0) {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < PATIENCE, "a misdeed goes on: {report}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Ok(times)
 }
+
+/// Not asked for over HTTP.
+const START: &str = "start";
+/// A component that traps when it is instantiated.
+const STILLBORN: &str = "(component
+  (core module $m (func $start unreachable) (start $start))
+  (core instance (instantiate $m)))";
+const WARM: Duration = Duration::from_secs(3);
+/// Longer than the default deadline.
+const PATIENCE: Duration = Duration::from_secs(20);

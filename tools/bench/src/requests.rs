@@ -8,14 +8,15 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Args;
-use comfy_table::{Cell, CellAlignment, Table, presets};
 use http::{Method, Request, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::{
     bare,
-    load::{self, Ask, Report, Until},
+    load::{self, Ask, Load, Report, Until},
+    movies::pick,
+    table::table,
 };
 
 /// Measure a running movie system next to a bare HTTP server.
@@ -45,7 +46,10 @@ pub(crate) async fn run(command: Requests) -> anyhow::Result<String> {
     let (bare, server) = bare::serve(sample).await?;
     let bare = bare.to_string();
     let length = Duration::from_secs(command.seconds);
-    let connections = usize::from(command.connections);
+    let load = Load {
+        connections: usize::from(command.connections),
+        pause: Duration::ZERO,
+    };
 
     let get = |path: String| Request::get(path).body(Full::default()).unwrap_or_default();
     let details = Arc::clone(&movies);
@@ -79,37 +83,31 @@ pub(crate) async fn run(command: Requests) -> anyhow::Result<String> {
     ];
     let mut reports = Vec::new();
     for (name, address, ask) in kinds {
-        let report = load::run(address, connections, Until::after(length), ask).await?;
+        let report = load::run(address, load, Until::after(length), ask).await?;
         reports.push((name, report));
     }
     server.abort();
-    Ok(table(&reports))
+    Ok(compared(&reports))
 }
 
-fn table(reports: &[(&str, Report)]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header([
-        "request", "a second", "of bare", "p50 ms", "p99 ms", "failed",
-    ]);
+fn compared(reports: &[(&str, Report)]) -> String {
     let bare = reports.first().map_or(1.0, |(_, report)| report.rate());
-    for (name, report) in reports {
-        let figures = [
-            format!("{:.0}", report.rate()),
-            format!("{:.2}", report.rate() / bare),
-            format!("{:.2}", report.percentile_ms(50.0)),
-            format!("{:.2}", report.percentile_ms(99.0)),
-            report.failures().to_string(),
-        ];
-        let mut row = vec![Cell::new(name)];
-        row.extend(
-            figures
-                .into_iter()
-                .map(|figure| Cell::new(figure).set_alignment(CellAlignment::Right)),
-        );
-        table.add_row(row);
-    }
-    table.to_string()
+    let header = [
+        "request", "a second", "of bare", "p50 ms", "p99 ms", "failed",
+    ];
+    table(
+        header,
+        reports.iter().map(|(name, report)| {
+            let figures = vec![
+                format!("{:.0}", report.rate()),
+                format!("{:.2}", report.rate() / bare),
+                format!("{:.2}", report.percentile_ms(50.0)),
+                format!("{:.2}", report.percentile_ms(99.0)),
+                report.failures().to_string(),
+            ];
+            ((*name).to_owned(), figures)
+        }),
+    )
 }
 
 /// The ids of some movies.
@@ -128,11 +126,6 @@ async fn movies(address: &str) -> anyhow::Result<Arc<Vec<String>>> {
         "there are no movies; run `make demo` first"
     );
     Ok(Arc::new(ids))
-}
-
-pub(crate) fn pick(movies: &[String], n: u64) -> &str {
-    let index = usize::try_from(n).unwrap_or(0) % movies.len().max(1);
-    movies.get(index).map_or("", String::as_str)
 }
 
 fn rating(movie: &str, n: u64) -> Request<Full<Bytes>> {

@@ -15,18 +15,16 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bytes::Bytes;
 use clap::Args;
-use comfy_table::{Cell, CellAlignment, Table, presets};
-use http::{Method, Request, header};
-use http_body_util::Full;
+use http::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
     host::Host,
-    load::{self, Ask, Report, Until},
-    requests::pick,
+    load::{self, Ask, Load, Report, Until},
+    movies::{self, JSON},
+    table::table,
 };
 
 /// Swap all components under load, and check that nothing is lost or counted twice.
@@ -69,14 +67,17 @@ pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
         None => std::env::current_exe()?.with_file_name("marquee"),
     };
     let host = Host::start(&program, &command.manifest).await?;
-    let movies = keep_movies(&host).await?;
+    let movies = movies::keep(&host).await?;
     for component in COMPONENTS {
         deploy_other(&host, component).await?;
     }
-    let connections = usize::from(command.connections);
+    let connections = Load {
+        connections: usize::from(command.connections),
+        pause: Duration::ZERO,
+    };
     let load = async |phase: &'static str, until| {
         let movies = Arc::clone(&movies);
-        let ask: Ask = Arc::new(move |n| ask(&movies, phase, n));
+        let ask: Ask = Arc::new(move |n| movies::ask(&movies, phase, n));
         load::run(&host.address, connections, until, ask).await
     };
     // Pools, caches and the planner's statistics are warm when it is measured.
@@ -99,7 +100,7 @@ pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
     let mut expected = BTreeMap::new();
     for report in [&warm, &quiet, &busy] {
         for n in &report.done {
-            if let Some((movie, _)) = rating_of(&movies, *n) {
+            if let Some((movie, _)) = movies::rating_of(&movies, *n) {
                 *expected.entry(movie.to_owned()).or_insert(0_u64) += 1;
             }
         }
@@ -136,7 +137,7 @@ pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
          requests failed: {failures}; rebalances: {rebalances}; versions with calls that had to be ended: {ended}\n\
          host: {:.0} MB and {} handles before the swaps, {:.0} MB and {} after\n\
          check: {}",
-        table(&quiet, &busy),
+        compared(&quiet, &busy),
         steps.swaps,
         steps.rollbacks,
         COMPONENTS.len(),
@@ -151,40 +152,33 @@ pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
     Ok((text, holds))
 }
 
-fn table(quiet: &Report, busy: &Report) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["load", "requests", "a second", "p50 ms", "p99 ms", "failed"]);
-    let mut add = |name: &str, figures: [String; 5]| {
-        let mut row = vec![Cell::new(name)];
-        let right = |text| Cell::new(text).set_alignment(CellAlignment::Right);
-        row.extend(figures.into_iter().map(right));
-        table.add_row(row);
+fn compared(quiet: &Report, busy: &Report) -> String {
+    let row = |name: &str, report: &Report| {
+        let figures = vec![
+            report.statuses.values().sum::<u64>().to_string(),
+            format!("{:.0}", report.rate()),
+            format!("{:.2}", report.percentile_ms(50.0)),
+            format!("{:.2}", report.percentile_ms(99.0)),
+            report.failures().to_string(),
+        ];
+        (name.to_owned(), figures)
     };
-    for (name, report) in [("without swaps", quiet), ("with swaps", busy)] {
-        add(
-            name,
-            [
-                report.statuses.values().sum::<u64>().to_string(),
-                format!("{:.0}", report.rate()),
-                format!("{:.2}", report.percentile_ms(50.0)),
-                format!("{:.2}", report.percentile_ms(99.0)),
-                report.failures().to_string(),
-            ],
-        );
-    }
     let ratio = |percentile| busy.percentile_ms(percentile) / quiet.percentile_ms(percentile);
-    add(
-        "ratio",
+    let ratios = vec![
+        String::new(),
+        format!("{:.2}", busy.rate() / quiet.rate()),
+        format!("{:.2}", ratio(50.0)),
+        format!("{:.2}", ratio(99.0)),
+        String::new(),
+    ];
+    table(
+        ["load", "requests", "a second", "p50 ms", "p99 ms", "failed"],
         [
-            String::new(),
-            format!("{:.2}", busy.rate() / quiet.rate()),
-            format!("{:.2}", ratio(50.0)),
-            format!("{:.2}", ratio(99.0)),
-            String::new(),
+            row("without swaps", quiet),
+            row("with swaps", busy),
+            ("ratio".to_owned(), ratios),
         ],
-    );
-    table.to_string()
+    )
 }
 
 /// Change every component's version, again and again.
@@ -248,45 +242,6 @@ async fn deploy_other(host: &Host, component: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn keep_movies(host: &Host) -> anyhow::Result<Arc<Vec<String>>> {
-    let mut ids = Vec::new();
-    for n in 0..MOVIES {
-        let movie =
-            json!({ "title": format!("Reel {n}"), "description": "", "director": "Nobody" });
-        let request = Request::post("/v1/movies")
-            .header(header::CONTENT_TYPE, JSON)
-            .body(Full::new(Bytes::from(movie.to_string())))?;
-        let kept = load::send(&host.address, request).await?;
-        let kept: Value = serde_json::from_slice(&kept)?;
-        let id = kept.get("id").and_then(Value::as_str);
-        ids.push(id.context("a movie has no id")?.to_owned());
-    }
-    Ok(Arc::new(ids))
-}
-
-/// Every other request is a rating by somebody new; the others look at a movie.
-fn ask(movies: &[String], phase: &str, n: u64) -> Request<Full<Bytes>> {
-    let request = match rating_of(movies, n) {
-        Some((movie, value)) => Request::put(format!("/v1/movies/{movie}/ratings/{phase}-{n}"))
-            .header(header::CONTENT_TYPE, JSON)
-            .body(Full::new(Bytes::from(
-                json!({ "value": value }).to_string(),
-            ))),
-        None => {
-            Request::get(format!("/v1/movies/{}/details", pick(movies, n))).body(Full::default())
-        }
-    };
-    request.unwrap_or_default()
-}
-
-/// The movie and value of request `n`, if it is a rating.
-fn rating_of(movies: &[String], n: u64) -> Option<(&str, u64)> {
-    // Not n % 2: with an even number of connections each would do only the one or the other.
-    (n / 7)
-        .is_multiple_of(2)
-        .then(|| (pick(movies, n), n % 10 + 1))
-}
-
 /// The counts that are served, once they are as expected or do not change any more.
 async fn applied(
     host: &Host,
@@ -332,8 +287,6 @@ fn mb(kib: u64) -> f64 {
 const COMPONENTS: [&str; 3] = ["gateway", "metadata", "rating"];
 const OWN: &str = "v1";
 const OTHER: &str = "v2";
-const JSON: &str = "application/json";
-const MOVIES: usize = 50;
 const WARM: Duration = Duration::from_secs(3);
 /// Longer than a parked rating waits for its first retry.
 const STILL: Duration = Duration::from_secs(30);

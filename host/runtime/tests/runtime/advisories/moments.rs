@@ -1,18 +1,11 @@
-//! What once broke an engine of this kind, in words of the component model: here it is an error of one call, and the
-//! host goes on.
+//! Calls at a moment when none may be made.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use marquee_runtime::{CallError, JOB, Limits, Spec, chain};
+use marquee_runtime::{CallError, JOB, Spec, chain};
 
+use super::quick;
 use crate::support::{Bench, IT, id};
-
-fn quick() -> Limits {
-    Limits {
-        deadline: Duration::from_millis(300),
-        ..Limits::default()
-    }
-}
 
 /// A job in a component with this `realloc`, which may call the import `say` of `words`.
 fn with_realloc(realloc: &str) -> String {
@@ -89,55 +82,6 @@ async fn giving_way_in_a_start_function_ends_by_itself_or_at_the_deadline() {
                 "{said}"
             );
         }
-    }
-    let fine = bench.prepare_text(bench.spec(IT), "(component)").await;
-    assert!(fine.is_ok(), "the runtime goes on");
-}
-
-/// CVE-2026-27572: a guest made more header fields than the host's map could hold.
-#[tokio::test(flavor = "multi_thread")]
-async fn more_header_fields_than_fit_are_refused_to_the_guest() {
-    let bench = Bench::empty(Limits {
-        deadline: Duration::from_secs(20),
-        ..Limits::default()
-    });
-    let text = r#"(component
-      (import "wasi:http/types@0.2.0" (instance $http
-        (export "fields" (type $fields (sub resource)))
-        (type $raw (variant (case "invalid-syntax") (case "forbidden") (case "immutable")))
-        (export "header-error" (type $error (eq $raw)))
-        (export "[constructor]fields" (func (result (own $fields))))
-        (export "[method]fields.append" (func
-          (param "self" (borrow $fields)) (param "name" string) (param "value" (list u8))
-          (result (result (error $error)))))))
-      (alias export $http "[constructor]fields" (func $new))
-      (alias export $http "[method]fields.append" (func $append))
-      (core module $libc (memory (export "memory") 1) (data (i32.const 0) "name"))
-      (core instance $libc (instantiate $libc))
-      (core func $new (canon lower (func $new)))
-      (core func $append (canon lower (func $append) (memory $libc "memory")))
-      (core module $m
-        (import "http" "new" (func $new (result i32)))
-        (import "http" "append" (func $append (param i32 i32 i32 i32 i32 i32)))
-        (func $start (local $fields i32) (local $left i32)
-          (local.set $fields (call $new))
-          (local.set $left (i32.const 40000))
-          (loop
-            (call $append (local.get $fields)
-              (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 64))
-            (local.set $left (i32.sub (local.get $left) (i32.const 1)))
-            (br_if 0 (local.get $left))))
-        (start $start))
-      (core instance (instantiate $m
-        (with "http" (instance (export "new" (func $new)) (export "append" (func $append)))))))"#;
-    // An error that the guest may handle, or a trap: either is the guest's alone.
-    let result = bench.prepare_text(bench.spec(IT), text).await;
-    if let Err(error) = result {
-        let said = chain(&error);
-        assert!(
-            said.starts_with("component it cannot be instantiated"),
-            "{said}"
-        );
     }
     let fine = bench.prepare_text(bench.spec(IT), "(component)").await;
     assert!(fine.is_ok(), "the runtime goes on");

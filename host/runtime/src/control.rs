@@ -14,7 +14,7 @@ use std::{
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     over: AtomicBool,
-    /// Ticks at which the call computed: each stands for some 10 ms of a CPU.
+    /// Ticks at which the call computed: each stands for as much of a CPU, more or less.
     computed: AtomicU32,
 }
 
@@ -33,9 +33,11 @@ impl Control {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// The guest computed at a tick of the epoch.
-    pub(crate) fn computed(&self) {
-        self.computed.fetch_add(1, Ordering::Relaxed);
+    /// The guest computes at a tick of the epoch. At how many it did in this call.
+    pub(crate) fn computed(&self) -> u32 {
+        self.computed
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1)
     }
 
     /// Whether the call has computed for longer than calls do that share their thread with others.
@@ -60,6 +62,6 @@ impl Control {
     }
 }
 
-/// In ticks. Longer than almost every request and batch takes of a CPU, short enough that ten such calls a second leave
-/// the most of it to others.
-const LONG: u32 = 3;
+/// In ticks, 10 ms together: longer than almost every request and batch takes of a CPU, and no chance, by which a tick
+/// meets a call that computes little.
+const LONG: u32 = 5;

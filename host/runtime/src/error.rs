@@ -47,6 +47,9 @@ pub enum CallError {
         #[source]
         source: Arc<wasmtime::Error>,
     },
+    /// The host itself failed in it: a bug of the host's, which is in its log.
+    #[error("the host failed in a call of component {0}")]
+    Panicked(ComponentId),
     /// Whoever waited for it went away, or the host stops.
     #[error("the call of component {0} was cancelled")]
     Cancelled(ComponentId),
@@ -76,6 +79,7 @@ impl CallError {
         matches!(
             self,
             Self::Trap { .. }
+                | Self::Panicked(_)
                 | Self::Deadline(_)
                 | Self::Instantiate { .. }
                 | Self::NoExport { .. }

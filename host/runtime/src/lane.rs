@@ -1,35 +1,53 @@
 //! The slow lane: calls that have computed for long go on here, behind all others.
 //!
-//! Calls share the worker threads of the async runtime. One that computes gives way every 10 ms, but a few dozen such
-//! calls would still make everybody wait for their turns. So a call that has computed for some 30 ms (see `control`)
-//! moves to threads of lower priority: on an idle machine it is as quick as before, on a busy one it gets what others
-//! leave, a tenth at the least. What it calls runs there too. Bound: as many threads as CPUs.
+//! Calls share the worker threads of the async runtime. One that computes gives way at each tick, but a few dozen such
+//! calls would still make everybody wait for their turns. So a call that has computed for some 10 ms (see `control`)
+//! moves to a thread of another sort: of the lowest priority, and at rest for three quarters of the time while other
+//! calls are under way, since even such a thread is in the way of others that wake up. On an idle machine it is as quick
+//! as before. What it calls runs there too. Bound: one thread, so that the other CPUs are never its.
 
 use std::{
     future::poll_fn,
     panic,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use futures::future::BoxFuture;
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::task::TaskTracker;
 
 use crate::control::Control;
 
-/// The threads.
+/// The thread, and the calls on it.
 pub(crate) struct SlowLane {
     /// None only while it is dropped.
     runtime: Option<Runtime>,
+    pace: Arc<Pace>,
+}
+
+/// How the thread divides its time between work and rest.
+struct Pace {
+    /// Every call under way, on either lane.
+    all: TaskTracker,
+    /// Those on this one.
+    slow: AtomicUsize,
+    /// Worked since the last rest, in microseconds.
+    worked_us: AtomicU64,
 }
 
 impl SlowLane {
-    pub(crate) fn new() -> std::io::Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    /// One for some of the calls that are counted here.
+    pub(crate) fn new(all: &TaskTracker) -> std::io::Result<Self> {
         let runtime = Builder::new_multi_thread()
-            .worker_threads(threads)
+            .worker_threads(1)
             .thread_name("marquee-slow")
             .on_thread_start(|| {
-                // On Linux it is the thread's alone. Where it is refused, slow calls are as quick as others.
+                // On Linux it is the thread's alone. Where it is refused, rests have to do.
                 if let Err(error) = rustix::process::nice(NICE) {
                     tracing::debug!(%error, "the slow lane has the priority of the others");
                 }
@@ -38,6 +56,11 @@ impl SlowLane {
             .build()?;
         Ok(Self {
             runtime: Some(runtime),
+            pace: Arc::new(Pace {
+                all: all.clone(),
+                slow: AtomicUsize::new(0),
+                worked_us: AtomicU64::new(0),
+            }),
         })
     }
 
@@ -60,11 +83,38 @@ impl SlowLane {
         let Some(runtime) = &self.runtime else {
             return work.await;
         };
-        match runtime.spawn(work).await {
+        let pace = Arc::clone(&self.pace);
+        pace.slow.fetch_add(1, Ordering::Relaxed);
+        let paced = async move { poll_fn(|cx| pace.work(|| work.as_mut().poll(cx))).await };
+        let result = runtime.spawn(paced).await;
+        self.pace.slow.fetch_sub(1, Ordering::Relaxed);
+        match result {
             Ok(result) => result,
             // Nobody cancels it, and the lane outlives the calls on it.
             Err(error) => panic::resume_unwind(error.into_panic()),
         }
+    }
+}
+
+impl Pace {
+    /// Work for a moment; then rest, if the others need the machine.
+    fn work<T>(&self, work: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = work();
+        let worked = begun.elapsed().as_micros();
+        let worked = u64::try_from(worked).unwrap_or(u64::MAX);
+        let worked_us = self.worked_us.fetch_add(worked, Ordering::Relaxed) + worked;
+        if worked_us >= SLICE_US {
+            self.worked_us.store(0, Ordering::Relaxed);
+            if self.all.len() > self.slow.load(Ordering::Relaxed) {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the thread is to stand still, with all that is on it"
+                )]
+                std::thread::sleep(Duration::from_micros(worked_us.min(SLICE_US * 4) * REST));
+            }
+        }
+        done
     }
 }
 
@@ -77,5 +127,9 @@ impl Drop for SlowLane {
     }
 }
 
-/// To the scheduler a tenth of a thread that is not nice.
-const NICE: i32 = 10;
+/// Where all want to run it gets next to nothing; a batch that does not end in time is halved until it computes less.
+const NICE: i32 = 19;
+/// About a tick of the epoch: a call that computes is asked no more often.
+const SLICE_US: u64 = 2_000;
+/// Times what was worked.
+const REST: u64 = 3;

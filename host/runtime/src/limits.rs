@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Bounds per component. The manifest sets them; these are the defaults.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Wall clock and CPU of one call, as one: a call that computes is ended at the next tick (10 ms) after it.
+    /// Wall clock and CPU of one call, as one: a call that computes is ended at the next tick (2 ms) after it.
     pub deadline: Duration,
     /// Linear memory of one instance, in bytes.
     pub memory_bytes: usize,

@@ -5,12 +5,14 @@
 //! calls that wait for one.
 
 use std::{
+    any::Any,
     future::poll_fn,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use marquee_registry::Digest;
 use rand::RngExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -108,7 +110,9 @@ impl Pool {
                 let loaded = Arc::clone(&task.loaded);
                 let begun = Instant::now();
                 let in_flight = loaded.stats.begin();
-                let result = task.run(job).await;
+                let result = AssertUnwindSafe(task.run(job)).catch_unwind().await;
+                // What it used is gone with it.
+                let result = result.unwrap_or_else(|panic| Err(panicked(&loaded, &*panic)));
                 loaded.stats.took(begun.elapsed());
                 if result.as_ref().is_err_and(CallError::is_of_the_version) {
                     loaded.stats.error();
@@ -224,7 +228,8 @@ impl Task {
             let running = slot.store.run_concurrent(async |accessor| {
                 let work = async {
                     job(accessor, &instance).await?;
-                    // What the guest does after it has answered belongs to the call.
+                    // What the guest does after it has answered belongs to the call. What it has left to the host does
+                    // not: that ends by its own deadline.
                     poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
                     wasmtime::error::Ok(())
                 };
@@ -286,6 +291,17 @@ impl Task {
     }
 }
 
+/// A bug of the host's, met by one call.
+fn panicked(loaded: &Loaded, panic: &(dyn Any + Send)) -> CallError {
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(
+        panic = said,
+        "the host panicked in a call; its instance is thrown away"
+    );
+    CallError::Panicked(loaded.spec.id.clone())
+}
+
 /// A new instance in a new store. What it does while it starts must end by the deadline too.
 pub(crate) async fn instantiate(
     shared: &Shared,
@@ -305,8 +321,11 @@ pub(crate) async fn instantiate(
         if state.is_late() || state.control().is_over() {
             return Ok(UpdateDeadline::Interrupt);
         }
-        state.control().computed();
-        Ok(UpdateDeadline::Yield(1))
+        // One tick may just have met it; at the second it has computed for as long as others may wait.
+        Ok(match state.control().computed() {
+            1 => UpdateDeadline::Continue(1),
+            _ => UpdateDeadline::Yield(1),
+        })
     });
     store.set_epoch_deadline(1);
     // A start that computes is ended by the epoch, one that waits is ended here.

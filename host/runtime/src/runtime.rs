@@ -70,6 +70,7 @@ impl Runtime {
         wasmtime_wasi::p3::add_to_linker(&mut wasi)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut wasi)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut wasi)?;
+        let tasks = TaskTracker::new();
         Ok(Self(Arc::new(Shared {
             engine_key: artifact::key(&clocked.engine),
             clocked,
@@ -77,8 +78,8 @@ impl Runtime {
             wasi,
             registry: Registry::default(),
             logs: Mutex::default(),
-            slow_lane: SlowLane::new()?,
-            tasks: TaskTracker::new(),
+            slow_lane: SlowLane::new(&tasks)?,
+            tasks,
             stop: CancellationToken::new(),
         })))
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use marquee_runtime::{CallError, Limits};
+use marquee_runtime::{CallError, JOB, Limits};
 use tokio::task::JoinSet;
 
 use crate::support::{Bench, IT, id};
@@ -180,4 +180,44 @@ async fn what_went_wrong_is_counted_against_the_version() {
     let since = live.stable.payload.figures().since(&before);
     // "count" answers by an error of its own, which is one of the job too.
     assert_eq!((since.calls, since.errors, since.in_flight), (2, 2, 0));
+}
+
+/// A job that has the host panic when its name has more than one letter.
+fn provoking() -> String {
+    format!(
+        r#"(component
+          (import "test:buggy/it" (instance $host (export "panic" (func))))
+          (core func $panic (canon lower (func $host "panic")))
+          (core module $m
+            (import "host" "panic" (func $panic))
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
+            (func (export "run") (param i32 i32 i64) (result i32)
+              (if (i32.gt_u (local.get 1) (i32.const 1)) (then (call $panic)))
+              i32.const 2048))
+          (core instance $i (instantiate $m
+            (with "host" (instance (export "panic" (func $panic))))))
+          (func $run async (param "name" string) (param "due-at-ms" u64) (result (result (error string)))
+            (canon lift (core func $i "run") (memory $i "memory") (realloc (func $i "realloc"))))
+          (instance $job (export "run" (func $run)))
+          (export "{JOB}" (instance $job)))"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_the_host_is_an_error_of_that_call_and_speaks_against_the_version() {
+    let bench = Bench::empty(Limits::default());
+    let it = bench.prepare_text(bench.spec(IT), &provoking()).await;
+    bench.go_live(IT, it.expect("prepared"));
+    for _ in 0..3 {
+        assert!(matches!(bench.run("x").await, Ok(Ok(()))));
+        let failed = bench.run("xx").await;
+        assert!(matches!(failed, Err(CallError::Panicked(_))), "{failed:?}");
+    }
+    let live = bench.runtime.live(&id(IT)).expect("it is live");
+    let figures = live.stable.payload.figures();
+    assert_eq!(
+        (figures.calls, figures.errors, figures.in_flight),
+        (6, 3, 0)
+    );
 }

@@ -35,6 +35,31 @@ impl Capability for Refused {
     }
 }
 
+/// A host function with a bug.
+struct Buggy;
+
+impl Capability for Buggy {
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["test:buggy/it"]
+    }
+
+    fn grant(&self, _: &ComponentId) -> Result<Grant, String> {
+        Ok(Arc::new(()))
+    }
+
+    fn link(&self, linker: &mut Linker<State>) -> wasmtime::Result<()> {
+        let mut it = linker.instance("test:buggy/it")?;
+        #[expect(clippy::panic, reason = "a bug of the host's is what is tried")]
+        it.func_wrap("panic", |_, ()| -> wasmtime::Result<()> {
+            panic!("a bug of the host's")
+        })
+    }
+
+    fn view(&self, _: &Grant, _: &Call) -> View {
+        Box::new(())
+    }
+}
+
 /// A runtime of its own.
 pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
@@ -48,7 +73,7 @@ impl Bench {
     /// Without components.
     pub(crate) fn empty(limits: Limits) -> Self {
         let lineup = Lineup {
-            capabilities: vec![Arc::new(Refused)],
+            capabilities: vec![Arc::new(Refused), Arc::new(Buggy)],
             ..Lineup::nothing()
         };
         let runtime = Runtime::new(lineup, limits.memory_bytes).expect("a runtime");

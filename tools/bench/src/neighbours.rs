@@ -50,11 +50,14 @@ pub(crate) struct Neighbours {
     /// Between two requests of a connection, in milliseconds.
     #[arg(long, default_value_t = 10)]
     pause_ms: u64,
+    /// Only this misdeed, e.g. spin; may be said several times.
+    #[arg(long, value_name = "MISDEED")]
+    only: Vec<String>,
 }
 
 /// What the other component does, and what is said of it.
 const MISDEEDS: [(&str, &str); 12] = [
-    ("", "does nothing"),
+    (NOTHING, "does nothing"),
     ("error", "answers 500"),
     ("trap", "traps"),
     ("recurse", "recurses without end"),
@@ -90,14 +93,18 @@ pub(crate) async fn run(command: Neighbours) -> anyhow::Result<String> {
     neighbours("warm", WARM).await?;
     let length = Duration::from_secs(command.seconds);
     let mut rows: Vec<(&str, Report)> = Vec::new();
-    for (misdeed, said) in MISDEEDS {
+    let wanted = |misdeed: &str| {
+        let named = command.only.iter().any(|only| only == misdeed);
+        misdeed == NOTHING || command.only.is_empty() || named
+    };
+    for (misdeed, said) in MISDEEDS.into_iter().filter(|(misdeed, _)| wanted(misdeed)) {
         let (report, answers) = tokio::join!(
-            neighbours(said, length),
+            neighbours(misdeed, length),
             misbehave(&host, misdeed, command.rate, length)
         );
         let answers = answers?;
         ensure!(
-            misdeed.is_empty() || answers > 0,
+            misdeed == NOTHING || answers > 0,
             "{said}: it was never asked"
         );
         rows.push((said, report?));
@@ -166,7 +173,7 @@ async fn misbehave(
         tick.tick().await;
         let host = Arc::clone(host);
         match misdeed {
-            "" => {}
+            NOTHING => {}
             START => {
                 let version = wat::parse_str(STILLBORN)?;
                 answers.spawn(async move {
@@ -210,12 +217,13 @@ async fn settled(host: &Host) -> anyhow::Result<()> {
     }
 }
 
+const NOTHING: &str = "nothing";
 /// Not asked for over HTTP.
 const START: &str = "start";
 /// A component that traps when it is instantiated.
 const STILLBORN: &str = "(component
   (core module $m (func $start unreachable) (start $start))
   (core instance (instantiate $m)))";
-const WARM: Duration = Duration::from_secs(3);
+const WARM: Duration = Duration::from_secs(8);
 /// Longer than the default deadline.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -25,7 +25,7 @@ use super::{
 
 /// A database with a table, and a transactor for the component that owns it.
 struct Bench {
-    _server: TestDatabase,
+    server: TestDatabase,
     database: Database,
     transactor: Arc<Transactor>,
     client: Client,
@@ -65,7 +65,7 @@ async fn bench() -> Bench {
     };
     let transactor = Arc::new(Transactor::new(BTreeMap::from([(component(), granted)])));
     Bench {
-        _server: server,
+        server,
         database,
         transactor,
         client,
@@ -338,10 +338,10 @@ async fn a_unit_cannot_be_used_after_its_call() {
 #[tokio::test]
 async fn outside_a_unit_a_statement_costs_one_round_trip_and_a_unit_one_more_for_its_commit() {
     let bench = bench().await;
-    let target: tokio_postgres::Config = bench._server.url().parse().expect("a URL");
+    let target: tokio_postgres::Config = bench.server.url().parse().expect("a URL");
     let port = target.get_ports().first().copied().expect("a port");
     let proxy = marquee_testkit::proxy(([127, 0, 0, 1], port).into()).await;
-    let name = bench._server.name();
+    let name = bench.server.name();
     let url = format!("postgres://postgres@{}/{name}", proxy.addr());
     let mut config = Config::new("notes", Secret::new(url));
     config.pool_size = 1;
@@ -639,4 +639,30 @@ async fn a_result_beyond_the_bounds_is_refused_and_the_next_statement_has_its_an
         .await
         .expect_err("too long");
     assert!(matches!(error, wit::Error::BadParameter(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_has_as_many_connections_as_it_may_and_more_statements_wait_for_one() {
+    let bench = bench().await;
+    let sql = "select count(*), pg_sleep(0.1) from pg_stat_activity
+        where datname = current_database() and backend_type = 'client backend'";
+    let at_once = (0..16).map(|_| bench.client.query(sql, Vec::new()));
+    for answer in futures::future::join_all(at_once).await {
+        let connections: i64 = answer.expect("its turn comes")[0].get(0);
+        assert!(connections <= 4, "{connections}");
+    }
+
+    // Who waits for longer than a caller has time is told that the database is not to be had.
+    let mut config = Config::new("notes", Secret::new(bench.server.url()));
+    config.pool_size = 1;
+    config.acquire_timeout = Duration::from_millis(100);
+    let database = Database::new(&config).expect("a URL");
+    let held = database.connection().await.expect("the only one");
+    let refused = database.connection().await.map(drop);
+    assert!(
+        matches!(&refused, Err(marquee_database::Error::Unavailable { reason, .. }) if reason == "no free connection in time"),
+        "{refused:?}"
+    );
+    drop(held);
+    database.connection().await.map(drop).expect("free again");
 }

@@ -312,6 +312,43 @@ async fn what_must_not_be_live_is_refused_at_its_step_and_nothing_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_start_or_is_native_or_not_granted_never_gets_a_call() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = Setup::application(hello(folder.path(), ""), &[]).await;
+    let host = setup.start().await;
+    let native = folder.path().join("native");
+    let compiled = Command::new(env!("CARGO_BIN_EXE_marquee"))
+        .arg("compile")
+        .stdin(fs::File::open(guest("hello")).expect("run scripts/components --tests"))
+        .output()
+        .expect("the binary runs");
+    fs::write(&native, compiled.stdout).expect("written");
+    for (file, reason) in [
+        (
+            guest("stillborn"),
+            "step instantiate: component hello cannot be instantiated",
+        ),
+        (
+            native,
+            "step compile: it cannot be compiled: it is native code that was compiled before",
+        ),
+        (
+            guest("orders-ledger"),
+            "step grants: component hello imports spin:postgres/postgres@4.2.0",
+        ),
+    ] {
+        let file = file.to_str().expect("text");
+        let said = refused(&setup, &["deploy", "hello", file, "--weight", "50%"]);
+        assert!(said.contains(reason), "{file}: {said}");
+        for _ in 0..10 {
+            assert_eq!(status(&host, &[]).await, 200);
+        }
+    }
+    // What was never ready is not offered.
+    assert_eq!(versions(&setup, "hello").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_canary_that_does_worse_is_taken_back_by_the_host() {
     let folder = tempfile::tempdir().expect("a folder");
     let more = "[component.hello.tool.marquee]\nguard = { calls = 20 }\ncanary = { label_header = \"x-version\", key_header = \"x-user\" }\n";

@@ -80,6 +80,8 @@ pub(crate) async fn run(command: Neighbours) -> anyhow::Result<String> {
     };
     let manifest = folder.path().join("spin.toml");
     let host = Arc::new(Host::start(&program, &manifest).await?);
+    let stillborn = fs::read(folder.path().join(STILLBORN))
+        .with_context(|| format!("{STILLBORN} cannot be read; run scripts/components --tests"))?;
     let movies = movies::keep(&host).await?;
     let load = Load {
         connections: usize::from(command.connections),
@@ -100,7 +102,7 @@ pub(crate) async fn run(command: Neighbours) -> anyhow::Result<String> {
     for (misdeed, said) in MISDEEDS.into_iter().filter(|(misdeed, _)| wanted(misdeed)) {
         let (report, answers) = tokio::join!(
             neighbours(misdeed, length),
-            misbehave(&host, misdeed, command.rate, length)
+            misbehave(&host, &stillborn, misdeed, command.rate, length)
         );
         let answers = answers?;
         ensure!(
@@ -162,6 +164,7 @@ fn application(manifest: &Path) -> anyhow::Result<tempfile::TempDir> {
 /// Have it misbehave for so long. How often it was asked.
 async fn misbehave(
     host: &Arc<Host>,
+    stillborn: &[u8],
     misdeed: &'static str,
     rate: u32,
     length: Duration,
@@ -175,11 +178,16 @@ async fn misbehave(
         match misdeed {
             NOTHING => {}
             START => {
-                let version = wat::parse_str(STILLBORN)?;
+                let version = stillborn.to_owned();
                 answers.spawn(async move {
                     let path = "/admin/v1/components/faulty/versions";
-                    let refused = host.admin(Method::POST, path, "application/wasm", version);
-                    ensure!(refused.await.is_err(), "a version that traps is live");
+                    let deployed = host.admin(Method::POST, path, "application/wasm", version);
+                    let refused = deployed
+                        .await
+                        .err()
+                        .context("a version that traps is live")?;
+                    let refused = refused.to_string();
+                    ensure!(refused.contains("step instantiate"), "{refused}");
                     Ok(())
                 });
             }
@@ -221,9 +229,7 @@ const NOTHING: &str = "nothing";
 /// Not asked for over HTTP.
 const START: &str = "start";
 /// A component that traps when it is instantiated.
-const STILLBORN: &str = "(component
-  (core module $m (func $start unreachable) (start $start))
-  (core instance (instantiate $m)))";
+const STILLBORN: &str = "target/wasm32-wasip2/guest/stillborn.wasm";
 const WARM: Duration = Duration::from_secs(8);
 /// Longer than the default deadline.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! A release that cannot start: it panics while it is instantiated. For tests of what keeps it from going live.
+//! A release that cannot start: it traps while it is instantiated. For tests of what keeps it from going live.
 
 use spin_sdk::{
     http::{IntoResponse, Request},
@@ -10,15 +10,10 @@ async fn stillborn(_: Request) -> impl IntoResponse {
     "Nobody sees this.\n"
 }
 
-/// Called before anything else, as constructors of statics are in other languages.
+/// Called when a module is instantiated, before anything else.
 #[cfg(target_family = "wasm")]
-#[expect(unsafe_code, reason = "Rust has no other way to run code at the start")]
-#[used]
-#[unsafe(link_section = ".init_array")]
-static START: extern "C" fn() = start;
-
-#[cfg(target_family = "wasm")]
-#[expect(clippy::panic, reason = "that is what it is for")]
-extern "C" fn start() {
-    panic!("it cannot start");
+#[expect(unsafe_code, reason = "the name is what makes it the start")]
+#[unsafe(export_name = "_initialize")]
+extern "C" fn initialize() {
+    std::process::abort();
 }

@@ -81,9 +81,7 @@ impl Output {
             ..Self::stdout(budget)
         }
     }
-}
 
-impl Output {
     fn lines(&self) -> Lines {
         Lines {
             output: self.clone(),

@@ -23,9 +23,7 @@ use wasmtime::{
     component::{Accessor, Instance, InstancePre},
 };
 
-use crate::{
-    Call, CallError, Limits, Spec, State, control::Control, limits, load::Loaded, runtime::Shared,
-};
+use crate::{Call, CallError, Limits, Spec, State, limits, load::Loaded, runtime::Shared};
 
 /// What a call does in its instance. It sends its answer by a channel of its own.
 pub(crate) type Job = Box<
@@ -45,7 +43,6 @@ pub(crate) struct Pool {
 struct Slot {
     store: Store<State>,
     instance: Instance,
-    control: Arc<Control>,
     calls_left: u32,
 }
 
@@ -214,7 +211,8 @@ impl Task {
             .hooks(&self.loaded.spec.id, &self.call);
         slot.store.data_mut().begin(self.call.clone(), views, hooks);
         slot.store.set_epoch_deadline(1);
-        let (shared, control) = (Arc::clone(&self.shared), Arc::clone(&slot.control));
+        let shared = Arc::clone(&self.shared);
+        let control = Arc::clone(slot.store.data().control());
         let work = self.drive(slot, job).in_current_span();
         shared.slow_lane.drive(&control, Box::pin(work)).await
     }
@@ -222,7 +220,8 @@ impl Task {
     /// Run the call in its instance, to its end or to ours.
     async fn drive(self, mut slot: Slot, job: Job) -> Result<(), CallError> {
         let id = &self.loaded.spec.id;
-        let (instance, control) = (slot.instance, Arc::clone(&slot.control));
+        let instance = slot.instance;
+        let control = Arc::clone(slot.store.data().control());
         let late = tokio::time::sleep_until((self.call.deadline + GRACE).into());
         let outcome = {
             let running = slot.store.run_concurrent(async |accessor| {
@@ -271,7 +270,6 @@ impl Task {
         let (store, instance) =
             instantiate(&self.shared, pre, spec, *version, self.call.deadline).await?;
         Ok(Slot {
-            control: Arc::clone(store.data().control()),
             store,
             instance,
             calls_left: rand::rng().random_range(REUSE),

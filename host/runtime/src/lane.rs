@@ -1,19 +1,22 @@
 //! The slow lane: calls that have computed for long go on here, behind all others.
 //!
 //! Calls share the worker threads of the async runtime. One that computes gives way at each tick, but a few dozen such
-//! calls would still make everybody wait for their turns. So a call that has computed for some 10 ms (see `control`)
-//! moves to a thread of another sort: of the lowest priority, and at rest for three quarters of the time while other
-//! calls are under way, since even such a thread is in the way of others that wake up. On an idle machine it is as quick
-//! as before. What it calls runs there too. Bound: one thread, so that the other CPUs are never its.
+//! calls would still make everybody wait for their turns. So a call that has computed for some 3 ms (see `control`)
+//! moves to threads of another sort: of the lowest priority, and at rest for two thirds of the time while other calls are
+//! under way, since even such a thread is in the way of others that wake up. On an idle machine it is as quick as
+//! before. What it calls runs here too. There is a thread less than there are CPUs, so that one is never theirs.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
+    num::NonZero,
     panic,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -23,30 +26,35 @@ use tokio_util::task::TaskTracker;
 
 use crate::control::Control;
 
-/// The thread, and the calls on it.
+/// The threads, and the calls on them.
 pub(crate) struct SlowLane {
     /// None only while it is dropped.
     runtime: Option<Runtime>,
     pace: Arc<Pace>,
 }
 
-/// How the thread divides its time between work and rest.
+/// How the threads divide their time between work and rest.
 struct Pace {
     /// Every call under way, on either lane.
     all: TaskTracker,
     /// Those on this one.
     slow: AtomicUsize,
-    /// Worked since the last rest, in microseconds.
-    worked_us: AtomicU64,
+}
+
+thread_local! {
+    /// What this thread has worked since its last rest, in microseconds. None: it is no thread of the slow lane.
+    static WORKED_US: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
 impl SlowLane {
     /// One for some of the calls that are counted here.
     pub(crate) fn new(all: &TaskTracker) -> std::io::Result<Self> {
+        let cpus = thread::available_parallelism().map_or(1, NonZero::get);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
+            .worker_threads(cpus.saturating_sub(1).max(1))
             .thread_name("marquee-slow")
             .on_thread_start(|| {
+                WORKED_US.set(Some(0));
                 // On Linux it is the thread's alone. Where it is refused, rests have to do.
                 if let Err(error) = rustix::process::nice(NICE) {
                     tracing::debug!(%error, "the slow lane has the priority of the others");
@@ -59,7 +67,6 @@ impl SlowLane {
             pace: Arc::new(Pace {
                 all: all.clone(),
                 slow: AtomicUsize::new(0),
-                worked_us: AtomicU64::new(0),
             }),
         })
     }
@@ -71,10 +78,10 @@ impl SlowLane {
         mut work: BoxFuture<'static, T>,
     ) -> T {
         let here = |cx: &mut Context<'_>| {
-            if control.computes() {
+            if control.computes() || WORKED_US.get().is_some() {
                 Poll::Ready(None)
             } else {
-                work.as_mut().poll(cx).map(Some)
+                control.turn(|| work.as_mut().poll(cx)).map(Some)
             }
         };
         if let Some(result) = poll_fn(here).await {
@@ -101,18 +108,19 @@ impl Pace {
     fn work<T>(&self, work: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
         let done = work();
-        let worked = begun.elapsed().as_micros();
-        let worked = u64::try_from(worked).unwrap_or(u64::MAX);
-        let worked_us = self.worked_us.fetch_add(worked, Ordering::Relaxed) + worked;
-        if worked_us >= SLICE_US {
-            self.worked_us.store(0, Ordering::Relaxed);
-            if self.all.len() > self.slow.load(Ordering::Relaxed) {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the thread is to stand still, with all that is on it"
-                )]
-                std::thread::sleep(Duration::from_micros(worked_us.min(SLICE_US * 4) * REST));
-            }
+        let worked = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let worked = worked.saturating_add(WORKED_US.get().unwrap_or(0));
+        if worked < SLICE_US {
+            WORKED_US.set(Some(worked));
+            return done;
+        }
+        WORKED_US.set(Some(0));
+        if self.all.len() > self.slow.load(Ordering::Relaxed) {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the thread is to stand still, with all that is on it"
+            )]
+            thread::sleep(Duration::from_micros(worked.min(SLICE_US * 4) * REST));
         }
         done
     }
@@ -132,4 +140,4 @@ const NICE: i32 = 19;
 /// About a tick of the epoch: a call that computes is asked no more often.
 const SLICE_US: u64 = 2_000;
 /// Times what was worked.
-const REST: u64 = 3;
+const REST: u64 = 2;

@@ -320,9 +320,10 @@ pub(crate) async fn instantiate(
             return Ok(UpdateDeadline::Interrupt);
         }
         // One tick may just have met it; at the second it has computed for as long as others may wait.
-        Ok(match state.control().computed() {
-            1 => UpdateDeadline::Continue(1),
-            _ => UpdateDeadline::Yield(1),
+        Ok(if state.control().tick() {
+            UpdateDeadline::Continue(1)
+        } else {
+            UpdateDeadline::Yield(1)
         })
     });
     store.set_epoch_deadline(1);

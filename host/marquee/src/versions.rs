@@ -20,7 +20,7 @@ struct Inner {
     memory_bytes: usize,
     /// How many are kept that nobody needs.
     kept: usize,
-    /// Each takes memory and the CPU that calls leave.
+    /// One at a time: it takes memory, and all CPUs but one.
     compiling: Semaphore,
 }
 
@@ -40,7 +40,7 @@ impl Versions {
             engine: runtime.engine_key().to_owned(),
             memory_bytes,
             kept,
-            compiling: Semaphore::new(COMPILERS),
+            compiling: Semaphore::new(1),
         })))
     }
 
@@ -96,6 +96,13 @@ impl Versions {
         .await?
     }
 
+    /// A version is wanted that is in memory: it is the newest from now on.
+    pub(crate) async fn touch(&self, digest: Digest) -> anyhow::Result<()> {
+        Ok(self
+            .blocking(move |inner| inner.store.touch(&digest))
+            .await??)
+    }
+
     /// A version has passed every check.
     pub(crate) async fn mark_ready(&self, digest: Digest) -> anyhow::Result<()> {
         Ok(self
@@ -141,6 +148,3 @@ impl Inner {
         }
     }
 }
-
-/// Compilers at once.
-const COMPILERS: usize = 2;

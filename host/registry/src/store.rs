@@ -230,11 +230,11 @@ impl Store {
         if signed.len() < SIGNATURE_BYTES {
             return Err(StoreError::Foreign(*digest));
         }
-        let artifact = signed.split_off(SIGNATURE_BYTES);
-        self.sign(digest, engine, &artifact)
-            .verify_slice(&signed)
+        let signature: Vec<u8> = signed.drain(..SIGNATURE_BYTES).collect();
+        self.sign(digest, engine, &signed)
+            .verify_slice(&signature)
             .map_err(|_| StoreError::Foreign(*digest))?;
-        Ok(Some(artifact))
+        Ok(Some(signed))
     }
 
     /// Forget what was compiled of a version.

@@ -79,10 +79,25 @@ impl Loaded {
             .await
             .unwrap_or_else(|panic| Err(wasmtime::Error::new(panic)))
             .map_err(|source| LoadError::Artifact {
-                component: id.clone(),
+                component: id,
                 source,
             })?;
+        Self::link(shared, spec, version, component).await
+    }
 
+    /// The same version, checked and tried anew.
+    pub(crate) async fn again(&self, shared: &Arc<Shared>) -> Result<Arc<Self>, LoadError> {
+        let component = self.component.clone();
+        Self::link(shared, self.spec.clone(), self.version, component).await
+    }
+
+    async fn link(
+        shared: &Arc<Shared>,
+        spec: Spec,
+        version: Digest,
+        component: Component,
+    ) -> Result<Arc<Self>, LoadError> {
+        let id = spec.id.clone();
         let grants = link::grants(shared, &spec, &component)?;
         let linker = link::linker(shared, &spec, &component, &grants)?;
         let pre = linker

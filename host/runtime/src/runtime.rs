@@ -96,7 +96,19 @@ impl Runtime {
         version: Digest,
         artifact: Artifact,
     ) -> Result<Prepared, LoadError> {
-        let prepared = Prepared(Loaded::load(&self.0, spec, version, artifact).await?);
+        let loaded = Loaded::load(&self.0, spec, version, artifact).await?;
+        self.checked(loaded)
+    }
+
+    /// The version once more, as if it were new, with the code that it has in memory: checked against what is live now,
+    /// and tried. One that was live may have been told to end its calls, so it does not come back itself.
+    pub async fn prepare_again(&self, version: &Prepared) -> Result<Prepared, LoadError> {
+        let loaded = version.0.again(&self.0).await?;
+        self.checked(loaded)
+    }
+
+    fn checked(&self, loaded: Arc<Loaded>) -> Result<Prepared, LoadError> {
+        let prepared = Prepared(loaded);
         self.check(&prepared)?;
         Ok(prepared)
     }

@@ -46,6 +46,8 @@ struct Inner {
     /// When each live version became so, as far as this process knows.
     since: Mutex<BTreeMap<(ComponentId, Digest), SystemTime>>,
     draining: drain::Draining,
+    /// Of each component, what was live until the last step: to go back to it, nothing is read or compiled.
+    left: Mutex<BTreeMap<ComponentId, Vec<Prepared>>>,
     tasks: TaskTracker,
 }
 
@@ -129,6 +131,7 @@ impl Releases {
             trials: Mutex::default(),
             since: Mutex::default(),
             draining: drain::Draining::default(),
+            left: Mutex::default(),
             tasks: TaskTracker::new(),
         }));
         let compiled = order.iter().map(|component| {
@@ -384,8 +387,16 @@ impl Inner {
         Ok(digest)
     }
 
-    /// A version from the store: compiled, checked and tried.
+    /// A version from the store: compiled, checked and tried. What was live just now is checked and tried anew.
     async fn load(&self, id: &ComponentId, digest: Digest) -> Result<Prepared, Error> {
+        let left = lock(&self.left).get(id).and_then(|left| {
+            let left = left.iter().find(|version| version.version() == digest);
+            left.cloned()
+        });
+        if let Some(left) = left {
+            self.versions.touch(digest).await?;
+            return Ok(self.runtime.prepare_again(&left).await?);
+        }
         let spec = self.component(id)?.spec.clone();
         let artifact = self.versions.compiled(digest).await;
         let artifact = artifact.map_err(|error| match error.downcast::<StoreError>() {
@@ -508,17 +519,21 @@ impl Inner {
 
         self.watch(id, before.as_deref(), &live);
         self.runtime.set_live(id.clone(), live);
-        for version in before.iter().flat_map(|live| live.versions()) {
-            if !stays.contains(&version.digest) {
-                let patience = self.components.get(id).map(|c| c.patience);
-                let work = self.draining.watch(
-                    id.clone(),
-                    version.payload.clone(),
-                    patience.unwrap_or_default(),
-                );
-                self.tasks.spawn(work);
-            }
+        let before = before.iter().flat_map(|live| live.versions());
+        let left: Vec<Prepared> = before
+            .filter(|version| !stays.contains(&version.digest))
+            .map(|version| version.payload.clone())
+            .collect();
+        if left.is_empty() {
+            return;
         }
+        let patience = self.components.get(id).map(|c| c.patience);
+        for version in &left {
+            let patience = patience.unwrap_or_default();
+            let work = self.draining.watch(id.clone(), version.clone(), patience);
+            self.tasks.spawn(work);
+        }
+        lock(&self.left).insert(id.clone(), left);
     }
 
     /// Judge what is new about what is live, if the component's guard is on.

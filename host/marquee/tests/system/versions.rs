@@ -2,7 +2,11 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use crate::{host::Setup, raw};
+use crate::{
+    host::Setup,
+    raw,
+    releases::{done, remade},
+};
 
 const HELLO: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -110,4 +114,31 @@ async fn compiled_code_that_the_host_did_not_make_is_not_run() {
     let answer = raw::request(host.address(), "GET /Ada", &[], "").await;
     assert_eq!(answer.body, "Hello, Ada!\n");
     assert_ne!(fs::read(&artifact).expect("the code"), code);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_back_to_what_was_live_just_now_reads_and_compiles_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = Setup::application("examples/hello/spin.toml", &[]).await;
+    let host = setup.start().await;
+    let other = remade("hello", "v2", folder.path());
+    done(&setup, &["deploy", "hello", &other]);
+    for artifact in artifacts(&setup) {
+        fs::remove_file(artifact).expect("removed");
+    }
+    // Both ways, and calls that were to end on the version before do not end on this one.
+    for _ in 0..4 {
+        done(&setup, &["rollback", "hello"]);
+        let answer = raw::request(host.address(), "GET /Ada", &[], "").await;
+        assert_eq!(answer.body, "Hello, Ada!\n");
+        done(&setup, &["promote", "hello", &digest_of(&other)]);
+        let answer = raw::request(host.address(), "GET /Ada", &[], "").await;
+        assert_eq!(answer.body, "Hello, Ada!\n");
+    }
+    assert_eq!(artifacts(&setup), Vec::<PathBuf>::new());
+}
+
+fn digest_of(file: &str) -> String {
+    let bytes = fs::read(file).expect("the version");
+    marquee_registry::Digest::of(&bytes).to_string()
 }

@@ -1,6 +1,9 @@
 //! What is refused before it gets a call, in which words; and that what was live stays live.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use marquee_runtime::{
     CONSUMER, CallError, HANDLER, JOB, Limits, LoadError, Prepared, Spec, chain,
@@ -288,6 +291,39 @@ async fn a_version_that_adds_to_its_interfaces_takes_the_place_of_one_that_other
     let more = more.expect("nothing that was there is missing");
     assert_ne!(more.version(), words.version());
     bench.go_live("words", more);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_prepared_again_takes_calls_after_the_old_one_was_told_to_end_its() {
+    let bench = Bench::misbehaving(Limits::default()).await;
+    let old = bench.runtime.live(&id(IT)).expect("it is live");
+    let old = old.stable.payload.clone();
+    old.end_calls();
+    let wait = async || {
+        let until = Instant::now() + Duration::from_millis(200);
+        bench.run_until("wait", until).await
+    };
+    let ended = wait().await;
+    assert!(matches!(ended, Err(CallError::Cancelled(_))), "{ended:?}");
+
+    let again = bench.runtime.prepare_again(&old).await.expect("prepared");
+    assert_eq!(again.version(), old.version());
+    bench.go_live(IT, again);
+    let late = wait().await;
+    assert!(matches!(late, Err(CallError::Deadline(_))), "{late:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_prepared_again_must_fit_what_is_live_by_then() {
+    let (bench, spec, _) = with_words("test:words/it", r#"(param "n" u64)"#).await;
+    let importing = importing("test:words/it", "say", r#"(param "n" u64)"#);
+    let importer = bench.prepare_text(spec, &importing).await;
+    let importer = importer.expect("it fits");
+    let changed = exporting("test:words/it", "say", r#"(param "n" u32)"#);
+    let changed = bench.prepare_text(bench.spec("words"), &changed).await;
+    bench.go_live("words", changed.expect("nobody imports from it yet"));
+    let refused = bench.runtime.prepare_again(&importer).await;
+    assert!(matches!(refused, Err(LoadError::Mismatch { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,26 +5,23 @@
 //! environment says only that, so it knows no secret. Not here: keeping what was compiled.
 
 use std::{
-    num::NonZero,
     os::unix::process::ExitStatusExt as _,
     process::{Output, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use marquee_runtime::Artifact;
+use marquee_runtime::{Artifact, background_threads};
 use rustix::process::{Resource, Rlimit};
 use tokio::io::AsyncWriteExt as _;
 
 /// Compile a component for a runtime whose largest linear memory is `memory_bytes`.
 pub(crate) async fn compile(bytes: &[u8], memory_bytes: usize) -> anyhow::Result<Artifact> {
-    let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = cpus.saturating_sub(1).max(1);
     // The link of the process, not the path: a host goes on compiling with itself after an update replaced the file.
     let mut child = tokio::process::Command::new("/proc/self/exe")
         .args(["compile", "--memory-bytes", &memory_bytes.to_string()])
         .env_clear()
-        .env("RAYON_NUM_THREADS", threads.to_string())
+        .env("RAYON_NUM_THREADS", background_threads().to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -49,9 +49,8 @@ thread_local! {
 impl SlowLane {
     /// One for some of the calls that are counted here.
     pub(crate) fn new(all: &TaskTracker) -> std::io::Result<Self> {
-        let cpus = thread::available_parallelism().map_or(1, NonZero::get);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(cpus.saturating_sub(1).max(1))
+            .worker_threads(background_threads())
             .thread_name("marquee-slow")
             .on_thread_start(|| {
                 WORKED_US.set(Some(0));
@@ -133,6 +132,12 @@ impl Drop for SlowLane {
             runtime.shutdown_background();
         }
     }
+}
+
+/// How many threads what is not urgent may have: one less than there are CPUs, at least one, so that a CPU is left to calls.
+pub fn background_threads() -> usize {
+    let cpus = thread::available_parallelism().map_or(1, NonZero::get);
+    cpus.saturating_sub(1).max(1)
 }
 
 /// Where all want to run it gets next to nothing; a batch that does not end in time is halved until it computes less.

@@ -34,6 +34,7 @@ pub use failure::is_error;
 pub use guest::consumer::{CONSUMER, Message, Verdict};
 pub use guest::http::{HANDLER, Request, Response, ResponseBody};
 pub use guest::job::JOB;
+pub use lane::background_threads;
 pub use limits::Limits;
 pub use load::Spec;
 pub use runtime::{Prepared, Runtime, chain};

@@ -5,6 +5,7 @@ wit_bindgen::generate!({
         package marquee:no-bus;
 
         world no-bus {
+            export marquee:messaging/types@0.1.0;
             export marquee:messaging/producer@0.1.0;
         }
     ",

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use crate::{ComponentId, When};
+use crate::{ComponentId, Dependencies, When};
 
 /// An application: its components and what starts them.
 #[derive(Debug, Clone)]
@@ -53,9 +53,9 @@ pub struct Component {
     pub environment: BTreeMap<String, String>,
     /// Where it may send HTTP requests, in Spin's form.
     pub allowed_outbound_hosts: Vec<String>,
-    /// For each interface that another component provides to it, which one. Without `marquee:` interfaces: those
-    /// the host provides, whatever stands in for them under Spin.
-    pub dependencies: BTreeMap<String, ComponentId>,
+    /// What other components provide to it. Without `marquee:` packages: those the host provides, whatever stands in
+    /// for them under Spin.
+    pub dependencies: Dependencies,
     /// How it is built, if the manifest says so.
     pub build: Option<Build>,
     /// Its database.

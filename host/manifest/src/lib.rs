@@ -5,6 +5,7 @@
 //! line, never ignored; all problems are found in one go. Pure: no file and no environment is read.
 
 mod app;
+mod dependency;
 mod id;
 mod names;
 mod order;
@@ -19,6 +20,7 @@ pub use app::{
     App, Build, Canary, Component, Database, Guard, Guarded, Limits, Outside, Route, Schedule,
     Subscription, Variable, defaults,
 };
+pub use dependency::{Dependencies, DependencyName, InvalidDependency};
 pub use id::{ComponentId, InvalidId};
 pub use problem::Problem;
 pub use when::When;

@@ -33,7 +33,7 @@ impl App {
         }
         for target in component
             .dependencies
-            .values()
+            .components()
             .filter_map(|id| self.components.get(id))
         {
             self.visit(target, seen, order);
@@ -64,9 +64,14 @@ pub(crate) fn check(app: &App, places: &Places, problems: &Problems<'_>) {
             );
         }
     }
-    for (importer, interface, target, span) in &places.dependencies {
+    for (importer, name, target, span) in &places.dependencies {
         if !known(target) {
-            problems.add(span.clone(), format!("{importer} takes {interface} from component {target}, which is not in the manifest"));
+            problems.add(
+                span.clone(),
+                format!(
+                    "{importer} takes {name} from component {target}, which is not in the manifest"
+                ),
+            );
         }
         if let Some((key, at)) = places.spin_settings.get(target) {
             problems.add_with_help(
@@ -142,7 +147,7 @@ fn cycles(app: &App, places: &Places, problems: &Problems<'_>) {
 }
 
 fn leads_back<'a>(app: &'a App, at: &'a Component, path: &mut Vec<&'a ComponentId>) -> bool {
-    for target in at.dependencies.values() {
+    for target in at.dependencies.components() {
         if path.first() == Some(&target) {
             return true;
         }

@@ -1,6 +1,10 @@
 //! From text to [`App`].
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::PathBuf,
+};
 
 use toml::{
     Spanned,
@@ -8,9 +12,8 @@ use toml::{
 };
 
 use crate::{
-    App, Build, Canary, Component, ComponentId, Guard, Limits, Problem, Route, Variable,
-    names::is_interface,
-    order,
+    App, Build, Canary, Component, ComponentId, Dependencies, DependencyName, Guard, Limits,
+    Problem, Route, Variable, order,
     reader::{At, Problems, Section},
     tool,
 };
@@ -53,7 +56,7 @@ fn problems_or(problems: &Problems<'_>, app: (App, Places)) -> Result<App, Vec<P
 pub(crate) struct Places {
     pub(crate) routes: Vec<Range<usize>>,
     pub(crate) components: BTreeMap<ComponentId, Range<usize>>,
-    pub(crate) dependencies: Vec<(ComponentId, String, ComponentId, Range<usize>)>,
+    pub(crate) dependencies: Vec<(ComponentId, DependencyName, ComponentId, Range<usize>)>,
     pub(crate) spin_settings: BTreeMap<ComponentId, (&'static str, Range<usize>)>,
 }
 
@@ -247,7 +250,7 @@ fn component(id: ComponentId, mut section: Section<'_>, places: &mut Places) -> 
             watch,
         })
     });
-    let mut dependencies = BTreeMap::new();
+    let mut dependencies = Dependencies::default();
     if let Some(table) = section.section("dependencies") {
         dependencies = read_dependencies(&id, table, places, &problems);
     }
@@ -309,15 +312,16 @@ fn read_dependencies(
     table: Section<'_>,
     places: &mut Places,
     problems: &Problems<'_>,
-) -> BTreeMap<String, ComponentId> {
-    let mut dependencies = BTreeMap::new();
+) -> Dependencies {
+    let mut dependencies: Vec<(DependencyName, ComponentId)> = Vec::new();
+    let mut packages = BTreeSet::new();
     let parent = Section::new(
         format!("component.{importer}.dependencies"),
         Spanned::new(0..0, DeTable::new()),
         problems,
     );
-    for ((interface, span), value) in table.entries() {
-        let Some(mut entry) = parent.as_section(&interface, value) else {
+    for ((key, span), value) in table.entries() {
+        let Some(mut entry) = parent.as_section(&key, value) else {
             continue;
         };
         let target = entry
@@ -325,23 +329,38 @@ fn read_dependencies(
             .and_then(|at| id(at, problems));
         entry.skip("inherit_configuration");
         entry.finish("a dependency is a component of this manifest: { component = \"name\", inherit_configuration = true }");
-        if !is_interface(&interface) {
+        let name: DependencyName = match key.parse() {
+            Ok(name) => name,
+            Err(error) => {
+                let help =
+                    "write it as \"namespace:package@1.2.3\", for all interfaces of that package";
+                problems.add_with_help(span, format!("dependency {error}"), help);
+                continue;
+            }
+        };
+        if !packages.insert(name.package().to_owned()) {
             problems.add_with_help(
                 span,
-                format!("dependency {interface:?} does not name an interface with its version"),
-                "write it as \"namespace:package/interface@1.2.3\"",
+                format!(
+                    "{importer} names package {} twice, and Spin takes one key a package",
+                    name.package()
+                ),
+                format!(
+                    "write \"{}\" or the same with a version, for all of its interfaces",
+                    name.package()
+                ),
             );
             continue;
         }
         let Some((target, at)) = target else { continue };
         places
             .dependencies
-            .push((importer.clone(), interface.clone(), target.clone(), at));
-        if !interface.starts_with("marquee:") {
-            dependencies.insert(interface, target);
+            .push((importer.clone(), name.clone(), target.clone(), at));
+        if !name.package().starts_with("marquee:") {
+            dependencies.push((name, target));
         }
     }
-    dependencies
+    dependencies.into_iter().collect()
 }
 
 fn id((text, span): At<String>, problems: &Problems<'_>) -> Option<At<ComponentId>> {

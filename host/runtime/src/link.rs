@@ -30,7 +30,7 @@ pub(crate) fn grants(
     for capability in &shared.lineup.capabilities {
         let imports = component.component_type();
         let used = imports.imports(engine).map(|(name, _)| name).find(|name| {
-            capability.interfaces().contains(name) && !spec.dependencies.contains_key(*name)
+            capability.interfaces().contains(name) && spec.dependencies.provider(name).is_none()
         });
         let Some(import) = used else { continue };
         let grant = capability
@@ -62,26 +62,27 @@ pub(crate) fn linker(
         capability.link(&mut linker).map_err(broken)?;
     }
     for (import, item) in component.component_type().imports(engine) {
-        if let Some(target) = spec.dependencies.get(import) {
-            let ComponentItem::ComponentInstance(interface) = item.ty else {
-                return Err(unknown(spec, import));
-            };
-            dependency(shared, spec, &mut linker, import, &interface, target)?;
-            continue;
-        }
         let host = import.starts_with("wasi:")
             || grants
                 .iter()
                 .any(|(capability, _)| capability.interfaces().contains(&import));
-        if host {
-            continue;
-        }
-        // An interface of types alone needs nobody behind it.
-        match item.ty {
-            ComponentItem::ComponentInstance(interface) if is_types_only(shared, &interface) => {
+        let target = spec.dependencies.provider(import);
+        match (item.ty, target) {
+            _ if host && target.is_none() => {}
+            (ComponentItem::ComponentInstance(interface), _)
+                if is_types_only(shared, &interface) =>
+            {
                 linker.instance(import).map(drop).map_err(broken)?;
             }
-            _ => return Err(unknown(spec, import)),
+            (ComponentItem::ComponentInstance(interface), Some(target)) => {
+                dependency(shared, spec, &mut linker, import, &interface, target)?;
+            }
+            _ => {
+                return Err(LoadError::UnknownImport {
+                    component: spec.id.clone(),
+                    import: import.to_owned(),
+                });
+            }
         }
     }
     Ok(linker)
@@ -217,15 +218,9 @@ pub(crate) fn provided(
     Ok(())
 }
 
-fn is_types_only(shared: &Shared, interface: &ComponentInstance) -> bool {
+/// Whether an interface has no functions: there is nothing to call, and nobody has to provide it.
+pub(crate) fn is_types_only(shared: &Shared, interface: &ComponentInstance) -> bool {
     interface
         .exports(&shared.clocked.engine)
         .all(|(_, item)| matches!(item.ty, ComponentItem::Type(_)))
-}
-
-fn unknown(spec: &Spec, import: &str) -> LoadError {
-    LoadError::UnknownImport {
-        component: spec.id.clone(),
-        import: import.to_owned(),
-    }
 }

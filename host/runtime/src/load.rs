@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use marquee_manifest::ComponentId;
+use marquee_manifest::{ComponentId, Dependencies};
 use marquee_registry::Digest;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{
@@ -31,8 +31,8 @@ use crate::{
 pub struct Spec {
     /// What the manifest calls it.
     pub id: ComponentId,
-    /// For each imported interface that another component provides, which one.
-    pub dependencies: BTreeMap<String, ComponentId>,
+    /// What other components provide to it.
+    pub dependencies: Dependencies,
     /// The exported interfaces whose calls are units of work.
     pub transactional: BTreeSet<String>,
     /// The exported interfaces that the host itself calls, and what for.
@@ -172,10 +172,12 @@ impl Loaded {
     pub(crate) fn check_imports(&self, shared: &Shared, exporter: &Self) -> Result<(), LoadError> {
         let engine = &shared.clocked.engine;
         for (import, item) in self.component.component_type().imports(engine) {
-            if self.spec.dependencies.get(import) != Some(&exporter.spec.id) {
+            if self.spec.dependencies.provider(import) != Some(&exporter.spec.id) {
                 continue;
             }
-            if let ComponentItem::ComponentInstance(needed) = item.ty {
+            if let ComponentItem::ComponentInstance(needed) = item.ty
+                && !link::is_types_only(shared, &needed)
+            {
                 link::provided(shared, &self.spec, import, &needed, exporter)?;
             }
         }

@@ -121,7 +121,7 @@ impl Runtime {
         for importer in snapshot.values().flat_map(|live| live.versions()) {
             importer.payload.0.check_imports(&self.0, loaded)?;
         }
-        for exporter in loaded.spec.dependencies.values() {
+        for exporter in loaded.spec.dependencies.components() {
             let live = snapshot.get(exporter);
             for exporter in live.iter().flat_map(|live| live.versions()) {
                 loaded.check_imports(&self.0, &exporter.payload.0)?;

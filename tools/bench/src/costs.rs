@@ -4,7 +4,6 @@
 //! the component.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -12,6 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use marquee_manifest::Dependencies;
 use marquee_runtime::JOB;
 use tokio::{sync::oneshot, task::JoinSet};
 
@@ -44,10 +44,11 @@ pub(crate) async fn run(command: Costs) -> anyhow::Result<String> {
 async fn measure(command: Costs) -> anyhow::Result<String> {
     let calls = command.calls;
     let lab = Arc::new(Lab::new()?);
-    lab.live("callee", BTreeMap::new(), &callee()).await?;
+    lab.live("callee", Dependencies::default(), &callee())
+        .await?;
     let quick = job("");
-    lab.live("job", BTreeMap::new(), &quick).await?;
-    let from_callee = BTreeMap::from([(WORDS.to_owned(), id("callee")?)]);
+    lab.live("job", Dependencies::default(), &quick).await?;
+    let from_callee = [(WORDS.parse()?, id("callee")?)].into_iter().collect();
     lab.live("caller", from_callee, &caller()).await?;
 
     let native = timed(calls, || async {
@@ -72,8 +73,9 @@ async fn measure(command: Costs) -> anyhow::Result<String> {
     let fresh = median(fresh).saturating_sub(direct);
 
     let versions = [
-        lab.prepared("job", BTreeMap::new(), &job("nop")).await?,
-        lab.prepared("job", BTreeMap::new(), &quick).await?,
+        lab.prepared("job", Dependencies::default(), &job("nop"))
+            .await?,
+        lab.prepared("job", Dependencies::default(), &quick).await?,
     ];
     let mut swap = Vec::new();
     for n in 0..1_000_usize {

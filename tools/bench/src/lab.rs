@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use marquee_manifest::ComponentId;
+use marquee_manifest::{ComponentId, Dependencies};
 use marquee_registry::{Digest, Live};
 use marquee_runtime::{Call, Limits, Lineup, Prepared, Runtime, Spec};
 
@@ -22,7 +22,7 @@ impl Lab {
     pub(crate) async fn prepared(
         &self,
         name: &str,
-        dependencies: BTreeMap<String, ComponentId>,
+        dependencies: Dependencies,
         text: &str,
     ) -> anyhow::Result<Prepared> {
         let bytes = wat::parse_str(text)?;
@@ -44,7 +44,7 @@ impl Lab {
     pub(crate) async fn live(
         &self,
         name: &str,
-        dependencies: BTreeMap<String, ComponentId>,
+        dependencies: Dependencies,
         text: &str,
     ) -> anyhow::Result<()> {
         let prepared = self.prepared(name, dependencies, text).await?;

@@ -1,13 +1,10 @@
 //! One component calls another: what comes back, and what a caller learns when the other fails.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use marquee_runtime::{CallError, JOB, Limits, Spec};
 
-use crate::support::{Bench, IT, id};
+use crate::support::{Bench, IT, id, words};
 
 /// Whether the functions' types are async: both sorts are linked.
 const SORTS: [&str; 2] = ["", "async"];
@@ -97,7 +94,7 @@ async fn pair(sort: &str, function: &str, code: &str) -> Bench {
         .expect("words");
     bench.go_live("words", words);
     let spec = Spec {
-        dependencies: BTreeMap::from([("test:words/it".to_owned(), id("words"))]),
+        dependencies: words(),
         ..bench.spec(IT)
     };
     let it = bench

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use marquee_manifest::ComponentId;
+use marquee_manifest::{ComponentId, Dependencies};
 use marquee_registry::{Digest, Live};
 use marquee_runtime::{
     Call, CallError, Capability, Grant, JOB, Limits, Lineup, LoadError, Prepared, Runtime, Spec,
@@ -101,7 +101,7 @@ impl Bench {
     pub(crate) fn spec(&self, name: &str) -> Spec {
         Spec {
             id: id(name),
-            dependencies: BTreeMap::new(),
+            dependencies: Dependencies::default(),
             transactional: BTreeSet::new(),
             entry_points: BTreeMap::new(),
             environment: Vec::new(),
@@ -155,4 +155,10 @@ impl Bench {
 
 pub(crate) fn id(name: &str) -> ComponentId {
     name.parse().expect("a plain name")
+}
+
+/// `test:words/it` comes from the component `words`.
+pub(crate) fn words() -> Dependencies {
+    let name = "test:words".parse().expect("a package");
+    [(name, id("words"))].into_iter().collect()
 }

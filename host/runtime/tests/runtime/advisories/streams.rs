@@ -1,11 +1,9 @@
 //! Streams and futures: what may be handed over, written and cancelled.
 
-use std::collections::BTreeMap;
-
 use marquee_runtime::{CallError, Limits, LoadError, Spec, chain};
 
 use super::{Outcome, Traps, Use, check, job, runs_out_and_starves_nobody};
-use crate::support::{Bench, IT, id};
+use crate::support::{Bench, IT, id, words};
 
 /// What takes a stream of bytes, and answers with a future.
 const STDOUT: &str = r#"
@@ -150,7 +148,7 @@ async fn no_stream_or_future_goes_from_one_component_to_another() {
     ];
     let bench = Bench::empty(Limits::default());
     let spec = || Spec {
-        dependencies: BTreeMap::from([("test:words/it".to_owned(), id("words"))]),
+        dependencies: words(),
         ..bench.spec(IT)
     };
     let importing = |param: &str, result: &str| {

@@ -1,11 +1,9 @@
 //! Strings in every encoding: between components, inside of one, to the host and from it.
 
-use std::collections::BTreeMap;
-
 use marquee_runtime::{CallError, JOB, Limits, Spec, chain};
 
 use super::{Fine, Late, Outcome, Traps, between_good_calls};
-use crate::support::{Bench, IT, id};
+use crate::support::{Bench, IT, id, words};
 
 const ENCODINGS: [&str; 3] = ["utf8", "utf16", "latin1+utf16"];
 
@@ -140,7 +138,7 @@ async fn apart(bench: &Bench, it: Side<'_>, words: Side<'_>) {
         it.job()
     );
     let spec = Spec {
-        dependencies: BTreeMap::from([("test:words/it".to_owned(), id("words"))]),
+        dependencies: words(),
         ..bench.spec(IT)
     };
     let prepared = bench.prepare_text(spec, &text).await;

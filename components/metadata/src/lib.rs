@@ -14,8 +14,7 @@ pub mod domain;
 mod postgres;
 pub mod store;
 
-use bindings::exports::movie::metadata::{commands, queries};
-use bindings::movie::metadata::types;
+use bindings::exports::movie::metadata::{commands, queries, types};
 
 use domain::{Invalid, Movie, NewMovie, PageQuery};
 

@@ -1,9 +1,10 @@
 //! The consumer: judges a batch of one topic.
 //!
 //! Promise: one statement a batch, whatever its length, and one verdict a message, in order. What cannot be read is
-//! rejected; a rating of a record that is not known is retried, and so is every other one of that record in the
-//! batch, older ones too: what is retried may still be discarded by a person. The host has made sure that no event
-//! comes twice; one that did would change nothing.
+//! rejected. A record that is not known yet is made known where a rating of it says that its owner has it, at the cost
+//! of two statements more; otherwise the rating is retried, and so is every other one of that record in the batch,
+//! older ones too: what is retried may still be discarded by a person. The host has made sure that no event comes
+//! twice; one that did would change nothing.
 
 use std::collections::BTreeSet;
 
@@ -37,11 +38,25 @@ async fn metadata(messages: &[Message]) -> Result<Vec<Verdict>, store::Error> {
 async fn ratings(messages: &[Message]) -> Result<Vec<Verdict>, store::Error> {
     let read = read(messages, Event::from_json);
     let newest = domain::newest(read.iter().flatten());
-    let unknown = if newest.is_empty() {
+    let mut unknown = if newest.is_empty() {
         BTreeSet::new()
     } else {
         store::apply(&newest).await?
     };
+    let exist: BTreeSet<Record> = read
+        .iter()
+        .flatten()
+        .filter(|event| event.record_exists() && unknown.contains(event.record()))
+        .map(|event| event.record().clone())
+        .collect();
+    if !exist.is_empty() {
+        store::know(&exist).await?;
+        let of_them = newest
+            .into_iter()
+            .filter(|event| exist.contains(event.record()));
+        let left = store::apply(&of_them.collect::<Vec<_>>()).await?;
+        unknown.retain(|record| !exist.contains(record) || left.contains(record));
+    }
     Ok(verdicts(read, |event| {
         let record = event.record();
         unknown

@@ -16,8 +16,7 @@ mod postgres;
 pub mod store;
 
 use bindings::exports::marquee::messaging::consumer;
-use bindings::exports::movie::rating::{commands, queries};
-use bindings::movie::rating::types;
+use bindings::exports::movie::rating::{commands, queries, types};
 
 use domain::{Change, Event, Invalid, PageQuery, Record};
 
@@ -39,7 +38,6 @@ impl commands::Guest for Rating {
         )?;
         Ok(match store::submit(&event).await? {
             store::Taken::Applied => commands::Outcome::Applied,
-            store::Taken::Parked => commands::Outcome::Parked,
             store::Taken::Duplicate => commands::Outcome::Duplicate,
         })
     }

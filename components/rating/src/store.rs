@@ -2,7 +2,8 @@
 //!
 //! Promises: each statement leaves ratings and aggregates in agreement by itself, so it needs no transaction
 //! around it. A record's aggregate is locked before any rating of it is touched, records in the order of their
-//! key: batches that run at once wait for each other but never in a circle. Applying an act again, or one that is
+//! key: batches that run at once wait for each other and not in a circle (but where one makes records known that it
+//! also rates; PostgreSQL breaks that circle, and the host repeats the batch). Applying an act again, or one that is
 //! older than what stands, changes nothing.
 
 use std::collections::BTreeSet;
@@ -29,8 +30,6 @@ pub(crate) enum Error {
 pub(crate) enum Taken {
     /// It stands, or it was older than what stands.
     Applied,
-    /// Its record is not known; the host brings it again.
-    Parked,
     /// Its id was counted before.
     Duplicate,
 }
@@ -81,8 +80,23 @@ pub(crate) async fn apply(events: &[&Event]) -> Result<BTreeSet<Record>, Error> 
     rows.iter().map(|row| record(row)).collect()
 }
 
-/// Take one act that did not come over the bus: count its id, then apply or park it.
+/// Take one act that did not come over the bus: count its id and apply it. Its record is known from now on.
 pub(crate) async fn submit(event: &Event) -> Result<Taken, Error> {
+    if let Some(taken) = take(event).await? {
+        return Ok(taken);
+    }
+    know(&BTreeSet::from([event.record().clone()])).await?;
+    let taken = take(event).await?;
+    taken.ok_or_else(|| {
+        Error::Other(format!(
+            "{} is not known though it just was",
+            event.record()
+        ))
+    })
+}
+
+/// The same, or nothing where its record is not known.
+async fn take(event: &Event) -> Result<Option<Taken>, Error> {
     let params = vec![
         ParameterValue::Uuid(event.id().to_string()),
         event.record().kind().to_owned().into(),
@@ -90,14 +104,12 @@ pub(crate) async fn submit(event: &Event) -> Result<Taken, Error> {
         event.user().to_owned().into(),
         event.value().map(i32::from).into(),
         event.occurred_at_us().cast_signed().into(),
-        ParameterValue::Binary(event.to_json()),
     ];
-    let rows = query(SUBMIT, params).await?;
-    match rows.first().map(|row| text(row, 0)).transpose()? {
-        Some("applied") => Ok(Taken::Applied),
-        Some("parked") => Ok(Taken::Parked),
-        Some("duplicate") => Ok(Taken::Duplicate),
-        other => Err(Error::Other(format!("the outcome is {other:?}"))),
+    match query(SUBMIT, params).await?.first().map(Vec::as_slice) {
+        None => Ok(None),
+        Some([DbValue::Boolean(true)]) => Ok(Some(Taken::Applied)),
+        Some([DbValue::Boolean(false)]) => Ok(Some(Taken::Duplicate)),
+        Some(other) => Err(Error::Other(format!("the outcome is {other:?}"))),
     }
 }
 
@@ -218,23 +230,24 @@ where not exists (
     select from known as k where k.record_type = e.record_type and k.record_id = e.record_id
 )";
 
-/// `$1` event id, `$2` kind, `$3` id, `$4` user, `$5` value (null: taken away), `$6` time, `$7` the event as it
-/// travels. One row: `applied`, `parked` or `duplicate`. Everything hangs on `accepted`, so an id that was seen
-/// does nothing; the rest is as in [`APPLY`].
+/// `$1` event id, `$2` kind, `$3` id, `$4` user, `$5` value (null: taken away), `$6` time. One row: whether the id was
+/// new; no row where the record is not known. The id is counted under the record's lock and only where the record is
+/// known, and everything hangs on it being new; the rest is as in [`APPLY`].
 pub const SUBMIT: &str = "
-with accepted as materialized (
-    select marquee.accept('rating', $1::uuid) as fresh
-),
-known as materialized (
+with known as materialized (
     select a.record_type, a.record_id, a.rating_sum, a.rating_count
     from aggregated_ratings as a
-    where a.record_type = $2 and a.record_id = $3 and (select c.fresh from accepted as c)
+    where a.record_type = $2 and a.record_id = $3
     for no key update of a
+),
+accepted as materialized (
+    select marquee.accept('rating', $1::uuid) as fresh from known
 ),
 written as (
     insert into ratings as r (record_type, record_id, user_id, value, occurred_at_us, event_id)
     select k.record_type, k.record_id, $4, $5::integer, $6, $1::uuid
     from known as k
+    where (select c.fresh from accepted as c)
     on conflict on constraint ratings_pkey do update
     set value = excluded.value,
         replaced_value = r.value,
@@ -250,18 +263,8 @@ aggregated as (
     from written as w
     join known as k on k.record_type = w.record_type and k.record_id = w.record_id
     where a.record_type = w.record_type and a.record_id = w.record_id
-),
-parked as materialized (
-    select marquee.park('rating', 'ratings', $3, $1::uuid, '{}', $7, 'the record is not known yet')
-    from accepted as c
-    where c.fresh and not exists (select from known)
 )
-select case
-    when not c.fresh then 'duplicate'
-    when exists (select from parked) then 'parked'
-    else 'applied'
-end
-from accepted as c";
+select c.fresh from accepted as c";
 
 /// `$1` kind, `$2` id. Sum and count.
 pub const AGGREGATE: &str = "

@@ -122,6 +122,7 @@ impl RatingEvent {
             change,
             value,
             occurred_at_us: self.occurred_at_us,
+            record_exists: true,
         })
     }
 }
@@ -159,15 +160,6 @@ pub struct RatingPage {
     pub next: Option<String>,
 }
 
-/// What came of an event that did not go over the bus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It counts now.
-    Applied,
-    /// It is kept until the movie is known.
-    Parked,
-}
-
 #[derive(Serialize)]
 struct Wire<'a> {
     event_id: &'a str,
@@ -178,6 +170,8 @@ struct Wire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<u8>,
     occurred_at_us: u64,
+    /// The gateway has asked metadata, so the rating need not wait for the movie's own event.
+    record_exists: bool,
 }
 
 #[cfg(test)]
@@ -201,7 +195,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             String::from_utf8(json).unwrap(),
-            r#"{"event_id":"0192f0c1-0000-7000-8000-000000000001","record_id":"0192f0c1-2345-7abc-8def-0123456789ab","record_type":"movie","user_id":"a\"b","change":"put","value":7,"occurred_at_us":1700000000123456}"#
+            r#"{"event_id":"0192f0c1-0000-7000-8000-000000000001","record_id":"0192f0c1-2345-7abc-8def-0123456789ab","record_type":"movie","user_id":"a\"b","change":"put","value":7,"occurred_at_us":1700000000123456,"record_exists":true}"#
         );
     }
 

@@ -61,6 +61,15 @@ impl Object {
         }
     }
 
+    /// The text in a field that may be left out.
+    pub(crate) fn optional_text(&self, field: &'static str) -> Result<Option<&str>, Problem> {
+        if self.0.iter().any(|(name, _)| *name == field) {
+            self.text(field).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
     /// The integer in a field.
     pub(crate) fn integer(&self, field: &'static str) -> Result<i128, Problem> {
         match self.get(field)? {

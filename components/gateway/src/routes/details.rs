@@ -11,16 +11,22 @@ use crate::{
     upstream::Upstream,
 };
 
-/// `GET /v1/get-movie-details?id=` and `GET /v1/movies/{id}/details`: both components are asked at once.
+/// `GET /v1/movies/{id}/details`.
 pub(super) async fn one<U: Upstream, B: Body>(call: Call<'_, U, B>) -> Result<Response, Problem> {
+    let (metadata, rating) = of(&call).await?;
+    json(200, &Details { metadata, rating })
+}
+
+/// Both components are asked at once.
+pub(super) async fn of<U: Upstream, B: Body>(
+    call: &Call<'_, U, B>,
+) -> Result<(Movie, Aggregate), Problem> {
     let id = MovieId::parse("id", call.required("id")?).map_err(Problem::in_url)?;
     // Joined, not raced: a call that is under way is never dropped.
     let (movie, rating) =
-        future::join(call.upstream.movie(&id), call.upstream.aggregate(&id)).await;
-    let failed = |failure| Problem::of_failure(failure, Kind::InvalidParameter);
-    let metadata = movie.map_err(failed)?.ok_or_else(|| movies::unknown(&id))?;
-    let rating = rating.map_err(failed)?;
-    json(200, &Details { metadata, rating })
+        future::join(movies::known(call, &id), call.upstream.aggregate(&id)).await;
+    let rating = rating.map_err(|failure| Problem::of_failure(failure, Kind::InvalidParameter));
+    Ok((movie?, rating?))
 }
 
 #[derive(Serialize)]

@@ -7,6 +7,7 @@
 mod details;
 mod documents;
 mod movies;
+mod original;
 mod ratings;
 mod table;
 mod users;
@@ -121,10 +122,13 @@ async fn dispatch<U: Upstream, B: Body>(
         Endpoint::Movies => movies::page(call).await,
         Endpoint::SubmitMovie => movies::submit(call).await,
         Endpoint::Details => details::one(call).await,
-        Endpoint::SubmitRating => ratings::submit(call).await,
         Endpoint::PutRating => ratings::put(call).await,
         Endpoint::DeleteRating => ratings::delete(call).await,
         Endpoint::UserRatings => users::ratings(call).await,
+        Endpoint::OriginalMetadata => original::metadata(call).await,
+        Endpoint::OriginalDetails => original::details(call).await,
+        Endpoint::OriginalSubmitMetadata => original::submit_metadata(call).await,
+        Endpoint::OriginalSubmitRating => original::submit_rating(call).await,
         Endpoint::OpenApi => Ok(documents::openapi()),
         Endpoint::Docs => Ok(documents::docs()),
         Endpoint::Problem => documents::problem(call.required("name")?),

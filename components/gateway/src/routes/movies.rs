@@ -4,7 +4,7 @@ use super::{Call, json};
 use crate::{
     domain::{
         id::MovieId,
-        movie::NewMovie,
+        movie::{Movie, NewMovie},
         page::{PageQuery, Prefix},
     },
     http::{Body, Response},
@@ -12,15 +12,25 @@ use crate::{
     upstream::Upstream,
 };
 
-/// `GET /v1/get-metadata?id=` and `GET /v1/movies/{id}`.
+/// `GET /v1/movies/{id}`.
 pub(super) async fn one<U: Upstream, B: Body>(call: Call<'_, U, B>) -> Result<Response, Problem> {
+    json(200, &of(&call).await?)
+}
+
+/// The movie that the URL names.
+pub(super) async fn of<U: Upstream, B: Body>(call: &Call<'_, U, B>) -> Result<Movie, Problem> {
     let id = MovieId::parse("id", call.required("id")?).map_err(Problem::in_url)?;
-    let movie = call
-        .upstream
-        .movie(&id)
-        .await
-        .map_err(|failure| Problem::of_failure(failure, Kind::InvalidParameter))?;
-    json(200, &movie.ok_or_else(|| unknown(&id))?)
+    known(call, &id).await
+}
+
+/// The movie with this id, if there is one.
+pub(super) async fn known<U: Upstream, B: Body>(
+    call: &Call<'_, U, B>,
+    id: &MovieId,
+) -> Result<Movie, Problem> {
+    let movie = call.upstream.movie(id).await;
+    let movie = movie.map_err(|failure| Problem::of_failure(failure, Kind::InvalidParameter))?;
+    movie.ok_or_else(|| unknown(id))
 }
 
 /// `GET /v1/movies`.
@@ -39,24 +49,31 @@ pub(super) async fn page<U: Upstream, B: Body>(call: Call<'_, U, B>) -> Result<R
     json(200, &page)
 }
 
-/// `POST /v1/submit-metadata` and `POST /v1/movies`.
+/// `POST /v1/movies`.
 pub(super) async fn submit<U: Upstream, B: Body>(
     mut call: Call<'_, U, B>,
 ) -> Result<Response, Problem> {
     let object = call.object(FIELDS).await?;
-    let movie = NewMovie::new(
+    let new = NewMovie::new(
         object.text("title")?,
         object.text("description")?,
         object.text("director")?,
     )
     .map_err(Problem::in_body)?;
-    let movie = call
-        .upstream
-        .submit_movie(&movie)
-        .await
-        .map_err(|failure| Problem::of_failure(failure, Kind::OutOfBounds))?;
-    let location = format!("/v1/movies/{}", movie.id);
-    Ok(json(201, &movie)?.with("location", location))
+    let movie = create(&call, &new).await?;
+    Ok(json(201, &movie)?.with("location", location(&movie)))
+}
+
+pub(super) async fn create<U: Upstream, B: Body>(
+    call: &Call<'_, U, B>,
+    new: &NewMovie,
+) -> Result<Movie, Problem> {
+    let movie = call.upstream.submit_movie(new).await;
+    movie.map_err(|failure| Problem::of_failure(failure, Kind::OutOfBounds))
+}
+
+pub(super) fn location(movie: &Movie) -> String {
+    format!("/v1/movies/{}", movie.id)
 }
 
 pub(super) fn unknown(id: &MovieId) -> Problem {

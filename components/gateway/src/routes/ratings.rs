@@ -5,32 +5,16 @@
 
 use serde::Serialize;
 
-use super::{Call, json};
+use super::{Call, json, movies};
 use crate::{
     domain::{
         id::MovieId,
-        rating::{Change, Outcome, RatingEvent, UserId, Value, check_record_type},
+        rating::{Change, RatingEvent, UserId, Value},
     },
     http::{Body, Response},
     problem::{Kind, Problem},
     upstream::{Failure, Upstream},
 };
-
-/// `POST /v1/submit-rating`.
-pub(super) async fn submit<U: Upstream, B: Body>(
-    mut call: Call<'_, U, B>,
-) -> Result<Response, Problem> {
-    let object = call.object(SUBMIT_FIELDS).await?;
-    let record_id = object.text("record_id")?;
-    let record_type = object.text("record_type")?;
-    let user = object.text("user_id")?;
-    let value = object.integer("value")?;
-    let movie = MovieId::parse("record_id", record_id).map_err(Problem::in_body)?;
-    check_record_type(record_type).map_err(Problem::in_body)?;
-    let user = UserId::parse("user_id", user).map_err(Problem::in_body)?;
-    let value = Value::new(value).map_err(Problem::in_body)?;
-    accept(&call, movie, user, Change::Put(value)).await
-}
 
 /// `PUT /v1/movies/{id}/ratings/{user}`.
 pub(super) async fn put<U: Upstream, B: Body>(
@@ -56,14 +40,15 @@ fn subject<U: Upstream, B: Body>(call: &Call<'_, U, B>) -> Result<(MovieId, User
     Ok((movie, user))
 }
 
-/// The bus first; the rating component itself when the bus does not take it, for whatever reason: a rating is
+/// Only a movie that metadata has can be rated. The bus first; the rating component itself when the bus does not take it, for whatever reason: a rating is
 /// not lost to a setting that is wrong. Only when both fail is the client told to come again.
-async fn accept<U: Upstream, B: Body>(
+pub(super) async fn accept<U: Upstream, B: Body>(
     call: &Call<'_, U, B>,
     movie: MovieId,
     user: UserId,
     change: Change,
 ) -> Result<Response, Problem> {
+    movies::known(call, &movie).await?;
     let event = RatingEvent {
         event_id: (call.edge.new_id)(),
         movie,
@@ -74,14 +59,16 @@ async fn accept<U: Upstream, B: Body>(
     let detail = match call.upstream.publish(&event).await {
         Ok(()) => APPLIED_SOON,
         Err(failure) => {
-            let cause = told(&failure);
-            (call.edge.log)(&format!(
-                "event {} was not published: {cause}",
-                event.event_id
-            ));
+            if !matches!(failure, Failure::Unavailable(_)) {
+                // That the bus is away is told by whoever provides it, once; under Spin there never is one.
+                let cause = told(&failure);
+                (call.edge.log)(&format!(
+                    "event {} was not published: {cause}",
+                    event.event_id
+                ));
+            }
             match call.upstream.submit_rating(&event).await {
-                Ok(Outcome::Applied) => APPLIED,
-                Ok(Outcome::Parked) => PARKED,
+                Ok(()) => APPLIED,
                 Err(Failure::Invalid(text)) => return Err(Problem::new(Kind::OutOfBounds, text)),
                 Err(failure) => {
                     let detail = "the rating was not taken; try again in a moment";
@@ -119,8 +106,5 @@ struct Accepted<'a> {
 const APPLIED_SOON: &str = "applied soon";
 /// The bus was not there: it counts already.
 const APPLIED: &str = "applied";
-/// The bus was not there and the movie is not known: it is kept, and applied once the movie is.
-const PARKED: &str = "parked";
 
-const SUBMIT_FIELDS: &[&str] = &["record_id", "record_type", "user_id", "value"];
 const PUT_FIELDS: &[&str] = &["value"];

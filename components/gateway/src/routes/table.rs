@@ -24,10 +24,13 @@ pub(super) enum Endpoint {
     Movies,
     SubmitMovie,
     Details,
-    SubmitRating,
     PutRating,
     DeleteRating,
     UserRatings,
+    OriginalMetadata,
+    OriginalDetails,
+    OriginalSubmitMetadata,
+    OriginalSubmitRating,
     OpenApi,
     Docs,
     Problem,
@@ -35,10 +38,30 @@ pub(super) enum Endpoint {
 
 /// Every route. First the paths of the original system, then the resources, then the documents.
 pub static ROUTES: &[Route] = &[
-    route("GET", "/v1/get-metadata", &["id"], Endpoint::Movie),
-    route("GET", "/v1/get-movie-details", &["id"], Endpoint::Details),
-    route("POST", "/v1/submit-metadata", &[], Endpoint::SubmitMovie),
-    route("POST", "/v1/submit-rating", &[], Endpoint::SubmitRating),
+    route(
+        "GET",
+        "/v1/get-metadata",
+        &["id"],
+        Endpoint::OriginalMetadata,
+    ),
+    route(
+        "GET",
+        "/v1/get-movie-details",
+        &["id"],
+        Endpoint::OriginalDetails,
+    ),
+    route(
+        "POST",
+        "/v1/submit-metadata",
+        &[],
+        Endpoint::OriginalSubmitMetadata,
+    ),
+    route(
+        "POST",
+        "/v1/submit-rating",
+        &[],
+        Endpoint::OriginalSubmitRating,
+    ),
     route(
         "GET",
         "/v1/movies",

@@ -10,7 +10,7 @@ use crate::domain::{
     id::MovieId,
     movie::{Movie, MoviePage, NewMovie},
     page::{PageQuery, Prefix},
-    rating::{Aggregate, Outcome, RatingEvent, RatingPage, UserId},
+    rating::{Aggregate, RatingEvent, RatingPage, UserId},
 };
 
 pub(crate) use wit::Components;
@@ -44,7 +44,7 @@ pub trait Upstream {
     fn publish(&self, event: &RatingEvent) -> impl Future<Output = Result<(), Failure>>;
 
     /// Gives an event to the rating component itself. An event that also reached the bus counts once.
-    fn submit_rating(&self, event: &RatingEvent) -> impl Future<Output = Result<Outcome, Failure>>;
+    fn submit_rating(&self, event: &RatingEvent) -> impl Future<Output = Result<(), Failure>>;
 }
 
 /// Why there was no result.

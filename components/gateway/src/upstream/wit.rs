@@ -16,8 +16,7 @@ use crate::{
         movie::{Movie, MoviePage, NewMovie},
         page::{PageQuery, Prefix},
         rating::{
-            Aggregate, Change, Outcome, RECORD_TYPE_MOVIE, Rating, RatingEvent, RatingPage, TOPIC,
-            UserId,
+            Aggregate, Change, RECORD_TYPE_MOVIE, Rating, RatingEvent, RatingPage, TOPIC, UserId,
         },
     },
 };
@@ -94,8 +93,9 @@ impl Upstream for Components {
         Ok(())
     }
 
-    async fn submit_rating(&self, event: &RatingEvent) -> Result<Outcome, Failure> {
-        let outcome = rating_commands::submit(rating::RatingEvent {
+    async fn submit_rating(&self, event: &RatingEvent) -> Result<(), Failure> {
+        // A duplicate means that the bus had it after all, and that it was counted.
+        rating_commands::submit(rating::RatingEvent {
             event_id: event.event_id.clone(),
             record_id: event.movie.as_str().to_owned(),
             record_type: RECORD_TYPE_MOVIE.to_owned(),
@@ -107,13 +107,7 @@ impl Upstream for Components {
             occurred_at_us: event.occurred_at_us,
         })
         .await?;
-        Ok(match outcome {
-            // A duplicate means that the bus had it after all, and that it was counted.
-            rating_commands::Outcome::Applied | rating_commands::Outcome::Duplicate => {
-                Outcome::Applied
-            }
-            rating_commands::Outcome::Parked => Outcome::Parked,
-        })
+        Ok(())
     }
 }
 

@@ -1,9 +1,9 @@
-//! One act of rating, as it is checked, kept and sent.
+//! One act of rating, as it is checked and kept.
 //!
 //! The JSON form on topic `ratings` is read strictly in the fields that this version knows, and fields that it does
 //! not know are passed over: while two versions run, the older one reads what the newer one sends.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Invalid, check_name};
@@ -32,6 +32,7 @@ pub struct Event {
     user: String,
     change: Change,
     occurred_at_us: u64,
+    record_exists: bool,
 }
 
 impl Record {
@@ -98,6 +99,7 @@ impl Event {
             user: user_id.to_owned(),
             change,
             occurred_at_us,
+            record_exists: false,
         })
     }
 
@@ -113,33 +115,18 @@ impl Event {
                 return Err(Invalid::new("value", "must not be there for a delete"));
             }
         };
-        Self::parse(
+        let event = Self::parse(
             &wire.event_id,
             &wire.record_type,
             &wire.record_id,
             &wire.user_id,
             change,
             wire.occurred_at_us,
-        )
-    }
-
-    /// The form that travels on topic `ratings`.
-    pub fn to_json(&self) -> Vec<u8> {
-        let (change, value) = match self.change {
-            Change::Put(value) => (Verb::Put, Some(value)),
-            Change::Delete => (Verb::Delete, None),
-        };
-        let wire = Wire {
-            event_id: self.id.to_string().into(),
-            record_id: self.record.id.as_str().into(),
-            record_type: self.record.kind.as_str().into(),
-            user_id: self.user.as_str().into(),
-            change,
-            value,
-            occurred_at_us: self.occurred_at_us,
-        };
-        // Texts and numbers under fixed names: there is nothing that JSON could refuse.
-        serde_json::to_vec(&wire).unwrap_or_default()
+        )?;
+        Ok(Self {
+            record_exists: wire.record_exists,
+            ..event
+        })
     }
 
     /// Names the act for ever.
@@ -170,6 +157,11 @@ impl Event {
         self.occurred_at_us
     }
 
+    /// Whether the sender has asked the record's owner, who has it: it need not wait until the owner's own event comes.
+    pub fn record_exists(&self) -> bool {
+        self.record_exists
+    }
+
     /// What decides which of two acts of a user on a record is newer: the time, then the id.
     pub fn age(&self) -> (u64, Uuid) {
         (self.occurred_at_us, self.id)
@@ -181,19 +173,20 @@ pub(super) fn check_user(user_id: &str) -> Result<(), Invalid> {
     check_name("user_id", user_id, NAME_MAX_BYTES)
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Wire<'a> {
     event_id: std::borrow::Cow<'a, str>,
     record_id: std::borrow::Cow<'a, str>,
     record_type: std::borrow::Cow<'a, str>,
     user_id: std::borrow::Cow<'a, str>,
     change: Verb,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     value: Option<u8>,
     occurred_at_us: u64,
+    #[serde(default)]
+    record_exists: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Verb {
     Put,
@@ -266,12 +259,16 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_sent_in_the_form_that_is_read() {
-        let event = Event::from_json(GOOD.as_bytes()).unwrap();
-        assert_eq!(String::from_utf8(event.to_json()).unwrap(), GOOD);
-        let delete = GOOD.replace(r#""put","value":7"#, r#""delete""#);
-        let event = Event::from_json(delete.as_bytes()).unwrap();
-        assert_eq!(event.value(), None);
-        assert_eq!(String::from_utf8(event.to_json()).unwrap(), delete);
+    fn only_a_sender_who_says_so_vouches_for_the_record() {
+        let check = |from: &str, to: &str, exists: bool| {
+            let text = GOOD.replacen(from, to, 1);
+            let event = Event::from_json(text.as_bytes()).unwrap();
+            assert_eq!(event.record_exists(), exists, "{text}");
+        };
+        check("{", "{", false);
+        check("{", r#"{"record_exists":false,"#, false);
+        check("{", r#"{"record_exists":true,"#, true);
+        let unclear = GOOD.replacen('{', r#"{"record_exists":"yes","#, 1);
+        assert!(Event::from_json(unclear.as_bytes()).is_err());
     }
 }

@@ -40,7 +40,7 @@ fn compose(manifest: &str, component: &str) -> anyhow::Result<Vec<u8>> {
         std::fs::read(folder.join(file)).expect("run scripts/components")
     };
     let mut graph = CompositionGraph::new();
-    let mut register = |graph: &mut CompositionGraph, name: &str, bytes| {
+    let register = |graph: &mut CompositionGraph, name: &str, bytes| {
         let package = Package::from_bytes(name, None, bytes, graph.types_mut())?;
         let world = package.ty();
         let id = graph.register_package(package)?;
@@ -235,11 +235,9 @@ async fn a_movie_is_made_rated_and_read_with_its_average_under_spin_up() {
         details.json()["rating"],
         json!({"average": 7.5, "count": 2})
     );
-    let nobody = spin.ask(
-        "PUT /v1/movies/0192f0c1-2345-7abc-8def-ffffffffffff/ratings/ann",
-        &json!({"value": 8}),
-    );
-    assert_eq!(nobody.await.status, 404);
+    let nobodys = "PUT /v1/movies/0192f0c1-2345-7abc-8def-ffffffffffff/ratings/ann";
+    let refused = spin.ask(nobodys, &json!({ "value": 8 })).await;
+    assert_eq!(refused.status, 404, "{refused:?}");
     drop(spin);
 
     // A host on the same databases goes on where Spin stopped, and counts nothing twice.

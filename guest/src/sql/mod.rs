@@ -94,15 +94,9 @@ impl Database {
     }
 
     /// Send a statement and read all of its rows.
-    pub async fn query(
-        &self,
-        statement: &str,
-        params: impl Into<Vec<Param>>,
-    ) -> Result<Rows, Error> {
+    pub async fn query(&self, statement: &str, params: Vec<Param>) -> Result<Rows, Error> {
         let connection = self.open().await?;
-        let (columns, rows, end) = connection
-            .query_async(statement.to_owned(), params.into())
-            .await?;
+        let (columns, rows, end) = connection.query_async(statement.to_owned(), params).await?;
         let rows = rows.collect().await;
         // A failure after the first row shows only here.
         end.await?;
@@ -110,7 +104,7 @@ impl Database {
     }
 
     /// Send a statement that has exactly one row; another number is [`Error::Broken`].
-    pub async fn one(&self, statement: &str, params: impl Into<Vec<Param>>) -> Result<Row, Error> {
+    pub async fn one(&self, statement: &str, params: Vec<Param>) -> Result<Row, Error> {
         let found = self.optional(statement, params).await?;
         found.ok_or_else(|| Error::Broken("no row where one was expected".to_owned()))
     }
@@ -119,7 +113,7 @@ impl Database {
     pub async fn optional(
         &self,
         statement: &str,
-        params: impl Into<Vec<Param>>,
+        params: Vec<Param>,
     ) -> Result<Option<Row>, Error> {
         let mut rows = self.query(statement, params).await?;
         let first = rows.next();
@@ -132,14 +126,10 @@ impl Database {
     }
 
     /// Send a statement for its effect. Returns how many rows it touched.
-    pub async fn execute(
-        &self,
-        statement: &str,
-        params: impl Into<Vec<Param>>,
-    ) -> Result<u64, Error> {
+    pub async fn execute(&self, statement: &str, params: Vec<Param>) -> Result<u64, Error> {
         let connection = self.open().await?;
         Ok(connection
-            .execute_async(statement.to_owned(), params.into())
+            .execute_async(statement.to_owned(), params)
             .await?)
     }
 

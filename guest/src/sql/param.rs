@@ -8,7 +8,7 @@ use super::Param;
 #[macro_export]
 macro_rules! params {
     ($($value:expr),* $(,)?) => {
-        [$($crate::sql::Param::from($value)),*]
+        ::std::vec![$($crate::sql::Param::from($value)),*]
     };
 }
 
@@ -110,7 +110,7 @@ mod tests {
         ];
         assert!(
             matches!(
-                &found,
+                found.as_slice(),
                 [
                     Param::Uuid(id),
                     Param::Str(a),

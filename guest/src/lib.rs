@@ -40,7 +40,7 @@
 //!     async fn handle(messages: Vec<Message>) -> Result<Vec<Verdict>, String> {
 //!         let batch = Batch::read(&messages, |message| message.json::<i32>());
 //!         let numbers = params![array(batch.iter().copied())];
-//!         DB.execute(ADD, numbers).await.map_err(|error| error.to_string())?;
+//!         DB.execute(ADD, numbers).await?;
 //!         Ok(batch.verdicts(|_| Verdict::Done))
 //!     }
 //! }

@@ -7,12 +7,12 @@
 //! ```
 //! use marquee_guest::messaging::{Batch, Message, Verdict};
 //!
-//! # async fn know(_: impl Iterator<Item = &u64>) -> Result<Vec<u64>, std::convert::Infallible> { Ok(vec![]) }
+//! # async fn know(_: impl Iterator<Item = &u64>) -> Result<Vec<u64>, String> { Ok(vec![]) }
 //! async fn handle(messages: Vec<Message>) -> Result<Vec<Verdict>, String> {
 //!     // What cannot be read is rejected, with the reason.
 //!     let batch = Batch::read(&messages, |message| message.json::<u64>());
 //!     // One statement for the whole batch. An error rolls everything back; the host tries again.
-//!     let known = know(batch.iter()).await.map_err(|error| error.to_string())?;
+//!     let known = know(batch.iter()).await?;
 //!     Ok(batch.verdicts(|number| match known.contains(number) {
 //!         true => Verdict::Done,
 //!         false => Verdict::Retry(format!("{number} is not known yet")),

@@ -31,6 +31,13 @@ pub struct Error {
     pub reason: String,
 }
 
+/// So that `?` does in a consumer or a job, whose errors are texts.
+impl From<Error> for String {
+    fn from(error: Error) -> Self {
+        error.to_string()
+    }
+}
+
 /// The value of a variable of this component. It may change while the component runs: ask when it is needed.
 pub async fn get(name: &str) -> Result<String, Error> {
     variables::get(name.to_owned())

@@ -20,13 +20,13 @@ use crate::{
 
 /// Judge a batch, which is of one topic. An error rolls everything back.
 pub(crate) async fn handle(messages: Vec<Message>) -> Result<Vec<Verdict>, String> {
-    match messages.first().map(|message| message.topic.as_str()) {
-        None => return Ok(Vec::new()),
-        Some("metadata") => metadata(&messages).await,
-        Some("ratings") => ratings(&messages).await,
+    let topic = messages.first().map(|message| message.topic.as_str());
+    Ok(match topic {
+        None => Vec::new(),
+        Some("metadata") => metadata(&messages).await?,
+        Some("ratings") => ratings(&messages).await?,
         Some(other) => return Err(format!("rating consumes no topic {other}")),
-    }
-    .map_err(|error| error.to_string())
+    })
 }
 
 async fn metadata(messages: &[Message]) -> Result<Vec<Verdict>, sql::Error> {

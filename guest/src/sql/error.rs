@@ -76,6 +76,13 @@ pub fn is_passing(code: &str) -> bool {
         || ["40001", "40P01", "55P03", "25P03", "25P04", "25006"].contains(&code)
 }
 
+/// So that `?` does in a consumer or a job, whose errors are texts.
+impl From<Error> for String {
+    fn from(error: Error) -> Self {
+        error.to_string()
+    }
+}
+
 impl From<wit::Error> for Error {
     fn from(error: wit::Error) -> Self {
         match error {

@@ -14,7 +14,7 @@ use gateway::{
         id::MovieId,
         movie::{Movie, MoviePage, NewMovie},
         page::{PageQuery, Prefix},
-        rating::{Aggregate, Outcome, Rating, RatingEvent, RatingPage, UserId},
+        rating::{Aggregate, Rating, RatingEvent, RatingPage, UserId},
     },
     http::{Body, Broken, Headers, Request, Response},
     upstream::{Failure, Upstream},
@@ -33,7 +33,6 @@ pub(crate) struct Double {
     pub(crate) rating_fails: Option<Failure>,
     pub(crate) bus_fails: Option<Failure>,
     pub(crate) unrated: bool,
-    pub(crate) parks: bool,
     pub(crate) calls: RefCell<Vec<String>>,
     pub(crate) in_flight: Cell<u32>,
     pub(crate) most_in_flight: Cell<u32>,
@@ -166,15 +165,10 @@ impl Upstream for Double {
         fail(self.bus_fails.as_ref())
     }
 
-    async fn submit_rating(&self, event: &RatingEvent) -> Result<Outcome, Failure> {
+    async fn submit_rating(&self, event: &RatingEvent) -> Result<(), Failure> {
         let json = String::from_utf8(event.to_json().unwrap()).unwrap();
         self.called(format!("apply {json}")).await;
-        fail(self.rating_fails.as_ref())?;
-        Ok(if self.parks {
-            Outcome::Parked
-        } else {
-            Outcome::Applied
-        })
+        fail(self.rating_fails.as_ref())
     }
 }
 

@@ -6,37 +6,39 @@ use serde_json::json as value;
 use crate::double::{Double, FRESH, KNOWN, UNKNOWN, assert_problem, get, json, send};
 
 #[test]
-fn a_movie_is_answered_by_both_of_its_paths() {
-    for target in [
-        format!("/v1/get-metadata?id={KNOWN}"),
-        format!("/v1/movies/{KNOWN}"),
+fn a_movie_is_answered_by_both_of_its_paths_in_the_fields_of_each() {
+    let movie = value!({
+        "id": KNOWN, "title": "Playtime", "description": "A day in a city of glass.", "director": "Jacques Tati"
+    });
+    let mut original = movie.clone();
+    original["record_type"] = "movie".into();
+    for (target, wanted) in [
+        (format!("/v1/movies/{KNOWN}"), movie),
+        (format!("/v1/get-metadata?id={KNOWN}"), original),
     ] {
         let response = get(&Double::default(), &target);
         assert_eq!(response.status, 200);
         assert_eq!(response.header("content-type"), Some("application/json"));
-        assert_eq!(
-            json(&response),
-            value!({
-                "id": KNOWN, "title": "Playtime", "description": "A day in a city of glass.", "director": "Jacques Tati"
-            })
-        );
+        assert_eq!(json(&response), wanted, "{target}");
     }
 }
 
 #[test]
-fn details_ask_both_components_at_once() {
-    for target in [
-        format!("/v1/get-movie-details?id={KNOWN}"),
-        format!("/v1/movies/{KNOWN}/details"),
-    ] {
-        let double = Double::default();
-        let response = get(&double, &target);
-        assert_eq!(response.status, 200);
-        let body = json(&response);
-        assert_eq!(body["metadata"]["id"], KNOWN);
-        assert_eq!(body["rating"], value!({"average": 8.5, "count": 2}));
-        assert_eq!(double.most_in_flight.get(), 2);
-    }
+fn details_ask_both_components_at_once_and_come_in_the_fields_of_their_path() {
+    let double = Double::default();
+    let body = json(&get(&double, &format!("/v1/movies/{KNOWN}/details")));
+    assert_eq!(body["metadata"]["id"], KNOWN);
+    assert_eq!(body["rating"], value!({"average": 8.5, "count": 2}));
+    assert_eq!(double.most_in_flight.get(), 2);
+
+    let double = Double::default();
+    let body = json(&get(&double, &format!("/v1/get-movie-details?id={KNOWN}")));
+    assert_eq!(body["metadata"]["record_type"], "movie");
+    assert_eq!(
+        (&body["rating"], &body["amount_ratings"]),
+        (&value!(8.5), &value!(2))
+    );
+    assert_eq!(double.most_in_flight.get(), 2);
 }
 
 #[test]
@@ -47,6 +49,12 @@ fn a_movie_without_ratings_has_average_null_and_count_0() {
     };
     let body = json(&get(&double, &format!("/v1/movies/{KNOWN}/details")));
     assert_eq!(body["rating"], value!({"average": null, "count": 0}));
+    // The original has a number there.
+    let body = json(&get(&double, &format!("/v1/get-movie-details?id={KNOWN}")));
+    assert_eq!(
+        (&body["rating"], &body["amount_ratings"]),
+        (&value!(0.0), &value!(0))
+    );
 }
 
 #[test]

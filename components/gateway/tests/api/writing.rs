@@ -3,21 +3,30 @@
 use gateway::upstream::Failure;
 use serde_json::json as value;
 
-use crate::double::{Double, FRESH, KNOWN, NOW_US, assert_problem, json, send, send_json};
+use crate::double::{Double, FRESH, KNOWN, NOW_US, UNKNOWN, assert_problem, json, send, send_json};
 
 const MOVIE: &str = r#"{"title": " Playtime ", "description": "", "director": "Jacques Tati"}"#;
 
 #[test]
 fn a_movie_is_kept_by_both_of_its_paths() {
-    for target in ["/v1/submit-metadata", "/v1/movies"] {
+    let original = MOVIE.replace('{', r#"{"id": "", "record_type": "movie", "#);
+    let without_description = original.replace(r#""description": "", "#, "");
+    for (target, body) in [
+        ("/v1/movies", MOVIE),
+        ("/v1/submit-metadata", &original),
+        ("/v1/submit-metadata", &without_description),
+    ] {
         let double = Double::default();
-        let response = send_json(&double, "POST", target, MOVIE);
+        let response = send_json(&double, "POST", target, body);
         assert_eq!(response.status, 201);
         assert_eq!(
             response.header("location"),
             Some(format!("/v1/movies/{KNOWN}").as_str())
         );
-        assert_eq!(json(&response)["id"], KNOWN);
+        let body = json(&response);
+        assert_eq!(body["id"], KNOWN);
+        let original = target == "/v1/submit-metadata";
+        assert_eq!(body.get("record_type").is_some(), original);
         assert_eq!(
             *double.calls.borrow(),
             [r#"submit "Playtime" "" "Jacques Tati""#]
@@ -63,7 +72,7 @@ fn changes() -> Vec<(&'static str, String, String, String)> {
     let target = format!("/v1/movies/{}/ratings/ana", KNOWN.to_uppercase());
     let event = |change: &str| {
         format!(
-            r#"{{"event_id":"{FRESH}","record_id":"{KNOWN}","record_type":"movie","user_id":"ana",{change},"occurred_at_us":{NOW_US}}}"#
+            r#"{{"event_id":"{FRESH}","record_id":"{KNOWN}","record_type":"movie","user_id":"ana",{change},"occurred_at_us":{NOW_US},"record_exists":true}}"#
         )
     };
     let submit = format!(
@@ -103,7 +112,7 @@ fn a_rating_goes_to_the_bus_and_no_further() {
         );
         assert_eq!(
             *double.calls.borrow(),
-            [format!("publish {event}")],
+            [format!("movie {KNOWN}"), format!("publish {event}")],
             "{method}"
         );
     }
@@ -117,24 +126,52 @@ fn a_rating_that_the_bus_does_not_take_goes_to_the_rating_component_under_the_sa
         Failure::Other("refused: topic not granted".into()),
     ] {
         for (method, target, body, event) in changes() {
-            for (parks, detail) in [(false, "applied"), (true, "parked")] {
-                let double = Double {
-                    bus_fails: Some(failure.clone()),
-                    parks,
-                    ..Double::default()
-                };
-                let response = send_json(&double, method, &target, &body);
-                assert_eq!(response.status, 202);
-                assert_eq!(
-                    json(&response),
-                    value!({"status": "accepted", "event_id": FRESH, "detail": detail})
-                );
-                assert_eq!(
-                    *double.calls.borrow(),
-                    [format!("publish {event}"), format!("apply {event}")]
-                );
-            }
+            let double = Double {
+                bus_fails: Some(failure.clone()),
+                ..Double::default()
+            };
+            let response = send_json(&double, method, &target, &body);
+            assert_eq!(response.status, 202);
+            assert_eq!(
+                json(&response),
+                value!({"status": "accepted", "event_id": FRESH, "detail": "applied"})
+            );
+            assert_eq!(
+                *double.calls.borrow(),
+                [
+                    format!("movie {KNOWN}"),
+                    format!("publish {event}"),
+                    format!("apply {event}")
+                ]
+            );
         }
+    }
+}
+
+#[test]
+fn a_rating_of_a_movie_that_nobody_has_is_404_and_goes_nowhere() {
+    for (method, target, body, _) in changes() {
+        let double = Double::default();
+        let of_unknown = |text: &str| {
+            text.replace(&KNOWN.to_uppercase(), UNKNOWN)
+                .replace(KNOWN, UNKNOWN)
+        };
+        let response = send_json(&double, method, &of_unknown(&target), of_unknown(&body));
+        assert_problem(&response, 404, "unknown-movie");
+        assert_eq!(*double.calls.borrow(), [format!("movie {UNKNOWN}")]);
+    }
+}
+
+#[test]
+fn a_rating_is_not_taken_while_nobody_can_say_whether_there_is_such_a_movie() {
+    for (method, target, body, _) in changes() {
+        let double = Double {
+            metadata_fails: Some(Failure::unavailable("down".into())),
+            ..Double::default()
+        };
+        let response = send_json(&double, method, &target, &body);
+        assert_problem(&response, 503, "unavailable");
+        assert_eq!(*double.calls.borrow(), [format!("movie {KNOWN}")]);
     }
 }
 
@@ -165,7 +202,7 @@ fn a_rating_written_as_a_whole_float_is_an_integer() {
         let target = format!("/v1/movies/{KNOWN}/ratings/ana");
         let response = send_json(&double, "PUT", &target, format!("{{\"value\": {text}}}"));
         assert_eq!(response.status, 202, "{text}");
-        assert!(double.calls.borrow()[0].contains("\"value\":5,"), "{text}");
+        assert!(double.calls.borrow()[1].contains("\"value\":5,"), "{text}");
     }
 }
 

@@ -19,5 +19,6 @@ mod lifecycle;
 mod limits;
 mod raw;
 mod releases;
+mod spin;
 mod versions;
 mod worlds;

@@ -57,20 +57,19 @@ fn each_component_imports_only_what_it_uses() {
     check(
         "metadata",
         &[
-            "movie:metadata/types@0.1.0",
             "spin:postgres/postgres@4.2.0",
             "spin:variables/variables@3.0.0",
         ],
         &[
             "movie:metadata/commands@0.1.0",
             "movie:metadata/queries@0.1.0",
+            "movie:metadata/types@0.1.0",
         ],
     );
     check(
         "rating",
         &[
             "marquee:messaging/types@0.1.0",
-            "movie:rating/types@0.1.0",
             "spin:postgres/postgres@4.2.0",
             "spin:variables/variables@3.0.0",
         ],
@@ -78,11 +77,15 @@ fn each_component_imports_only_what_it_uses() {
             "marquee:messaging/consumer@0.1.0",
             "movie:rating/commands@0.1.0",
             "movie:rating/queries@0.1.0",
+            "movie:rating/types@0.1.0",
         ],
     );
     check(
         "no-bus",
-        &["marquee:messaging/types@0.1.0"],
-        &["marquee:messaging/producer@0.1.0"],
+        &[],
+        &[
+            "marquee:messaging/producer@0.1.0",
+            "marquee:messaging/types@0.1.0",
+        ],
     );
 }

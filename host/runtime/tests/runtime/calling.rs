@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use marquee_runtime::{CallError, JOB, Limits, Spec};
 
-use crate::support::{Bench, IT, id, words};
+use crate::support::{Bench, IT, from_words, id};
 
 /// Whether the functions' types are async: both sorts are linked.
 const SORTS: [&str; 2] = ["", "async"];
@@ -94,7 +94,7 @@ async fn pair(sort: &str, function: &str, code: &str) -> Bench {
         .expect("words");
     bench.go_live("words", words);
     let spec = Spec {
-        dependencies: words(),
+        dependencies: from_words(),
         ..bench.spec(IT)
     };
     let it = bench

@@ -9,7 +9,7 @@ use marquee_runtime::{
     CONSUMER, CallError, HANDLER, JOB, Limits, LoadError, Prepared, Spec, chain,
 };
 
-use crate::support::{Bench, IT, id, words};
+use crate::support::{Bench, IT, from_words, id};
 
 /// A component without imports and exports.
 const EMPTY: &str = "(component)";
@@ -178,7 +178,7 @@ async fn with_words(interface: &str, params: &str) -> (Bench, Spec, Prepared) {
         .expect("prepared");
     bench.go_live("words", words.clone());
     let spec = Spec {
-        dependencies: words(),
+        dependencies: from_words(),
         ..bench.spec(IT)
     };
     (bench, spec, words)
@@ -228,7 +228,7 @@ async fn an_import_must_fit_what_the_other_component_exports() {
 async fn what_is_imported_from_must_be_there() {
     let bench = Bench::empty(Limits::default());
     let spec = Spec {
-        dependencies: words(),
+        dependencies: from_words(),
         ..bench.spec(IT)
     };
     assert_eq!(

@@ -158,7 +158,7 @@ pub(crate) fn id(name: &str) -> ComponentId {
 }
 
 /// `test:words/it` comes from the component `words`.
-pub(crate) fn words() -> Dependencies {
+pub(crate) fn from_words() -> Dependencies {
     let name = "test:words".parse().expect("a package");
     [(name, id("words"))].into_iter().collect()
 }

@@ -3,7 +3,7 @@
 use marquee_runtime::{JOB, Limits, LoadError, Spec, chain};
 
 use super::{Fine, Late, Says, Traps, Use, callback_job, check, job, runs_out_and_starves_nobody};
-use crate::support::{Bench, IT, id, words};
+use crate::support::{Bench, IT, from_words};
 
 /// Leaves the code to give way.
 const YIELD: &str = "i32.const 1";
@@ -200,7 +200,7 @@ async fn a_function_is_called_as_it_was_lifted_or_not_at_all() {
             let uses: [Use<'_>; 1] = [("say", "(param i32) (result i32)", "lower (func $say)")];
             let code = "(if (i32.ne (call $say (i32.const 7)) (i32.const 7)) (then unreachable))";
             let spec = Spec {
-                dependencies: words(),
+                dependencies: from_words(),
                 ..bench.spec(IT)
             };
             let prepared = bench.prepare_text(spec, &job(&head, &uses, code)).await;

@@ -3,7 +3,7 @@
 use marquee_runtime::{CallError, JOB, Spec, chain};
 
 use super::quick;
-use crate::support::{Bench, IT, id, words};
+use crate::support::{Bench, IT, from_words};
 
 /// A job in a component with this `realloc`, which may call the import `say` of `words`.
 fn with_realloc(realloc: &str) -> String {
@@ -40,7 +40,7 @@ async fn a_call_out_of_realloc_is_a_trap() {
     bench.go_live("words", words.expect("words"));
     for (realloc, holds) in [("", true), ("(drop (call $say))", false), ("", true)] {
         let spec = Spec {
-            dependencies: words(),
+            dependencies: from_words(),
             ..bench.spec(IT)
         };
         let it = bench.prepare_text(spec, &with_realloc(realloc)).await;

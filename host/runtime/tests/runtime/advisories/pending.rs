@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use marquee_runtime::{CallError, JOB, Limits, Spec};
 
 use super::{Fine, Late, Traps, Use, between_good_calls, go_live, job};
-use crate::support::{Bench, IT, id, words};
+use crate::support::{Bench, IT, from_words, id};
 
 /// A clock to wait for, and another component that answers only names of one letter.
 const HEAD: &str = r#"
@@ -128,7 +128,7 @@ async fn prepare(bench: &Bench, code: &str) {
     let prepared = bench.prepare_text(bench.spec("words"), words).await;
     bench.go_live("words", prepared.expect("words"));
     let spec = Spec {
-        dependencies: words(),
+        dependencies: from_words(),
         ..bench.spec(IT)
     };
     // The parts are siblings: a component cannot call a part of itself.

@@ -3,7 +3,7 @@
 use marquee_runtime::{CallError, Limits, LoadError, Spec, chain};
 
 use super::{Outcome, Traps, Use, check, job, runs_out_and_starves_nobody};
-use crate::support::{Bench, IT, id, words};
+use crate::support::{Bench, IT, from_words};
 
 /// What takes a stream of bytes, and answers with a future.
 const STDOUT: &str = r#"
@@ -148,7 +148,7 @@ async fn no_stream_or_future_goes_from_one_component_to_another() {
     ];
     let bench = Bench::empty(Limits::default());
     let spec = || Spec {
-        dependencies: words(),
+        dependencies: from_words(),
         ..bench.spec(IT)
     };
     let importing = |param: &str, result: &str| {

@@ -3,7 +3,7 @@
 use marquee_runtime::{CallError, JOB, Limits, Spec, chain};
 
 use super::{Fine, Late, Outcome, Traps, between_good_calls};
-use crate::support::{Bench, IT, id, words};
+use crate::support::{Bench, IT, from_words, id};
 
 const ENCODINGS: [&str; 3] = ["utf8", "utf16", "latin1+utf16"];
 
@@ -138,7 +138,7 @@ async fn apart(bench: &Bench, it: Side<'_>, words: Side<'_>) {
         it.job()
     );
     let spec = Spec {
-        dependencies: words(),
+        dependencies: from_words(),
         ..bench.spec(IT)
     };
     let prepared = bench.prepare_text(spec, &text).await;

@@ -1,0 +1,256 @@
+//! The same manifests under stock Spin.
+//!
+//! Spin puts a component and its dependencies together into one component before it starts it. Its rules, which no
+//! error of ours would tell: a dependency is registered under its package, so a package may be named once; every import
+//! of a package that is named comes from the dependency, which must export it under the same name, interfaces of types
+//! alone too; and what is left to import must be Spin's own.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use marquee_manifest::DependencyName;
+use marquee_testkit::eventually;
+use serde_json::{Value, json};
+use wac_graph::{
+    CompositionGraph, EncodeOptions,
+    types::{Package, SubtypeChecker},
+};
+use wasmtime::{
+    Config, Engine,
+    component::{Component, types::ComponentItem},
+};
+
+use crate::{host::Setup, raw};
+
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// Compose a component of a manifest with its dependencies.
+fn compose(manifest: &str, component: &str) -> anyhow::Result<Vec<u8>> {
+    let path = root().join(manifest);
+    let table: toml::Table = std::fs::read_to_string(&path)?.parse()?;
+    let folder = path.parent().expect("a folder");
+    let source = |name: &str| {
+        let file = table["component"][name]["source"].as_str().expect("a file");
+        std::fs::read(folder.join(file)).expect("run scripts/components")
+    };
+    let mut graph = CompositionGraph::new();
+    let register = |graph: &mut CompositionGraph, name: &str, bytes| {
+        let package = Package::from_bytes(name, None, bytes, graph.types_mut())?;
+        let world = package.ty();
+        let id = graph.register_package(package)?;
+        anyhow::Ok((world, graph.instantiate(id)))
+    };
+    let (world, instance) = register(&mut graph, component, source(component))?;
+    let imports = graph.types()[world].imports.clone();
+    let named = table["component"][component]["dependencies"].as_table();
+    for (key, dependency) in named.expect("a table") {
+        let name: DependencyName = key.parse()?;
+        let provider = dependency["component"].as_str().expect("a name");
+        let (exports, provided) = register(&mut graph, name.package(), source(provider))?;
+        for (import, wanted) in imports.iter().filter(|(import, _)| name.matches(import)) {
+            let export = graph.types()[exports].exports.get(import).copied();
+            let had = export.ok_or_else(|| {
+                anyhow::anyhow!("dependency {key} doesn't export {import}, which is imported")
+            })?;
+            SubtypeChecker::new(&mut Default::default()).is_subtype(
+                had,
+                graph.types(),
+                *wanted,
+                graph.types(),
+            )?;
+            let alias = graph.alias_instance_export(provided, import)?;
+            graph.set_instantiation_argument(instance, import, alias)?;
+        }
+    }
+    for export in graph.types()[world].exports.clone().keys() {
+        let alias = graph.alias_instance_export(instance, export)?;
+        graph.export(alias, export)?;
+    }
+    Ok(graph.encode(EncodeOptions::default())?)
+}
+
+#[test]
+fn every_application_is_composed_by_spins_rules() {
+    let mut config = Config::new();
+    config.wasm_component_model_async(true);
+    let engine = Engine::new(&config).expect("an engine");
+    for (manifest, component) in [
+        ("spin.toml", "gateway"),
+        ("examples/orders/spin.toml", "api"),
+    ] {
+        let bytes = compose(manifest, component)
+            .unwrap_or_else(|error| panic!("{manifest}: {component}: {error:#}"));
+        let composed = Component::new(&engine, bytes).expect("a component");
+        let ty = composed.component_type();
+        let exports: Vec<_> = ty.exports(&engine).map(|(name, _)| name).collect();
+        assert_eq!(exports, ["wasi:http/handler@0.3.0"], "{manifest}");
+        for (import, item) in ty.imports(&engine) {
+            let own = import.starts_with("wasi:") || import.starts_with("spin:");
+            let types_only = matches!(&item.ty, ComponentItem::ComponentInstance(interface)
+                if interface.exports(&engine).all(|(_, item)| matches!(item.ty, ComponentItem::Type(_))));
+            assert!(own || types_only, "{manifest}: Spin has no {import}");
+        }
+    }
+}
+
+/// A dependency has nothing of its own under Spin: it inherits from the component that it is composed into.
+#[test]
+fn a_dependency_inherits_what_it_needs() {
+    for manifest in ["spin.toml", "examples/orders/spin.toml"] {
+        let text = std::fs::read_to_string(root().join(manifest)).expect("a manifest");
+        let table: toml::Table = text.parse().expect("TOML");
+        let components = table["component"].as_table().expect("a table");
+        for importer in components.values() {
+            let Some(dependencies) = importer.get("dependencies").and_then(|d| d.as_table()) else {
+                continue;
+            };
+            for (key, dependency) in dependencies {
+                let inherits = dependency["inherit_configuration"].as_bool();
+                assert_eq!(inherits, Some(true), "{manifest}: {key}");
+                let provider = &components[dependency["component"].as_str().expect("a name")];
+                let ours = provider
+                    .get("tool")
+                    .and_then(|tool| tool["marquee"].get("variables"));
+                for variable in ours
+                    .and_then(|variables| variables.as_table())
+                    .into_iter()
+                    .flatten()
+                {
+                    assert!(
+                        importer["variables"].get(variable.0).is_some(),
+                        "{manifest}: {key} needs {}, which its importer does not have",
+                        variable.0
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A running `spin up`. Dropped, it is ended.
+struct Spin {
+    child: Child,
+    address: String,
+}
+
+impl Spin {
+    /// On databases that `marquee migrate` has prepared, and with nothing else of Marquee.
+    fn up(setup: &Setup) -> Self {
+        let (metadata, rating) = (setup.url("METADATA"), setup.url("RATING"));
+        let url = url::Url::parse(metadata).expect("a URL");
+        let server = format!(
+            "{}:{}",
+            url.host_str().expect("a host"),
+            url.port().unwrap_or(5432)
+        );
+        let mut child = Command::new("spin")
+            .args(["up", "--listen", "127.0.0.1:0", "--from"])
+            .arg(root().join("spin.toml"))
+            .arg("--state-dir")
+            .arg(setup.data())
+            .env("SPIN_VARIABLE_METADATA_DATABASE_URL", metadata)
+            .env("SPIN_VARIABLE_RATING_DATABASE_URL", rating)
+            .env("SPIN_VARIABLE_POSTGRES_ADDRESS", server)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("spin starts");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let mut lines = output.lines().map_while(Result::ok);
+        let address = lines.find_map(|line| {
+            let url = line.strip_prefix("Serving http://")?;
+            Some(url.trim_end_matches('/').to_owned())
+        });
+        let spin = Self {
+            child,
+            address: address.expect("spin says where it serves"),
+        };
+        // The rest is read too, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        spin
+    }
+
+    async fn ask(&self, request: &str, body: &Value) -> raw::Answer {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let headers: &[&str] = if body.is_empty() {
+            &[]
+        } else {
+            &["content-type: application/json"]
+        };
+        raw::request(&self.address, request, headers, &body).await
+    }
+}
+
+impl Drop for Spin {
+    fn drop(&mut self) {
+        // As Ctrl-C does: it ends its trigger with it.
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-s", "INT", &pid]).status();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_movie_is_made_rated_and_read_with_its_average_under_spin_up() {
+    if Command::new("spin").arg("--version").output().is_err() {
+        eprintln!("there is no `spin` on the PATH: `spin up` was not tried");
+        return;
+    }
+    let setup = Setup::databases().await;
+    let migrated = setup.verb(&["migrate"]);
+    assert!(
+        migrated.status.success(),
+        "{}",
+        String::from_utf8_lossy(&migrated.stderr)
+    );
+    let spin = Spin::up(&setup);
+
+    let movie = json!({"title": "Heat", "description": "", "director": "Michael Mann"});
+    let made = spin.ask("POST /v1/movies", &movie).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let id = made.json()["id"].as_str().expect("an id").to_owned();
+    for (user, value) in [("ann", 8), ("bob", 5), ("ann", 10)] {
+        let rate = format!("PUT /v1/movies/{id}/ratings/{user}");
+        let rated = spin.ask(&rate, &json!({ "value": value })).await;
+        assert_eq!(
+            (rated.status, rated.json()["detail"].as_str()),
+            (202, Some("applied"))
+        );
+    }
+    let details = spin
+        .ask(&format!("GET /v1/movies/{id}/details"), &Value::Null)
+        .await;
+    assert_eq!(
+        details.json()["rating"],
+        json!({"average": 7.5, "count": 2})
+    );
+    let nobodys = "PUT /v1/movies/0192f0c1-2345-7abc-8def-ffffffffffff/ratings/ann";
+    let refused = spin.ask(nobodys, &json!({ "value": 8 })).await;
+    assert_eq!(refused.status, 404, "{refused:?}");
+    drop(spin);
+
+    // A host on the same databases goes on where Spin stopped, and counts nothing twice.
+    let host = setup.start().await;
+    let outbox = async || {
+        let listed = raw::request(
+            host.address(),
+            &format!("GET /v1/movies/{id}/details"),
+            &[],
+            "",
+        )
+        .await;
+        listed.json()["rating"] == json!({"average": 7.5, "count": 2})
+    };
+    eventually(Duration::from_secs(10), "the average is the same", outbox).await;
+}

@@ -5,18 +5,19 @@
 //!
 //! To read first: `domain`, then `store`. This file gives the domain its ids and translates to and from WIT.
 
-#[cfg_attr(
-    target_family = "wasm",
-    expect(unsafe_code, reason = "the canonical ABI; generated")
-)]
-mod bindings;
 pub mod domain;
-mod postgres;
 pub mod store;
+
+use marquee_guest::sql;
 
 use bindings::exports::movie::metadata::{commands, queries, types};
 
 use domain::{Invalid, Movie, NewMovie, PageQuery};
+
+marquee_guest::component!(Metadata, {
+    path: "../../wit/movie-metadata",
+    world: "movie:metadata/metadata",
+});
 
 struct Metadata;
 
@@ -25,7 +26,7 @@ impl commands::Guest for Metadata {
         let new = NewMovie::parse(&movie.title, &movie.description, &movie.director)?;
         match store::insert(&new, uuid::Uuid::now_v7()).await? {
             store::Kept::New(movie) => Ok(movie.into()),
-            store::Kept::TitleTaken(id) => Err(types::Error::TitleTaken(id)),
+            store::Kept::TitleTaken(id) => Err(types::Error::TitleTaken(id.to_string())),
         }
     }
 }
@@ -67,11 +68,12 @@ impl From<Invalid> for types::Error {
     }
 }
 
-impl From<store::Error> for types::Error {
-    fn from(error: store::Error) -> Self {
-        match error {
-            store::Error::Unavailable(reason) => Self::Unavailable(reason),
-            store::Error::Other(reason) => Self::Other(reason),
+impl From<sql::Error> for types::Error {
+    fn from(error: sql::Error) -> Self {
+        if error.is_passing() {
+            Self::Unavailable(error.to_string())
+        } else {
+            Self::Other(error.to_string())
         }
     }
 }

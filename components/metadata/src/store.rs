@@ -3,85 +3,77 @@
 //! Promise: a movie and its event stand or fall together, by one statement, with a transaction around it or
 //! without. Bounds are the domain's; the table's constraints repeat them.
 
-use spin_sdk::pg::{DbValue, ParameterValue};
+use marquee_guest::{
+    params,
+    sql::{Database, Error, Row},
+};
 use uuid::Uuid;
 
-use crate::{
-    domain::{Movie, NewMovie, PageQuery},
-    postgres::{query, text},
-};
+use crate::domain::{Movie, NewMovie, PageQuery};
 
-/// Why the database gave no answer. The texts are for operators.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// It cannot be reached or did not answer in time.
-    #[error("{0}")]
-    Unavailable(String),
-    /// Anything else.
-    #[error("{0}")]
-    Other(String),
-}
+const DB: Database = Database::at("metadata_database_url");
 
 /// What came of a movie that was to be kept.
 pub(crate) enum Kept {
     /// It is kept, and its event published.
     New(Movie),
     /// Another one has its title.
-    TitleTaken(String),
+    TitleTaken(Uuid),
 }
 
 /// Keep a movie and publish its event, unless its title is taken.
 pub(crate) async fn insert(new: &NewMovie, id: Uuid) -> Result<Kept, Error> {
     let movie = new.with_id(id);
     let key = new.title_key().as_str();
-    let params = vec![
-        ParameterValue::Uuid(movie.id.to_string()),
-        movie.title.clone().into(),
-        key.to_owned().into(),
-        movie.description.clone().into(),
-        movie.director.clone().into(),
-        ParameterValue::Binary(movie.created_event()),
+    let params = params![
+        movie.id,
+        &movie.title,
+        key,
+        &movie.description,
+        &movie.director,
+        movie.created_event(),
     ];
-    if let Some(row) = query(INSERT, params).await?.first() {
-        return match row.first() {
-            Some(DbValue::Boolean(true)) => Ok(Kept::New(movie)),
-            _ => Ok(Kept::TitleTaken(text(row, 1)?.to_owned())),
-        };
+    if let Some(mut row) = DB.optional(INSERT, params).await? {
+        return Ok(match row.take("is_new")? {
+            true => Kept::New(movie),
+            false => Kept::TitleTaken(row.take("id")?),
+        });
     }
     // The title was taken after the statement had begun: it waited for that insert but does not see its row.
-    match query(HOLDER, vec![key.to_owned().into()]).await?.first() {
-        Some(row) => Ok(Kept::TitleTaken(text(row, 0)?.to_owned())),
-        None => Err(Error::Unavailable(
-            "the title was taken and given back meanwhile".to_owned(),
+    match DB.optional(HOLDER, params![key]).await? {
+        Some(mut row) => Ok(Kept::TitleTaken(row.take("id")?)),
+        None => Err(Error::conflict(
+            "the title was taken and given back meanwhile",
         )),
     }
 }
 
 /// The movie with this id.
 pub(crate) async fn by_id(id: Uuid) -> Result<Option<Movie>, Error> {
-    let rows = query(BY_ID, vec![ParameterValue::Uuid(id.to_string())]).await?;
-    rows.first().map(|row| movie(row)).transpose()
+    DB.optional(BY_ID, params![id])
+        .await?
+        .map(movie)
+        .transpose()
 }
 
 /// The movies of a page, and one more where there is one.
 pub(crate) async fn page(page: &PageQuery) -> Result<Vec<Movie>, Error> {
-    let start = page.start().as_str().to_owned();
+    let start = page.start().as_str();
     // One more tells whether there is a next page.
     let limit = i64::from(page.limit()) + 1;
     let rows = match page.prefix().upper_bound() {
-        Some(bound) => query(PAGE_BELOW, vec![start.into(), limit.into(), bound.into()]).await?,
-        None => query(PAGE, vec![start.into(), limit.into()]).await?,
+        Some(bound) => DB.query(PAGE_BELOW, params![start, limit, bound]).await?,
+        None => DB.query(PAGE, params![start, limit]).await?,
     };
-    rows.iter().map(|row| movie(row)).collect()
+    rows.map(movie).collect()
 }
 
-fn movie(row: &[DbValue]) -> Result<Movie, Error> {
-    let id = text(row, 0)?;
+fn movie(mut row: Row) -> Result<Movie, Error> {
     Ok(Movie {
-        id: Uuid::try_parse(id).map_err(|error| Error::Other(format!("id {id}: {error}")))?,
-        title: text(row, 1)?.to_owned(),
-        description: text(row, 2)?.to_owned(),
-        director: text(row, 3)?.to_owned(),
+        id: row.take("id")?,
+        title: row.take("title")?,
+        description: row.take("description")?,
+        director: row.take("director")?,
     })
 }
 
@@ -95,7 +87,7 @@ with inserted as (
     on conflict on constraint movies_title_key_key do nothing
     returning id
 )
-select true, i.id, marquee.publish('metadata', i.id::text, '{}', $6)
+select true as is_new, i.id, marquee.publish('metadata', i.id::text, '{}', $6)
 from inserted as i
 union all
 select false, m.id, null

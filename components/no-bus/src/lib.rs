@@ -3,13 +3,21 @@
 //! Every publish is *unavailable*, so a rating goes the fallback way. Under Marquee the host provides the
 //! interface and this component is not loaded.
 
-#[cfg_attr(
-    target_family = "wasm",
-    expect(unsafe_code, reason = "the canonical ABI; generated")
-)]
-mod bindings;
-
 use bindings::exports::marquee::messaging::producer::{Guest, Outgoing, PublishError};
+
+marquee_guest::component!(NoBus, {
+    inline: "
+        package marquee:no-bus;
+
+        world no-bus {
+            export marquee:messaging/types@0.1.0;
+            export marquee:messaging/producer@0.1.0;
+        }
+    ",
+    path: "../../wit/marquee-messaging",
+    world: "marquee:no-bus/no-bus",
+    generate_all,
+});
 
 struct NoBus;
 

@@ -8,130 +8,57 @@
 
 use std::collections::BTreeSet;
 
+use marquee_guest::{
+    messaging::{Batch, Message, Verdict},
+    sql,
+};
+
 use crate::{
-    bindings::exports::marquee::messaging::consumer::{Message, Verdict},
-    domain::{self, Event, Invalid, Record},
+    domain::{self, Event, Record},
     store,
 };
 
-/// Judge a batch. An error rolls everything back.
+/// Judge a batch, which is of one topic. An error rolls everything back.
 pub(crate) async fn handle(messages: Vec<Message>) -> Result<Vec<Verdict>, String> {
-    let Some(topic) = topic(&messages)? else {
-        return Ok(Vec::new());
-    };
-    match topic {
-        Topic::Metadata => metadata(&messages).await,
-        Topic::Ratings => ratings(&messages).await,
-    }
-    .map_err(|error| error.to_string())
+    let topic = messages.first().map(|message| message.topic.as_str());
+    Ok(match topic {
+        None => Vec::new(),
+        Some("metadata") => metadata(&messages).await?,
+        Some("ratings") => ratings(&messages).await?,
+        Some(other) => return Err(format!("rating consumes no topic {other}")),
+    })
 }
 
-async fn metadata(messages: &[Message]) -> Result<Vec<Verdict>, store::Error> {
-    let read = read(messages, domain::created_movie);
-    let records: BTreeSet<Record> = read.iter().flatten().cloned().collect();
-    if !records.is_empty() {
-        store::know(&records).await?;
-    }
-    Ok(verdicts(read, |_| None))
+async fn metadata(messages: &[Message]) -> Result<Vec<Verdict>, sql::Error> {
+    let batch = Batch::read(messages, |message| domain::created_movie(&message.value));
+    let records: BTreeSet<&Record> = batch.iter().collect();
+    store::know(records).await?;
+    Ok(batch.verdicts(|_| Verdict::Done))
 }
 
-async fn ratings(messages: &[Message]) -> Result<Vec<Verdict>, store::Error> {
-    let read = read(messages, Event::from_json);
-    let newest = domain::newest(read.iter().flatten());
-    let mut unknown = if newest.is_empty() {
-        BTreeSet::new()
-    } else {
-        store::apply(&newest).await?
-    };
-    let exist: BTreeSet<Record> = read
+async fn ratings(messages: &[Message]) -> Result<Vec<Verdict>, sql::Error> {
+    let batch = Batch::read(messages, |message| Event::from_json(&message.value));
+    let newest = domain::newest(batch.iter());
+    let mut unknown = store::apply(&newest).await?;
+    let exist: BTreeSet<&Record> = batch
         .iter()
-        .flatten()
         .filter(|event| event.record_exists() && unknown.contains(event.record()))
-        .map(|event| event.record().clone())
+        .map(Event::record)
         .collect();
     if !exist.is_empty() {
-        store::know(&exist).await?;
+        store::know(exist.iter().copied()).await?;
         let of_them = newest
             .into_iter()
             .filter(|event| exist.contains(event.record()));
         let left = store::apply(&of_them.collect::<Vec<_>>()).await?;
         unknown.retain(|record| !exist.contains(record) || left.contains(record));
     }
-    Ok(verdicts(read, |event| {
+    Ok(batch.verdicts(|event| {
         let record = event.record();
-        unknown
-            .contains(record)
-            .then(|| format!("{record} is not known yet"))
-    }))
-}
-
-fn read<T>(messages: &[Message], of: fn(&[u8]) -> Result<T, Invalid>) -> Vec<Result<T, Invalid>> {
-    messages.iter().map(|message| of(&message.value)).collect()
-}
-
-fn verdicts<T>(read: Vec<Result<T, Invalid>>, wait: impl Fn(&T) -> Option<String>) -> Vec<Verdict> {
-    let judge = |one| match one {
-        Ok(one) => wait(&one).map_or(Verdict::Done, Verdict::Retry),
-        Err(Invalid(reason)) => Verdict::Reject(reason),
-    };
-    read.into_iter().map(judge).collect()
-}
-
-enum Topic {
-    Metadata,
-    Ratings,
-}
-
-fn topic(messages: &[Message]) -> Result<Option<Topic>, String> {
-    let Some(first) = messages.first() else {
-        return Ok(None);
-    };
-    if messages.iter().any(|message| message.topic != first.topic) {
-        return Err("a batch has messages of one topic".to_owned());
-    }
-    match first.topic.as_str() {
-        "metadata" => Ok(Some(Topic::Metadata)),
-        "ratings" => Ok(Some(Topic::Ratings)),
-        other => Err(format!("rating consumes no topic {other}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(topic: &str) -> Message {
-        Message {
-            event_id: String::new(),
-            topic: topic.to_owned(),
-            key: String::new(),
-            value: Vec::new(),
-            headers: Vec::new(),
-            published_at_ms: 0,
-            attempt: 1,
+        if unknown.contains(record) {
+            Verdict::Retry(format!("{record} is not known yet"))
+        } else {
+            Verdict::Done
         }
-    }
-
-    #[test]
-    fn a_batch_is_of_one_topic_that_is_known() {
-        let check = |topics: &[&str], good: bool| {
-            let messages: Vec<_> = topics.iter().map(|topic| message(topic)).collect();
-            assert_eq!(topic(&messages).is_ok(), good, "{topics:?}");
-        };
-        check(&[], true);
-        check(&["ratings", "ratings"], true);
-        check(&["metadata"], true);
-        check(&["movies"], false);
-        check(&["ratings", "metadata"], false);
-    }
-
-    #[test]
-    fn verdicts_stand_in_the_order_of_the_messages() {
-        let read = vec![Ok(1), Err(Invalid("bad".to_owned())), Ok(2)];
-        let found = verdicts(read, |one| (*one == 2).then(|| "later".to_owned()));
-        assert!(matches!(
-            found.as_slice(),
-            [Verdict::Done, Verdict::Reject(bad), Verdict::Retry(later)] if bad == "bad" && later == "later"
-        ));
-    }
+    }))
 }

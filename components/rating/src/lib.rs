@@ -5,20 +5,26 @@
 //!
 //! To read first: `domain`, then `store`, then `handler`. This file translates to and from WIT.
 
-#[cfg_attr(
-    target_family = "wasm",
-    expect(unsafe_code, reason = "the canonical ABI; generated")
-)]
-mod bindings;
 pub mod domain;
 mod handler;
-mod postgres;
 pub mod store;
+
+use marquee_guest::{
+    messaging::{Message, Verdict},
+    sql,
+};
 
 use bindings::exports::marquee::messaging::consumer;
 use bindings::exports::movie::rating::{commands, queries, types};
 
 use domain::{Change, Event, Invalid, PageQuery, Record};
+
+marquee_guest::component!(Rating, {
+    path: ["../../wit/marquee-messaging", "../../wit/movie-rating"],
+    world: "movie:rating/rating",
+    with: { "marquee:messaging/types@0.1.0": marquee_guest::messaging },
+    generate_all,
+});
 
 struct Rating;
 
@@ -80,7 +86,7 @@ impl queries::Guest for Rating {
 }
 
 impl consumer::Guest for Rating {
-    async fn handle(messages: Vec<consumer::Message>) -> Result<Vec<consumer::Verdict>, String> {
+    async fn handle(messages: Vec<Message>) -> Result<Vec<Verdict>, String> {
         handler::handle(messages).await
     }
 }
@@ -91,11 +97,12 @@ impl From<Invalid> for types::Error {
     }
 }
 
-impl From<store::Error> for types::Error {
-    fn from(error: store::Error) -> Self {
-        match error {
-            store::Error::Unavailable(reason) => Self::Unavailable(reason),
-            store::Error::Other(reason) => Self::Other(reason),
+impl From<sql::Error> for types::Error {
+    fn from(error: sql::Error) -> Self {
+        if error.is_passing() {
+            Self::Unavailable(error.to_string())
+        } else {
+            Self::Other(error.to_string())
         }
     }
 }

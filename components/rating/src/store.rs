@@ -8,23 +8,14 @@
 
 use std::collections::BTreeSet;
 
-use spin_sdk::pg::{DbValue, ParameterValue};
-
-use crate::{
-    domain::{Aggregate, Cursor, Event, PageQuery, Record},
-    postgres::{number, query, text},
+use marquee_guest::{
+    params,
+    sql::{Database, Error, Row, array},
 };
 
-/// Why the database gave no answer. The texts are for operators.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// It cannot be reached or did not answer in time.
-    #[error("{0}")]
-    Unavailable(String),
-    /// Anything else.
-    #[error("{0}")]
-    Other(String),
-}
+use crate::domain::{Aggregate, Event, PageQuery, Position, Record};
+
+const DB: Database = Database::at("rating_database_url");
 
 /// What came of an act that a command brought.
 pub(crate) enum Taken {
@@ -36,48 +27,41 @@ pub(crate) enum Taken {
 
 /// A user's rating as it stands.
 pub(crate) struct Standing {
-    pub(crate) position: Cursor,
+    pub(crate) position: Position,
     pub(crate) value: u8,
 }
 
 /// Make records known: each has an aggregate from now on.
-pub(crate) async fn know(records: &BTreeSet<Record>) -> Result<(), Error> {
-    let kinds: Vec<_> = records
-        .iter()
-        .map(|record| record.kind().to_owned())
-        .collect();
-    let ids: Vec<_> = records
-        .iter()
-        .map(|record| record.id().to_owned())
-        .collect();
-    query(KNOW, vec![kinds.into(), ids.into()]).await?;
+pub(crate) async fn know(records: impl IntoIterator<Item = &Record>) -> Result<(), Error> {
+    let (kinds, ids): (Vec<_>, Vec<_>) = records
+        .into_iter()
+        .map(|record| (record.kind(), record.id()))
+        .unzip();
+    if !ids.is_empty() {
+        DB.execute(KNOW, params![array(kinds), array(ids)]).await?;
+    }
     Ok(())
 }
 
 /// Apply acts, at most one of a user on a record. Returns the records that are not known; their acts did nothing.
 pub(crate) async fn apply(events: &[&Event]) -> Result<BTreeSet<Record>, Error> {
-    let texts = |of: fn(&Event) -> String| -> ParameterValue {
-        events
-            .iter()
-            .map(|event| of(event))
-            .collect::<Vec<_>>()
-            .into()
-    };
-    let values = events.iter().map(|event| event.value().map(i32::from));
-    let params = vec![
-        texts(|event| event.record().kind().to_owned()),
-        texts(|event| event.record().id().to_owned()),
-        texts(|event| event.user().to_owned()),
-        ParameterValue::ArrayInt32(values.collect()),
-        events
-            .iter()
-            .map(|event| event.occurred_at_us().cast_signed())
-            .collect::<Vec<_>>()
-            .into(),
-        texts(|event| event.id().to_string()),
+    if events.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let events = || events.iter();
+    let params = params![
+        array(events().map(|event| event.record().kind())),
+        array(events().map(|event| event.record().id())),
+        array(events().map(|event| event.user())),
+        array(events().map(|event| event.value())),
+        array(events().map(|event| event.occurred_at_us().cast_signed())),
+        array(events().map(|event| event.id())),
     ];
-    let rows = query(APPLY, params).await?;
-    rows.iter().map(|row| record(row)).collect()
+    let mut rows = DB.query(APPLY, params).await?;
+    rows.try_fold(BTreeSet::new(), |mut unknown, mut row| {
+        unknown.insert(record(&mut row)?);
+        Ok(unknown)
+    })
 }
 
 /// Take one act that did not come over the bus: count its id and apply it. Its record is known from now on.
@@ -85,10 +69,10 @@ pub(crate) async fn submit(event: &Event) -> Result<Taken, Error> {
     if let Some(taken) = take(event).await? {
         return Ok(taken);
     }
-    know(&BTreeSet::from([event.record().clone()])).await?;
+    know([event.record()]).await?;
     let taken = take(event).await?;
     taken.ok_or_else(|| {
-        Error::Other(format!(
+        Error::Broken(format!(
             "{} is not known though it just was",
             event.record()
         ))
@@ -97,37 +81,35 @@ pub(crate) async fn submit(event: &Event) -> Result<Taken, Error> {
 
 /// The same, or nothing where its record is not known.
 async fn take(event: &Event) -> Result<Option<Taken>, Error> {
-    let params = vec![
-        ParameterValue::Uuid(event.id().to_string()),
-        event.record().kind().to_owned().into(),
-        event.record().id().to_owned().into(),
-        event.user().to_owned().into(),
-        event.value().map(i32::from).into(),
-        event.occurred_at_us().cast_signed().into(),
+    let params = params![
+        event.id(),
+        event.record().kind(),
+        event.record().id(),
+        event.user(),
+        event.value().map(i32::from),
+        event.occurred_at_us().cast_signed(),
     ];
-    match query(SUBMIT, params).await?.first().map(Vec::as_slice) {
-        None => Ok(None),
-        Some([DbValue::Boolean(true)]) => Ok(Some(Taken::Applied)),
-        Some([DbValue::Boolean(false)]) => Ok(Some(Taken::Duplicate)),
-        Some(other) => Err(Error::Other(format!("the outcome is {other:?}"))),
-    }
+    let Some(mut row) = DB.optional(SUBMIT, params).await? else {
+        return Ok(None);
+    };
+    Ok(Some(match row.take("fresh")? {
+        true => Taken::Applied,
+        false => Taken::Duplicate,
+    }))
 }
 
 /// What a record's ratings come to; none where it is not known.
 pub(crate) async fn aggregate(record: &Record) -> Result<Option<Aggregate>, Error> {
-    let params = vec![
-        record.kind().to_owned().into(),
-        record.id().to_owned().into(),
-    ];
-    let rows = query(AGGREGATE, params).await?;
-    rows.first()
-        .map(|row| {
-            Ok(Aggregate {
-                sum: number(row, 0)?,
-                count: number(row, 1)?,
-            })
-        })
-        .transpose()
+    let Some(mut row) = DB
+        .optional(AGGREGATE, params![record.kind(), record.id()])
+        .await?
+    else {
+        return Ok(None);
+    };
+    Ok(Some(Aggregate {
+        sum: row.take("rating_sum")?,
+        count: row.take("rating_count")?,
+    }))
 }
 
 /// The ratings of a page, and one more where there is one.
@@ -141,31 +123,25 @@ pub(crate) async fn by_user(page: &PageQuery) -> Result<Vec<Standing>, Error> {
             record.id(),
         )
     });
-    let params = vec![
-        page.user().to_owned().into(),
-        at.into(),
-        kind.to_owned().into(),
-        id.to_owned().into(),
-        (i64::from(page.limit()) + 1).into(),
-    ];
-    let rows = query(BY_USER, params).await?;
-    rows.iter()
-        .map(|row| {
-            let value = number(row, 2)?;
-            Ok(Standing {
-                position: Cursor {
-                    record: record(row)?,
-                    occurred_at_us: number(row, 3)?,
-                },
-                value: u8::try_from(value)
-                    .map_err(|_| Error::Other(format!("a value is {value}")))?,
-            })
+    let limit = i64::from(page.limit()) + 1;
+    let rows = DB
+        .query(BY_USER, params![page.user(), at, kind, id, limit])
+        .await?;
+    rows.map(|mut row| {
+        Ok(Standing {
+            position: Position {
+                record: record(&mut row)?,
+                occurred_at_us: row.take("occurred_at_us")?,
+            },
+            value: row.take("value")?,
         })
-        .collect()
+    })
+    .collect()
 }
 
-fn record(row: &[DbValue]) -> Result<Record, Error> {
-    Record::parse(text(row, 0)?, text(row, 1)?).map_err(|error| Error::Other(error.to_string()))
+fn record(row: &mut Row) -> Result<Record, Error> {
+    let (kind, id): (String, String) = (row.take("record_type")?, row.take("record_id")?);
+    Record::parse(&kind, &id).map_err(|error| Error::Broken(error.to_string()))
 }
 
 /// `$1` kinds, `$2` ids: make each record known. In the order of the key, as everything that locks records.

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use marquee_database::{Config, Connection, Database, Migrations, Secret};
 use rating::{
-    domain::{Change, Cursor, Event, PageQuery, Record, newest},
+    domain::{Change, Event, PageQuery, Position, Record, newest},
     store,
 };
 use uuid::Uuid;
@@ -467,7 +467,7 @@ mod queries {
                     assert_eq!(row.get::<_, i16>(2), 5);
                     (at, row.get::<_, String>(1))
                 });
-                let (found, next) = page.cut(found.collect(), |(at, id)| Cursor {
+                let (found, next) = page.cut(found.collect(), |(at, id)| Position {
                     occurred_at_us: *at,
                     record: Record::parse("movie", id).unwrap(),
                 });

@@ -1,11 +1,9 @@
 //! What metadata knows of movies, without a database, a clock or a host.
 
-mod cursor;
 mod movie;
 mod page;
 mod title;
 
-pub use cursor::Cursor;
 pub use movie::{Movie, NewMovie};
 pub use page::{LIMIT_MAX, PREFIX_MAX_CHARS, PageQuery};
 pub use title::TitleKey;

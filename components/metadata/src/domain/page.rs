@@ -1,6 +1,8 @@
 //! What a request for a page of movies may ask.
 
-use super::{Cursor, Invalid, TitleKey, without_nul};
+use marquee_guest::cursor::{Cursors, Foreign, cut};
+
+use super::{Invalid, TitleKey, without_nul};
 
 /// Most movies of a page.
 pub const LIMIT_MAX: u32 = 100;
@@ -34,7 +36,10 @@ impl PageQuery {
         }
         let prefix = TitleKey::of(prefix);
         let start = match after {
-            Some(after) => Cursor::decode(after, &prefix)?.key().clone(),
+            Some(after) => cursors(&prefix)
+                .decode(after)
+                .and_then(|key| TitleKey::below(&prefix, key).ok_or(Foreign))
+                .map_err(|foreign| Invalid::new("after", foreign))?,
             None => prefix.clone(),
         };
         Ok(Self {
@@ -59,19 +64,18 @@ impl PageQuery {
         self.limit
     }
 
-    /// Cut off what was read beyond the page to see whether there is a next one, and say where that begins.
-    pub fn cut<T>(
-        &self,
-        mut found: Vec<T>,
-        title: impl Fn(&T) -> &str,
-    ) -> (Vec<T>, Option<String>) {
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let next = found
-            .get(limit)
-            .map(|first| Cursor::at(TitleKey::of(title(first))).encode(&self.prefix));
-        found.truncate(limit);
-        (found, next)
+    /// Cut off what was read beyond the page to see whether there is a next one, and say where that begins: at the first
+    /// movie that did not fit.
+    pub fn cut<T>(&self, found: Vec<T>, title: impl Fn(&T) -> &str) -> (Vec<T>, Option<String>) {
+        let (page, beyond) = cut(found, self.limit);
+        let next = beyond.map(|first| cursors(&self.prefix).encode(&TitleKey::of(title(&first))));
+        (page, next)
     }
+}
+
+/// A cursor is tied to the prefix of its query.
+fn cursors(prefix: &TitleKey) -> Cursors {
+    Cursors::of("movies", prefix)
 }
 
 #[cfg(test)]
@@ -114,5 +118,39 @@ mod tests {
         assert_eq!(page, ["a", "b"]);
         let second = PageQuery::parse(None, next.as_deref(), 2).unwrap();
         assert_eq!(second.start(), &TitleKey::of("c"));
+    }
+
+    #[test]
+    fn a_cursor_is_good_for_its_prefix_as_it_is_compared_and_for_no_other() {
+        let query = PageQuery::parse(Some("al"), None, 1).unwrap();
+        let (_, next) = query.cut(vec!["alien", "aliens"], |title| title);
+        let check = |prefix: Option<&str>, good: bool| {
+            let found = PageQuery::parse(prefix, next.as_deref(), 1);
+            assert_eq!(found.is_ok(), good, "{prefix:?}");
+        };
+        check(Some("al"), true);
+        check(Some("AL"), true);
+        check(Some("a"), false);
+        check(Some(""), false);
+        check(None, false);
+    }
+
+    #[test]
+    fn a_position_that_the_query_cannot_have_is_refused() {
+        let prefix = TitleKey::of("al");
+        let check = |key: &str, good: bool| {
+            let after = cursors(&prefix).encode(&key);
+            let found = PageQuery::parse(Some("al"), Some(&after), 1);
+            assert_eq!(found.is_ok(), good, "{key}");
+        };
+        check("alien", true);
+        check("bambi", false);
+        check("al\0", false);
+    }
+
+    #[test]
+    fn the_longest_cursor_fits_a_query_string() {
+        let key = TitleKey::of(&"x".repeat(1_200));
+        assert!(cursors(&TitleKey::of("")).encode(&key).len() < 2_048);
     }
 }

@@ -8,7 +8,7 @@
 use unicode_normalization::UnicodeNormalization as _;
 
 /// A title, or the beginning of one, as it is compared. Keys are ordered by their bytes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct TitleKey(String);
 
 impl TitleKey {
@@ -23,9 +23,10 @@ impl TitleKey {
         Self(lower.nfc().collect())
     }
 
-    /// A key that was made before.
-    pub(super) fn from_stored(key: String) -> Self {
-        Self(key)
+    /// A key that was made before and comes back from a client: one that begins with the prefix and that the database
+    /// takes.
+    pub(super) fn below(prefix: &Self, key: String) -> Option<Self> {
+        (key.starts_with(&prefix.0) && !key.contains('\0')).then_some(Self(key))
     }
 
     /// The key as text.

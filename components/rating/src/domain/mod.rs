@@ -1,16 +1,16 @@
 //! What rating knows of ratings, without a database, a clock or a host.
 
 mod aggregate;
-mod cursor;
 mod event;
 mod fold;
 mod movie;
+mod page;
 
 pub use aggregate::Aggregate;
-pub use cursor::{Cursor, LIMIT_MAX, PageQuery};
 pub use event::{Change, Event, Record};
 pub use fold::newest;
 pub use movie::created_movie;
+pub use page::{LIMIT_MAX, PageQuery, Position};
 
 /// A field breaks one of its bounds. The text names both and may be shown to a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,17 +1,17 @@
 //! A component that does what components should not; the job's name says what. For tests of the runtime.
 
-#[cfg_attr(
-    target_family = "wasm",
-    expect(unsafe_code, reason = "the canonical ABI; generated")
-)]
-mod bindings;
-
 use std::{
     hint::black_box,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use bindings::exports::marquee::schedule::job;
+
+marquee_guest::component!(Misbehave, {
+    path: "../../../wit/marquee-schedule",
+    world: "marquee:schedule/scheduled",
+    generate_all,
+});
 
 struct Misbehave;
 

@@ -1,12 +1,15 @@
 //! Answers HTTP with words that another component finds, whatever language that one is in.
 
-mod bindings;
-
 use bindings::example::greetings::words;
 use spin_sdk::{
     http::{IntoResponse, Request, StatusCode},
     http_service,
 };
+
+marquee_guest::component!({
+    path: "../wit",
+    world: "example:greetings/web",
+});
 
 #[http_service]
 async fn web(request: Request) -> impl IntoResponse {

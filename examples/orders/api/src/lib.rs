@@ -2,16 +2,24 @@
 //!
 //! `PUT /orders/{id}` places one, `GET /orders/{id}` shows it, `PUT /orders/{id}/payment` says that it was paid.
 
-mod bindings;
-
-use bindings::marquee::messaging::{producer, types::Outgoing};
-use bindings::shop::orders::ledger::{self, Error, Order, State};
+use bindings::{
+    marquee::messaging::producer,
+    shop::orders::ledger::{self, Error, Order, State},
+};
+use marquee_guest::messaging::Outgoing;
 use serde::{Deserialize, Serialize};
 use spin_sdk::{
     http::{Json, Method, Request, StatusCode, body::IncomingBodyExt as _},
     http_service,
 };
 use uuid::Uuid;
+
+marquee_guest::component!({
+    path: ["../../../wit/marquee-messaging", "../../../wit/marquee-schedule", "../wit"],
+    world: "shop:orders/api",
+    with: { "marquee:messaging/types@0.1.0": marquee_guest::messaging },
+    generate_all,
+});
 
 /// What a client sends to place an order.
 #[derive(Deserialize)]
@@ -71,13 +79,7 @@ async fn answer(request: Request) -> Result<(StatusCode, Answer), (StatusCode, S
 
 /// A payment is an event: it is on the bus before the client hears of it, and applied soon.
 async fn paid(id: Uuid) -> Result<(StatusCode, Answer), (StatusCode, String)> {
-    let payment = Outgoing {
-        event_id: Uuid::now_v7().to_string(),
-        topic: "payments".to_owned(),
-        key: id.to_string(),
-        value: Vec::new(),
-        headers: Vec::new(),
-    };
+    let payment = Outgoing::new("payments", id, Vec::new());
     producer::publish(vec![payment])
         .await
         .map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
@@ -106,11 +108,27 @@ fn shown(found: Result<Order, Error>) -> Result<(StatusCode, Answer), (StatusCod
         )),
         Err(Error::NotFound) => Err((StatusCode::NOT_FOUND, "no order has this id".to_owned())),
         Err(Error::Invalid(reason)) => Err((StatusCode::UNPROCESSABLE_ENTITY, reason)),
+        Err(Error::Taken) => Err((StatusCode::CONFLICT, "another order has this id".to_owned())),
         Err(Error::Unavailable(_)) => Err((
             StatusCode::SERVICE_UNAVAILABLE,
             "the orders cannot be asked just now".to_owned(),
         )),
+        Err(Error::Other(reason)) => {
+            log(&reason);
+            Err((
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "something is wrong with the orders".to_owned(),
+            ))
+        }
     }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "what is printed is logged, with the request and the component"
+)]
+fn log(reason: &str) {
+    eprintln!("{reason}");
 }
 
 fn bad(error: impl std::fmt::Display) -> (StatusCode, String) {

@@ -1,150 +1,125 @@
 //! The ledger: owns orders. It has SQL and nothing else: transactions, consuming, retries and the clock are the
 //! host's.
 
-#[cfg_attr(
-    target_family = "wasm",
-    expect(unsafe_code, reason = "the canonical ABI; generated")
-)]
-mod bindings;
-mod database;
+use std::collections::HashMap;
 
 use bindings::exports::{
-    marquee::{
-        messaging::consumer::{self, Message, Verdict},
-        schedule::job,
-    },
+    marquee::{messaging::consumer, schedule::job},
     shop::orders::ledger::{self, Error, Order, State},
 };
-use database::query;
-use spin_sdk::{
-    pg::{DbValue, ParameterValue},
+use marquee_guest::{
+    messaging::{Batch, Message, Verdict},
+    params,
+    sql::{self, Database, Row, array},
     variables,
 };
-use std::collections::HashMap;
 use uuid::Uuid;
+
+marquee_guest::component!(Ledger, {
+    path: ["../../../wit/marquee-messaging", "../../../wit/marquee-schedule", "../wit"],
+    world: "shop:orders/ledger-component",
+    with: { "marquee:messaging/types@0.1.0": marquee_guest::messaging },
+    generate_all,
+});
 
 struct Ledger;
 
+const DB: Database = Database::at("orders_database_url");
+
 impl ledger::Guest for Ledger {
     async fn place(id: String, item: String, quantity: u32) -> Result<Order, Error> {
-        if item.trim().is_empty() || item.chars().count() > 200 {
-            return Err(Error::Invalid("an item has 1 to 200 characters".to_owned()));
+        if item.trim().is_empty() || item.chars().count() > 200 || item.contains('\0') {
+            let bound = "an item has 1 to 200 characters, none of them U+0000";
+            return Err(Error::Invalid(bound.to_owned()));
         }
         if !(1..=1000).contains(&quantity) {
             return Err(Error::Invalid("the quantity is from 1 to 1,000".to_owned()));
         }
-        let id = identified(&id)?;
-        let quantity = i32::try_from(quantity).unwrap_or(i32::MAX);
-        let params = vec![
-            id,
-            ParameterValue::Str(item),
-            ParameterValue::Int32(quantity),
-        ];
-        let rows = query(PLACE, params).await.map_err(Error::Unavailable)?;
-        order(&rows)
+        let id = identified(&id).map_err(Error::Invalid)?;
+        let params = params![id, item, quantity];
+        match DB.optional(PLACE, params).await? {
+            Some(row) => Ok(order(row)?),
+            None => Err(Error::Taken),
+        }
     }
 
     async fn find(id: String) -> Result<Order, Error> {
-        let rows = query(FIND, vec![identified(&id)?])
-            .await
-            .map_err(Error::Unavailable)?;
-        order(&rows)
+        let id = identified(&id).map_err(Error::Invalid)?;
+        match DB.optional(FIND, params![id]).await? {
+            Some(row) => Ok(order(row)?),
+            None => Err(Error::NotFound),
+        }
     }
 }
 
 impl consumer::Guest for Ledger {
     /// A payment's key is the order's id. The whole batch is one transaction, and so are its verdicts.
     async fn handle(messages: Vec<Message>) -> Result<Vec<Verdict>, String> {
-        let ids: Vec<Option<Uuid>> = messages
-            .iter()
-            .map(|message| message.key.parse().ok())
-            .collect();
+        let batch = Batch::read(&messages, |payment| identified(&payment.key));
         // One statement for the whole batch.
-        let wanted = ids
-            .iter()
-            .flatten()
-            .map(|id| Some(id.to_string()))
-            .collect();
-        let rows = query(PAY, vec![ParameterValue::ArrayStr(wanted)]).await?;
-        let states: HashMap<Uuid, &str> = rows
-            .iter()
-            .filter_map(|row| Some((text(row, 0)?.parse().ok()?, text(row, 1)?)))
-            .collect();
-        let verdict = |id: Option<Uuid>| match id.map(|id| states.get(&id).copied()) {
-            None => Verdict::Reject("the key is no order's id".to_owned()),
-            Some(None) => Verdict::Retry("there is no such order yet".to_owned()),
-            Some(Some("expired")) => Verdict::Reject("the order has expired".to_owned()),
-            Some(Some(_)) => Verdict::Done,
+        let rows = DB.query(PAY, params![array(batch.iter().copied())]).await?;
+        let states: HashMap<Uuid, String> = rows
+            .map(|mut row| Ok((row.take("id")?, row.take("state")?)))
+            .collect::<Result<_, sql::Error>>()?;
+        let verdict = |id: &Uuid| match states.get(id).map(String::as_str) {
+            None => Verdict::Retry("there is no such order yet".to_owned()),
+            Some("expired") => Verdict::Reject("the order has expired".to_owned()),
+            Some(_) => Verdict::Done,
         };
-        Ok(ids.into_iter().map(verdict).collect())
+        Ok(batch.verdicts(verdict))
     }
 }
 
 impl job::Guest for Ledger {
     async fn run(name: String, _due_at_ms: u64) -> Result<(), String> {
-        match name.as_str() {
-            "expire" => {
-                let after = variables::get("expire_after_seconds").await;
-                let after = after.map_err(|error| error.to_string())?;
-                query(EXPIRE, vec![ParameterValue::Str(after)])
-                    .await
-                    .map(drop)
-            }
-            other => Err(format!("the ledger has no job {other}")),
+        if name != "expire" {
+            return Err(format!("the ledger has no job {name}"));
+        }
+        let after_seconds = variables::get("expire_after_seconds").await?;
+        DB.execute(EXPIRE, params![after_seconds]).await?;
+        Ok(())
+    }
+}
+
+/// What a caller can do about it: only what passes is *unavailable*.
+impl From<sql::Error> for Error {
+    fn from(error: sql::Error) -> Self {
+        if error.is_passing() {
+            Self::Unavailable(error.to_string())
+        } else {
+            Self::Other(error.to_string())
         }
     }
 }
 
-fn identified(id: &str) -> Result<ParameterValue, Error> {
-    match id.parse::<Uuid>() {
-        Ok(id) => Ok(ParameterValue::Uuid(id.to_string())),
-        Err(_) => Err(Error::Invalid("an order's id is a UUID".to_owned())),
-    }
+fn identified(id: &str) -> Result<Uuid, String> {
+    id.parse().map_err(|_| "an order's id is a UUID".to_owned())
 }
 
-/// The order of the first row.
-fn order(rows: &[Vec<DbValue>]) -> Result<Order, Error> {
-    match rows.first().map(Vec::as_slice) {
-        Some(
-            [
-                DbValue::Uuid(id),
-                DbValue::Str(item),
-                DbValue::Int32(quantity),
-                DbValue::Str(state),
-            ],
-        ) => Ok(Order {
-            id: id.clone(),
-            item: item.clone(),
-            quantity: quantity.unsigned_abs(),
-            state: match state.as_str() {
-                "paid" => State::Paid,
-                "expired" => State::Expired,
-                _ => State::Placed,
-            },
-        }),
-        _ => Err(Error::NotFound),
-    }
+fn order(mut row: Row) -> Result<Order, sql::Error> {
+    let (id, state): (Uuid, String) = (row.take("id")?, row.take("state")?);
+    Ok(Order {
+        id: id.to_string(),
+        item: row.take("item")?,
+        quantity: row.take("quantity")?,
+        state: match state.as_str() {
+            "paid" => State::Paid,
+            "expired" => State::Expired,
+            _ => State::Placed,
+        },
+    })
 }
 
-fn text(row: &[DbValue], column: usize) -> Option<&str> {
-    match row.get(column)? {
-        DbValue::Str(text) | DbValue::Uuid(text) => Some(text),
-        _ => None,
-    }
-}
-
+/// `$1` id, `$2` item, `$3` quantity. The order, whether it is new or was placed before with the same words; no row where
+/// the id has another order. The update changes nothing: it waits for who places the same order just now, and sees that
+/// row, which a statement that began before would not.
 const PLACE: &str = "
-with placed as (
-    insert into orders (id, item, quantity) values ($1, $2, $3)
-    on conflict on constraint orders_pkey do nothing
-    returning id, item, quantity, state
-)
-select id, item, quantity, state from placed
-union all
-select id, item, quantity, state from orders where id = $1
-limit 1";
+insert into orders as o (id, item, quantity) values ($1, $2, $3::bigint)
+on conflict on constraint orders_pkey do update set id = o.id
+where (o.item, o.quantity) = (excluded.item, excluded.quantity)
+returning id, state, item, quantity";
 
-const FIND: &str = "select id, item, quantity, state from orders where id = $1";
+const FIND: &str = "select id, state, item, quantity from orders where id = $1";
 
 /// Answers the state of each order that there is.
 const PAY: &str = "

@@ -123,15 +123,15 @@ impl Client {
                     connection
                         .during(async |client| work(client, &statement).await)
                         .await
-                        .map_err(error)
+                        .map_err(sent_error)
                 }
             }
         };
         let result = tokio::time::timeout_at(self.deadline.into(), sent)
             .await
             .unwrap_or_else(|_| {
-                Err(wit::Error::Other(
-                    "the call's deadline passed while the database worked".to_owned(),
+                Err(unanswered(
+                    "the call's deadline passed while the database worked",
                 ))
             });
         if publishes && self.unit.is_none() && result.is_ok() {
@@ -194,6 +194,20 @@ fn error(error: Error) -> wit::Error {
         }
         other => wit::Error::ConnectionFailed(other.to_string()),
     }
+}
+
+/// An error of a statement that may have reached the server, outside a unit of work.
+fn sent_error(error: Error) -> wit::Error {
+    match error {
+        Error::Unavailable { reason, .. } => unanswered(reason),
+        other => self::error(other),
+    }
+}
+
+/// No answer came: whether the statement took effect is not known. A guest tells this from a connection that was not to be
+/// had, and so does one under Spin.
+fn unanswered(reason: impl Into<String>) -> wit::Error {
+    wit::Error::QueryFailed(wit::QueryError::Text(reason.into()))
 }
 
 fn statement_error(error: &tokio_postgres::Error) -> wit::Error {

@@ -9,7 +9,8 @@
 //! until a commit.
 //!
 //! **On failure**: the guest gets the interface's error; a failed statement fails the unit of work too. Outside a unit
-//! each statement stands alone.
+//! each statement stands alone: one that found no connection is *connection-failed* and changed nothing; one whose
+//! connection broke, or whose time ran out, is *query-failed* with a text and may have taken effect.
 
 #![expect(
     clippy::result_large_err,

@@ -666,3 +666,36 @@ async fn a_component_has_as_many_connections_as_it_may_and_more_statements_wait_
     drop(held);
     database.connection().await.map(drop).expect("free again");
 }
+
+#[tokio::test]
+async fn a_statement_without_an_answer_is_told_from_one_that_was_not_sent() {
+    let bench = bench().await;
+    let unanswered = |answer: Result<Vec<tokio_postgres::Row>, wit::Error>| {
+        let error = answer.expect_err("no answer");
+        assert!(
+            matches!(&error, wit::Error::QueryFailed(wit::QueryError::Text(_))),
+            "{error:?}"
+        );
+    };
+    let broken = "select pg_terminate_backend(pg_backend_pid())";
+    unanswered(bench.client.query(broken, Vec::new()).await);
+    let late = Client {
+        deadline: Instant::now() + Duration::from_millis(50),
+        ..bench.client.clone()
+    };
+    unanswered(late.query("select pg_sleep(10)", Vec::new()).await);
+
+    let mut config = Config::new("notes", Secret::new("postgres://127.0.0.1:1/notes"));
+    config.acquire_timeout = Duration::from_millis(100);
+    let mut granted = Granted::clone(bench.client.granted.as_ref().expect("granted"));
+    granted.database = Database::new(&config).expect("a URL");
+    let nowhere = Client {
+        granted: Some(Arc::new(granted)),
+        ..bench.client.clone()
+    };
+    let error = nowhere.query("select 1", Vec::new()).await;
+    assert!(
+        matches!(&error, Err(wit::Error::ConnectionFailed(_))),
+        "{error:?}"
+    );
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use marquee_testkit::eventually;
 use serde_json::json;
+use tokio_postgres::NoTls;
 use uuid::Uuid;
 
 use crate::{
@@ -77,4 +78,63 @@ async fn orders_are_placed_paid_over_the_bus_and_expired_by_the_clock() {
     .await;
     let (status, log) = host.stop("TERM").await;
     assert!(status.success(), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_order_may_be_placed_twice_and_another_one_is_a_conflict() {
+    let setup = Setup::application("examples/orders/spin.toml", &["ORDERS", "BUS"]).await;
+    let host = setup.start().await;
+    let (database, connection) = tokio_postgres::connect(setup.url("ORDERS"), NoTls)
+        .await
+        .expect("it answers");
+    let _connection = tokio::task::JoinSet::from_iter([async {
+        connection.await.expect("no error");
+    }]);
+    let id = Uuid::now_v7();
+    let put = async |item: &str| {
+        let order = json!({"item": item, "quantity": 2}).to_string();
+        ask(&host, &format!("PUT /orders/{id}"), &order).await
+    };
+
+    // Another client has placed the order and not committed yet.
+    let placed =
+        format!("begin; insert into orders (id, item, quantity) values ('{id}', 'a book', 2)");
+    database.batch_execute(&placed).await.expect("placed");
+    let (answer, ()) = tokio::join!(put("a book"), async {
+        eventually(SOON, "the second one waits", async || {
+            let waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+            database.query(waiting, &[]).await.expect("rows").len() == 1
+        })
+        .await;
+        database.batch_execute("commit").await.expect("committed");
+    });
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["item"], "a book");
+
+    assert_eq!(put("a book").await.status, 200);
+    let other = put("a pen").await;
+    assert_eq!(other.status, 409, "{other:?}");
+    assert_eq!(state(&host, id).await, "placed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_error_that_passes_is_called_passing() {
+    let setup = Setup::application("examples/orders/spin.toml", &["ORDERS", "BUS"]).await;
+    let host = setup.start().await;
+    let (database, connection) = tokio_postgres::connect(setup.url("ORDERS"), NoTls)
+        .await
+        .expect("it answers");
+    let _connection = tokio::task::JoinSet::from_iter([async {
+        connection.await.expect("no error");
+    }]);
+    let sql = "alter table orders rename to elsewhere";
+    database.batch_execute(sql).await.expect("renamed");
+    let request = format!("GET /orders/{}", Uuid::now_v7());
+    let answer = ask(&host, &request, "").await;
+    assert_eq!(answer.status, 500, "{answer:?}");
+    assert!(!answer.body.contains("orders\""), "{answer:?}");
+    eventually(SOON, "the log says why", async || {
+        host.log().contains("(42P01)")
+    })
+    .await;
 }

@@ -66,7 +66,7 @@ mod bindings {
     #![allow(
         missing_docs,
         unreachable_pub,
-        reason = "wit-bindgen writes it; what is public of it are two variants of values"
+        reason = "wit-bindgen writes it; what is public of it are the two types of values"
     )]
     wit_bindgen::generate!({
         inline: "

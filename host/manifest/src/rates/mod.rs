@@ -72,6 +72,13 @@ impl RateClass {
     }
 }
 
+impl Rate {
+    /// The time in which one request becomes possible. A microsecond or more.
+    pub fn interval(&self) -> Duration {
+        self.per / self.requests.get()
+    }
+}
+
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = match self.per.as_secs() {

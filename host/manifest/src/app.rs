@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use crate::{ComponentId, Dependencies, When};
+use crate::{ComponentId, Dependencies, Rates, When};
 
 /// An application: its components and what starts them.
 #[derive(Debug, Clone)]
@@ -74,6 +74,8 @@ pub struct Component {
     pub canary: Canary,
     /// When the host takes a new version of it back.
     pub guard: Guard,
+    /// How often clients may send it HTTP requests.
+    pub rates: Rates,
 }
 
 /// How requests choose between versions. Without a header it is chance.
@@ -263,6 +265,8 @@ pub mod defaults {
     pub const GUARD_CALLS: u64 = 100;
     /// Less is noise on a busy machine.
     pub const GUARD_FACTOR: u32 = 2;
+    /// Many times what an API has of kinds of requests; each request looks through them.
+    pub const RATE_CLASSES: usize = 16;
     /// As a batch of messages.
     pub const QUERY_BYTES: usize = 4 << 20;
 }

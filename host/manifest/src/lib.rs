@@ -11,6 +11,7 @@ mod names;
 mod order;
 mod parse;
 mod problem;
+mod rates;
 mod reader;
 mod tool;
 mod units;
@@ -23,4 +24,5 @@ pub use app::{
 pub use dependency::{Dependencies, DependencyName, InvalidDependency};
 pub use id::{ComponentId, InvalidId};
 pub use problem::Problem;
+pub use rates::{InvalidPath, PathPattern, Rate, RateClass, Rates};
 pub use when::When;

@@ -13,6 +13,14 @@ pub(crate) fn is_interface(text: &str) -> bool {
     named && semver::Version::parse(version).is_ok()
 }
 
+/// In lower case, as HTTP/2 has them.
+pub(crate) fn is_header(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
 pub(crate) fn is_kebab(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }

@@ -81,8 +81,23 @@ pub(crate) fn check(app: &App, places: &Places, problems: &Problems<'_>) {
             );
         }
     }
+    rates(app, places, problems);
     databases(app, places, problems);
     cycles(app, places, problems);
+}
+
+fn rates(app: &App, places: &Places, problems: &Problems<'_>) {
+    for component in app.components.values() {
+        let id = &component.id;
+        let is_asked = app.routes.iter().any(|route| route.component == *id);
+        if !component.rates.classes.is_empty() && !is_asked {
+            let span = places.components.get(id).cloned().unwrap_or(0..0);
+            problems.add(
+                span,
+                format!("{id} has rates of HTTP requests, and no HTTP trigger names it"),
+            );
+        }
+    }
 }
 
 fn databases(app: &App, places: &Places, problems: &Problems<'_>) {

@@ -13,7 +13,7 @@ use toml::{
 
 use crate::{
     App, Build, Canary, Component, ComponentId, Dependencies, DependencyName, Guard, Limits,
-    Problem, Route, Variable, order,
+    Problem, Rates, Route, Variable, order,
     reader::{At, Problems, Section},
     tool,
 };
@@ -270,6 +270,7 @@ fn component(id: ComponentId, mut section: Section<'_>, places: &mut Places) -> 
         limits: Limits::default(),
         canary: Canary::default(),
         guard: Guard::default(),
+        rates: Rates::default(),
     };
     if let Some(mut tool) = section.section("tool")
         && let Some(ours) = tool.section("marquee")

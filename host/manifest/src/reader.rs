@@ -97,6 +97,10 @@ impl<'t> Section<'t> {
         }
     }
 
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     pub(crate) fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'t>>> {
         self.table.remove(key)
     }
@@ -118,10 +122,7 @@ impl<'t> Section<'t> {
     }
 
     pub(crate) fn required_string(&mut self, key: &str) -> Option<At<String>> {
-        if !self.table.contains_key(key) {
-            self.problems
-                .add(self.span(), format!("{} is missing", self.full(key)));
-        }
+        self.require(key);
         self.string(key)
     }
 
@@ -191,6 +192,11 @@ impl<'t> Section<'t> {
     pub(crate) fn section(&mut self, key: &str) -> Option<Section<'t>> {
         let value = self.take(key)?;
         self.as_section(key, value)
+    }
+
+    pub(crate) fn required_section(&mut self, key: &str) -> Option<Section<'t>> {
+        self.require(key);
+        self.section(key)
     }
 
     /// An array of tables: `[[key]]`.
@@ -273,6 +279,13 @@ impl<'t> Section<'t> {
                     format!("{known}; take it out, or correct its name")
                 },
             );
+        }
+    }
+
+    fn require(&self, key: &str) {
+        if !self.has(key) {
+            self.problems
+                .add(self.span(), format!("{} is missing", self.full(key)));
         }
     }
 

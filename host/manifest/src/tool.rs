@@ -4,7 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::{
     Canary, Component, Database, Guard, Guarded, Schedule, Subscription, When, defaults,
-    names::{is_interface, is_kebab, is_plain, is_topic},
+    names::{is_header, is_interface, is_kebab, is_plain, is_topic},
+    rates,
     reader::{At, Section},
     units,
 };
@@ -110,6 +111,7 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
     if let Some(table) = ours.section("guard") {
         component.guard = guard(table);
     }
+    component.rates = rates::read::rates(&mut ours);
     let needs = [
         (!component.transactional.is_empty(), "transactional"),
         (!component.subscriptions.is_empty(), "subscriptions"),
@@ -127,7 +129,7 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
         }
     }
     ours.finish(
-        "tool.marquee has database, variables, transactional, publish, subscriptions, schedules, limits, canary and guard",
+        "tool.marquee has database, variables, transactional, publish, subscriptions, schedules, limits, canary, guard, rates and subject_header",
     );
 }
 
@@ -135,8 +137,7 @@ fn canary(mut table: Section<'_>) -> Canary {
     let problems = table.problems().clone();
     let mut header = |key| {
         let (name, span) = table.string(key)?;
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if (1..=64).contains(&name.len()) && name.bytes().all(plain) {
+        if is_header(&name) {
             return Some(name);
         }
         problems.add(

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them.
+//! Durations, sizes and rates as people write them.
 
 use std::time::Duration;
 
@@ -31,6 +31,21 @@ pub(crate) fn size(text: &str) -> Option<usize> {
     number.checked_mul(factor)
 }
 
+/// `20/s`, `600/m`, `10/h`: how many in what time.
+pub(crate) fn rate(text: &str) -> Option<(u32, Duration)> {
+    let (number, unit) = text.split_once('/')?;
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let seconds = match unit {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        _ => return None,
+    };
+    Some((number.parse().ok()?, Duration::from_secs(seconds)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +68,35 @@ mod tests {
         }
         for bad in ["", "10", "MiB", "1MB", "18446744073709551615GiB"] {
             assert_eq!(size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_are_a_number_in_a_unit_of_time() {
+        for (text, number, seconds) in [
+            ("20/s", 20, 1),
+            ("600/m", 600, 60),
+            ("10/min", 10, 60),
+            ("0/h", 0, 3_600),
+        ] {
+            assert_eq!(
+                rate(text),
+                Some((number, Duration::from_secs(seconds))),
+                "{text}"
+            );
+        }
+        for bad in [
+            "",
+            "20",
+            "/s",
+            "20/",
+            "20/d",
+            "+20/s",
+            "2.5/s",
+            "20 / s",
+            "4294967296/s",
+        ] {
+            assert_eq!(rate(bad), None, "{bad}");
         }
     }
 }

@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use marquee_bus::{BatchLimits, Bus, embedded, kafka};
 use marquee_database::Database;
 use marquee_delivery::{Consumer, FirstContact, Policy, outbox::Relay};
-use marquee_manifest::{App, Canary, ComponentId, Outside, defaults};
+use marquee_manifest::{App, Canary, ComponentId, Outside, Rates, defaults};
 use marquee_runtime::Runtime;
-use marquee_triggers::{Deliverer, Worker, bus, http, retry, schedule};
+use marquee_triggers::{Deliverer, Proxies, Worker, bus, http, retry, schedule};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -23,6 +23,8 @@ pub(crate) struct Host {
     parts: Parts,
     routes: Vec<(String, ComponentId)>,
     canaries: BTreeMap<ComponentId, Canary>,
+    rates: BTreeMap<ComponentId, Rates>,
+    proxies: Proxies,
     example: Option<String>,
     listener: TcpListener,
     admin: TcpListener,
@@ -90,6 +92,13 @@ impl Host {
                     .filter(|component| component.canary != Canary::default())
                     .map(|component| (component.id.clone(), component.canary.clone()))
                     .collect(),
+                rates: app
+                    .components
+                    .values()
+                    .filter(|component| component.rates != Rates::default())
+                    .map(|component| (component.id.clone(), component.rates.clone()))
+                    .collect(),
+                proxies: settings.trusted_proxies.value,
                 example: app.example.clone(),
                 listener,
                 admin,
@@ -176,6 +185,8 @@ impl Host {
         }
         let mut config = http::Config::new(self.routes);
         config.canaries = self.canaries;
+        config.rates = self.rates;
+        config.proxies = self.proxies;
         triggers.spawn(http::Trigger::serve(
             self.parts.runtime.clone(),
             config,

@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Args;
 use marquee_database::Secret;
+use marquee_triggers::Proxies;
 use serde::Deserialize;
 
 /// What can be said on the command line of every verb that reads the manifest.
@@ -43,6 +44,10 @@ pub(crate) struct UpFlags {
     /// [default: 127.0.0.1:3001]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) admin_listen: Option<SocketAddr>,
+    /// How many proxies stand before it, each of which adds to X-Forwarded-For; then it must be reached through them
+    /// only [default: 0, at the most 16]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) trusted_proxies: Option<Proxies>,
     /// How long work in flight may take to end after a signal, e.g. 10s [default: 10s]
     #[arg(long, value_name = "DURATION")]
     pub(crate) grace: Option<String>,
@@ -83,6 +88,7 @@ pub(crate) struct Settings {
     pub(crate) admin_listen: Set<SocketAddr>,
     /// What opens the admin API over TCP. None: it is on its socket only.
     pub(crate) admin_token: Option<Set<Secret>>,
+    pub(crate) trusted_proxies: Set<Proxies>,
     pub(crate) grace: Set<Duration>,
     pub(crate) allow_unsafe_database: Set<bool>,
     pub(crate) manifest_versions: Set<bool>,
@@ -198,6 +204,13 @@ impl Settings {
             ADMIN_LISTEN,
         )
         .parse("an address")?;
+        let trusted_proxies = text(
+            up.trusted_proxies.map(|number| number.to_string()),
+            "--trusted-proxies",
+            "MARQUEE_TRUSTED_PROXIES",
+            TRUSTED_PROXIES,
+        )
+        .parse("a number from 0 to 16")?;
         let grace = text(up.grace.clone(), "--grace", "MARQUEE_GRACE", GRACE);
         let grace = Set {
             value: humantime::parse_duration(&grace.value).with_context(|| {
@@ -243,6 +256,7 @@ impl Settings {
             log,
             listen,
             admin_listen,
+            trusted_proxies,
             grace,
             allow_unsafe_database,
             manifest_versions,
@@ -360,5 +374,7 @@ const KEEP_VERSIONS: &str = "50";
 const LISTEN: &str = "127.0.0.1:3000";
 /// Beside the public one; loopback only, since it says what is wrong inside.
 const ADMIN_LISTEN: &str = "127.0.0.1:3001";
+/// Whoever connects is the client: what it says of itself is worth nothing.
+const TRUSTED_PROXIES: &str = "0";
 /// Twice the longest deadline of a request would be too long for a person who waits at a terminal.
 const GRACE: &str = "10s";

@@ -1,15 +1,16 @@
 //! The HTTP trigger: a request becomes one call of the component that its route names.
 //!
-//! Bounds: requests at once (503 with Retry-After above), the length of the URI, the size of a body. A component
-//! that traps, or does not answer in time, is answered for.
+//! Bounds: how often a client may ask (429), requests at once (503), the length of the URI, the size of a body. A
+//! component that traps, or does not answer in time, is answered for.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header};
+use governor::clock::DefaultClock;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header, request};
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use marquee_manifest::{Canary, ComponentId};
+use marquee_manifest::{Canary, ComponentId, Rates};
 use marquee_registry::Choice;
 use marquee_runtime::{Call, ResponseBody, Runtime};
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -18,7 +19,9 @@ use uuid::Uuid;
 use wasmtime_wasi_http::Error as HttpError;
 
 use crate::{
+    Proxies,
     problem::{self, Problem},
+    rates::Limits,
     server,
 };
 
@@ -29,6 +32,10 @@ pub struct Config {
     pub routes: Vec<(String, ComponentId)>,
     /// How requests choose between versions, of the components that say so.
     pub canaries: BTreeMap<ComponentId, Canary>,
+    /// How often clients may ask, of the components that say so.
+    pub rates: BTreeMap<ComponentId, Rates>,
+    /// What stands between clients and the host.
+    pub proxies: Proxies,
     /// Requests at once.
     pub concurrent_requests: usize,
     /// The largest body that is passed on. Components refuse what is smaller but still too large for them.
@@ -43,6 +50,8 @@ impl Config {
         Self {
             routes,
             canaries: BTreeMap::new(),
+            rates: BTreeMap::new(),
+            proxies: Proxies::default(),
             concurrent_requests: 512,
             body_bytes: 1024 * 1024,
             server: server::Limits::default(),
@@ -55,6 +64,7 @@ pub struct Trigger {
     runtime: Runtime,
     routes: Vec<Route>,
     canaries: BTreeMap<ComponentId, Canary>,
+    limits: Limits,
     places: Arc<Semaphore>,
     body_bytes: usize,
 }
@@ -80,22 +90,24 @@ impl Trigger {
             runtime,
             routes: routes(config.routes),
             canaries: config.canaries,
+            limits: Limits::new(config.rates, config.proxies, &DefaultClock::default()),
             places: Arc::new(Semaphore::new(config.concurrent_requests)),
             body_bytes: config.body_bytes,
         });
-        let handler = move |request, _| {
+        let handler = move |request, peer| {
             let trigger = Arc::clone(&trigger);
-            async move { trigger.answer(request).await }
+            async move { trigger.answer(request, peer).await }
         };
         server::serve(listener, config.server, handler, stop).await;
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let request_id = request_id(request.headers());
         let started = Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let mut response = match self.call(request, &request_id).await {
-            Ok(response) => response.map(Either::Left),
+        let (mut parts, body) = request.into_parts();
+        let mut response = match self.find(&mut parts) {
+            Ok(component) => self.admit(component, parts, body, peer, &request_id).await,
             Err(problem) => problem.response(&request_id).map(Either::Right),
         };
         if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -108,12 +120,8 @@ impl Trigger {
         response
     }
 
-    async fn call(
-        &self,
-        request: Request<Incoming>,
-        request_id: &str,
-    ) -> Result<Response<ResponseBody>, Problem> {
-        let (mut parts, body) = request.into_parts();
+    /// Whose request it is, if it is one. Its URI becomes absolute.
+    fn find(&self, parts: &mut request::Parts) -> Result<&ComponentId, Problem> {
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
             return Err(problem::METHOD);
         }
@@ -124,8 +132,41 @@ impl Trigger {
         {
             return Err(problem::URI_TOO_LONG);
         }
-        parts.uri = absolute(&parts).ok_or(problem::HOST)?;
-        let component = self.route(parts.uri.path()).ok_or(problem::NOT_FOUND)?;
+        parts.uri = absolute(parts).ok_or(problem::HOST)?;
+        self.route(parts.uri.path()).ok_or(problem::NOT_FOUND)
+    }
+
+    /// Ask the component, if the client may.
+    async fn admit(
+        &self,
+        component: &ComponentId,
+        parts: request::Parts,
+        body: Incoming,
+        peer: SocketAddr,
+        request_id: &str,
+    ) -> Response<Body> {
+        let admission = self.limits.admit(component, &parts, peer);
+        let answer = match &admission {
+            Some(admission) if admission.is_refused() => Err(problem::TOO_MANY),
+            _ => self.call(component, parts, body, request_id).await,
+        };
+        let mut response = match answer {
+            Ok(response) => response.map(Either::Left),
+            Err(problem) => problem.response(request_id).map(Either::Right),
+        };
+        if let Some(admission) = admission {
+            admission.see_off(response.headers_mut());
+        }
+        response
+    }
+
+    async fn call(
+        &self,
+        component: &ComponentId,
+        mut parts: request::Parts,
+        body: Incoming,
+        request_id: &str,
+    ) -> Result<Response<ResponseBody>, Problem> {
         let length = parts
             .headers
             .get(header::CONTENT_LENGTH)

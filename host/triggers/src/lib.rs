@@ -4,13 +4,16 @@
 
 mod backoff;
 pub mod bus;
+mod client;
 mod delivery;
 pub mod http;
 mod problem;
+mod rates;
 pub mod retry;
 pub mod schedule;
 pub mod server;
 mod work;
 
+pub use client::{InvalidProxies, Proxies};
 pub use delivery::Deliverer;
 pub use work::Worker;

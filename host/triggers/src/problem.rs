@@ -110,6 +110,13 @@ pub(crate) const TOO_LARGE: Problem = Problem::new(
     "Body too large",
     "The body is larger than this server takes.",
 );
+/// Whoever answers with it adds when the client may come again.
+pub(crate) const TOO_MANY: Problem = Problem::new(
+    StatusCode::TOO_MANY_REQUESTS,
+    "too-many-requests",
+    "Too many requests",
+    "You have asked too often; Retry-After says in how many seconds you may ask again.",
+);
 pub(crate) const OVERLOADED: Problem = Problem::new(
     StatusCode::SERVICE_UNAVAILABLE,
     "unavailable",

@@ -61,6 +61,11 @@ impl Config {
             );
         }
         row(
+            "trusted proxies".into(),
+            settings.trusted_proxies.value.to_string(),
+            settings.trusted_proxies.source.to_string(),
+        );
+        row(
             "grace".into(),
             humantime::format_duration(settings.grace.value).to_string(),
             settings.grace.source.to_string(),
@@ -116,6 +121,17 @@ impl Config {
                 limits.concurrent_calls.to_string(),
                 "manifest".into(),
             );
+            for class in &component.rates.classes {
+                let mut value = format!("{} by client", class.client);
+                if let Some(subject) = class.subject {
+                    value.push_str(&format!("; {subject} by subject"));
+                }
+                row(
+                    format!("{id} rate {}", class.name),
+                    value,
+                    "manifest".into(),
+                );
+            }
             for subscription in &component.subscriptions {
                 let value = format!(
                     "retry every {}, dead after {} attempts, batches of {}",

@@ -17,6 +17,7 @@ mod examples;
 mod host;
 mod lifecycle;
 mod limits;
+mod rates;
 mod raw;
 mod releases;
 mod spin;

@@ -1,0 +1,175 @@
+//! Where a request comes from: the client's address, behind as many proxies as the operator says there are.
+//!
+//! Promise: what a client writes into its own request is never taken for its address, provided that the host is reached
+//! through the proxies only. Addresses come from `X-Forwarded-For` alone, which proxies write by default; one that writes
+//! it passes a `Forwarded` (RFC 7239) of the client's on as it is, so reading both would let the client choose.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
+
+use http::HeaderMap;
+
+/// How many proxies stand before the host, each of which adds the address that it was asked from to `X-Forwarded-For`.
+/// With none (the default) the header is not read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Proxies(u8);
+
+/// A text that is no number of proxies.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a number from 0 to {most}", most = Proxies::MOST)]
+pub struct InvalidProxies(String);
+
+impl Proxies {
+    /// More hops than a request has on its way through any sensible network.
+    pub const MOST: u8 = 16;
+}
+
+impl FromStr for Proxies {
+    type Err = InvalidProxies;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProxies> {
+        match text.parse() {
+            Ok(number) if number <= Self::MOST => Ok(Self(number)),
+            _ => Err(InvalidProxies(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Whom the rates of an address count for: an IPv4 address, or the /64 of an IPv6 one, which is what one customer has at
+/// the least and may choose freely within.
+///
+/// The nearest proxy wrote the last entry of the list, the one before it the last but one, and so on. Where an entry is
+/// missing or is no address, the outermost one that is there counts, and without any the socket's.
+pub(crate) fn client(peer: SocketAddr, headers: &HeaderMap, proxies: Proxies) -> IpAddr {
+    let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+    // A line that is not ASCII is one entry that is no address.
+    let entries = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+    let trusted = entries.take(usize::from(proxies.0)).map_while(address);
+    network(trusted.last().unwrap_or_else(|| peer.ip()))
+}
+
+/// `192.0.2.1`, `2001:db8::1`, and what some proxies write: `192.0.2.1:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
+fn address(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let bare = entry
+        .strip_prefix('[')
+        .and_then(|entry| entry.strip_suffix(']'));
+    let with_port = || entry.parse().ok().map(|socket: SocketAddr| socket.ip());
+    bare.unwrap_or(entry).parse().ok().or_else(with_port)
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & NETWORK)),
+        v4 => v4,
+    }
+}
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+/// The first 64 bits.
+const NETWORK: u128 = !(u64::MAX as u128);
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    /// The client's address for a socket's, with lines of `X-Forwarded-For`.
+    fn check(proxies: &str, socket: &str, lines: &[&str], expected: &str) {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let value = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+            headers.append(FORWARDED_FOR, value);
+        }
+        let peer = SocketAddr::new(socket.parse().unwrap(), 4711);
+        let found = client(peer, &headers, proxies.parse().unwrap());
+        let expected: IpAddr = expected.parse().unwrap();
+        assert_eq!(found, expected, "{proxies} {socket} {lines:?}");
+    }
+
+    #[test]
+    fn without_a_proxy_the_socket_counts_and_the_header_is_not_read() {
+        check("0", "192.0.2.1", &[], "192.0.2.1");
+        check("0", "192.0.2.1", &["198.51.100.7"], "192.0.2.1");
+    }
+
+    #[test]
+    fn each_trusted_proxy_is_one_entry_from_the_right() {
+        check("1", "10.0.0.1", &["198.51.100.7"], "198.51.100.7");
+        check(
+            "1",
+            "10.0.0.1",
+            &["203.0.113.9, 198.51.100.7"],
+            "198.51.100.7",
+        );
+        check(
+            "1",
+            "10.0.0.1",
+            &["203.0.113.9", "198.51.100.7"],
+            "198.51.100.7",
+        );
+        check(
+            "2",
+            "10.0.0.1",
+            &["203.0.113.9, 198.51.100.7,10.0.0.2"],
+            "198.51.100.7",
+        );
+        check(
+            "2",
+            "10.0.0.1",
+            &["203.0.113.9,198.51.100.7", "10.0.0.2"],
+            "198.51.100.7",
+        );
+    }
+
+    #[test]
+    fn where_an_entry_is_missing_or_no_address_the_outermost_that_is_there_counts() {
+        check("1", "10.0.0.1", &[], "10.0.0.1");
+        check("2", "10.0.0.1", &["10.0.0.2"], "10.0.0.2");
+        check("1", "10.0.0.1", &["198.51.100.7, unknown"], "10.0.0.1");
+        check("1", "10.0.0.1", &["198.51.100.7,"], "10.0.0.1");
+        check("1", "10.0.0.1", &["198.51.100.7, ä"], "10.0.0.1");
+        check("2", "10.0.0.1", &["_hidden, 10.0.0.2"], "10.0.0.2");
+        // Not past a broken entry to one that the client may have written.
+        check(
+            "3",
+            "10.0.0.1",
+            &["203.0.113.9, 300.0.0.1, 10.0.0.2"],
+            "10.0.0.2",
+        );
+        check("2", "10.0.0.1", &["203.0.113.9, , 10.0.0.2"], "10.0.0.2");
+    }
+
+    #[test]
+    fn addresses_may_have_ports_and_brackets() {
+        check("1", "10.0.0.1", &["198.51.100.7:443"], "198.51.100.7");
+        check("1", "10.0.0.1", &["[2001:db8::]"], "2001:db8::");
+        check("1", "10.0.0.1", &["[2001:db8::]:443"], "2001:db8::");
+    }
+
+    #[test]
+    fn ipv6_counts_by_its_64_and_an_ipv4_address_in_it_as_ipv4() {
+        check("0", "2001:db8:1:2:3:4:5:6", &[], "2001:db8:1:2::");
+        check("0", "::ffff:192.0.2.1", &[], "192.0.2.1");
+        check("1", "::1", &["2001:db8:1:2:ffff::1"], "2001:db8:1:2::");
+        check("1", "::1", &["::ffff:192.0.2.1"], "192.0.2.1");
+    }
+
+    #[test]
+    fn a_number_of_proxies_has_a_bound() {
+        assert_eq!("16".parse::<Proxies>().unwrap().to_string(), "16");
+        for bad in ["17", "-1", "", "one"] {
+            assert!(bad.parse::<Proxies>().is_err(), "{bad}");
+        }
+    }
+}

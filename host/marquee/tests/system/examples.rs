@@ -102,6 +102,9 @@ async fn the_same_order_may_be_placed_twice_and_another_one_is_a_conflict() {
     database.batch_execute(&placed).await.expect("placed");
     let (answer, ()) = tokio::join!(put("a book"), async {
         eventually(SOON, "the second one waits", async || {
+            // A transaction sees the activity as it was when it first looked.
+            let afresh = database.batch_execute("select pg_stat_clear_snapshot()");
+            afresh.await.expect("a fresh look");
             let waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
             database.query(waiting, &[]).await.expect("rows").len() == 1
         })

@@ -8,6 +8,7 @@ create table users (
     email text,
     email_key text collate "C",
     password_hash text not null,
+    generation bigint not null default 1,
     role text not null default 'user',
     created_at timestamptz not null default now(),
     constraint users_pkey primary key (id),
@@ -25,13 +26,16 @@ comment on table users is
     'Users. Erasure deletes the row and publishes the id on topic users by the same statement; nothing else of a user is kept.';
 comment on column users.id is 'A UUIDv7.';
 comment on column users.name_key is
-    'The name as names are compared: compatible with how movies'' titles are, canonical composition (NFC), then lower case character by character. The component computes it, so neither the collation of the database nor a new version of its Unicode tables changes which names are equal.';
+    'The name as names are compared: as movies'' titles are, by their canonical composition (NFC), then lower case character by character. The component computes it, so neither the collation of the database nor a new version of its Unicode tables changes which names are equal.';
 comment on column users.email_key is 'The e-mail address as addresses are compared, in the same way.';
 comment on column users.password_hash is 'A PHC string of argon2id, with its parameters and its salt.';
+comment on column users.generation is
+    'Grows by one with every other password. A session of an earlier generation is no good, even one that was begun with the old password while the new one was being set.';
 
 create table sessions (
     id uuid not null,
     user_id uuid not null,
+    generation bigint not null,
     access_digest bytea not null,
     access_expires_at timestamptz not null,
     family_digest bytea not null,
@@ -49,6 +53,7 @@ create table sessions (
 comment on table sessions is
     'Sessions: one row from a log-in on, whatever is refreshed. Tokens are kept as their SHA-256 only; they are random, so a salt would add nothing. A row whose refresh token has expired is deleted by later log-ins, a few at a time.';
 comment on column sessions.id is 'A UUIDv7.';
+comment on column sessions.generation is 'The user''s, when the session began or when it was the one to go on with another password.';
 comment on column sessions.family_digest is
     'Of the half of a refresh token that stays the same through the session. Whoever shows it has, or had, a token of this session.';
 comment on column sessions.refresh_digest is
@@ -68,7 +73,7 @@ create table attempts (
 comment on table attempts is
     'What has been tried lately, by whom and on whom: the generic cell rate algorithm with the state of each subject in one column. A row in the past says nothing and is deleted by later attempts, a few at a time.';
 comment on column attempts.subject is
-    'user:ID, or a kind and the hexadecimal SHA-256 of a client or of a name that nobody has. Such a name may be a password typed into the wrong field, and a client''s address is a person''s: neither is kept.';
+    'user:ID, or a kind and the hexadecimal SHA-256 of a client or of what somebody typed who is nobody here. Such a text may be a password in the wrong field, and a client''s address is a person''s: neither is kept.';
 comment on column attempts.busy_until is
     'When this subject will be as if it had never tried. Each attempt moves it on by the time in which one attempt grows back; it is refused if that leads too far ahead of now.';
 

@@ -109,7 +109,8 @@ mod tests {
         check("1234567890", true);
         check("abababab", true);
         check("abcdabcdab", true);
-        check("abcdeabcde", false);
+        check("abcdeabcde", true);
+        check("axbycaxbyc", false);
         check("abcxyzdef", false);
         check("ааааааааа", true);
     }

@@ -13,7 +13,8 @@
 //! let cursors = Cursors::of("notes-by-user", "ann");
 //! let found = vec![(30_u64, 7_u32), (20, 5), (10, 9)]; // `limit` and one more
 //! let (page, beyond) = cut(found, 2);
-//! let next = beyond.and(page.last()).map(|last| cursors.encode(last));
+//! let last = page.last().filter(|_| beyond.is_some());
+//! let next = last.map(|last| cursors.encode(last));
 //!
 //! let after: (u64, u32) = cursors.decode(&next.expect("there is more")).expect("it is ours");
 //! assert_eq!(after, (20, 5));

@@ -42,7 +42,7 @@
 //! | `uuid` | `uuid::Uuid` | `uuid::Uuid` |
 //! | `boolean`, `real`, `double precision`, `bytea` | `bool`, `f32`, `f64`, `Vec<u8>` | the same; `&[u8]` |
 //! | `timestamptz`, `timestamp` (taken as UTC), `date` | `chrono::DateTime<Utc>`, `chrono::NaiveDate` | the same |
-//! | `text[]`, `integer[]`, `bigint[]` | `Vec` of `Option`s | [`array`] |
+//! | `text[]`, `integer[]`, `bigint[]` | `Vec` of `Option`s | [`array()`] |
 //! | null | `Option` | `Option` |
 //!
 //! There is no decimal and no JSON among these: say `::bigint`, `::text` in the statement. An array of UUIDs travels as
@@ -66,7 +66,7 @@ mod bindings {
     #![allow(
         missing_docs,
         unreachable_pub,
-        reason = "wit-bindgen writes it; what is public of it are two variants of values"
+        reason = "wit-bindgen writes it; what is public of it are the two types of values"
     )]
     wit_bindgen::generate!({
         inline: "

@@ -69,9 +69,8 @@ impl PageQuery {
         position: impl Fn(&T) -> Position,
     ) -> (Vec<T>, Option<String>) {
         let (page, beyond) = cut(found, self.limit);
-        let next = beyond
-            .and(page.last())
-            .map(|last| position(last).encode(&self.user));
+        let last = page.last().filter(|_| beyond.is_some());
+        let next = last.map(|last| position(last).encode(&self.user));
         (page, next)
     }
 }

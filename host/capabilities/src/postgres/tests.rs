@@ -677,13 +677,13 @@ async fn a_statement_without_an_answer_is_told_from_one_that_was_not_sent() {
             "{error:?}"
         );
     };
-    let broken = "select pg_terminate_backend(pg_backend_pid())";
-    unanswered(bench.client.query(broken, Vec::new()).await);
     let late = Client {
         deadline: Instant::now() + Duration::from_millis(50),
         ..bench.client.clone()
     };
     unanswered(late.query("select pg_sleep(10)", Vec::new()).await);
+    let broken = "select pg_terminate_backend(pg_backend_pid())";
+    unanswered(bench.client.query(broken, Vec::new()).await);
 
     let mut config = Config::new("notes", Secret::new("postgres://127.0.0.1:1/notes"));
     config.acquire_timeout = Duration::from_millis(100);

@@ -88,4 +88,26 @@ fn each_component_imports_only_what_it_uses() {
             "marquee:messaging/types@0.1.0",
         ],
     );
+    check(
+        "orders-ledger",
+        &[
+            "marquee:messaging/types@0.1.0",
+            "spin:postgres/postgres@4.2.0",
+            "spin:variables/variables@3.0.0",
+        ],
+        &[
+            "marquee:messaging/consumer@0.1.0",
+            "marquee:schedule/job@0.1.0",
+            "shop:orders/ledger@0.1.0",
+        ],
+    );
+    check(
+        "orders-api",
+        &[
+            "marquee:messaging/producer@0.1.0",
+            "marquee:messaging/types@0.1.0",
+            "shop:orders/ledger@0.1.0",
+        ],
+        &["wasi:http/handler@0.3.0"],
+    );
 }

@@ -357,8 +357,8 @@ select exists (select from allowed) as is_allowed,
     )::integer as retry_after_s";
 
 /// `$1` session, `$2` user, `$3` the hash that was seen, `$4` digest of the access token, `$5` and `$6` of the refresh
-/// token's halves. One row, or none where the hash is another one. The user's row is locked, so that of two log-ins at
-/// once each sees what the other one kept of the oldest sessions.
+/// token's halves. One row, or none where the hash is another one: the user's row is locked, so one that is being changed
+/// is waited for. Log-ins at once do not see each other's sessions; the next one deletes what is too many.
 pub const CREATE: &str = "
 with holder as materialized (
     select u.id, u.generation

@@ -25,6 +25,7 @@ pub(crate) async fn handle(messages: Vec<Message>) -> Result<Vec<Verdict>, Strin
         None => Vec::new(),
         Some("metadata") => metadata(&messages).await?,
         Some("ratings") => ratings(&messages).await?,
+        Some("users") => users(&messages).await?,
         Some(other) => return Err(format!("rating consumes no topic {other}")),
     })
 }
@@ -61,4 +62,13 @@ async fn ratings(messages: &[Message]) -> Result<Vec<Verdict>, sql::Error> {
             Verdict::Done
         }
     }))
+}
+
+async fn users(messages: &[Message]) -> Result<Vec<Verdict>, sql::Error> {
+    let batch = Batch::read(messages, |message| domain::deleted_user(&message.value));
+    let users: Vec<&str> = batch.iter().map(String::as_str).collect();
+    if !users.is_empty() {
+        store::erase(users).await?;
+    }
+    Ok(batch.verdicts(|_| Verdict::Done))
 }

@@ -47,6 +47,10 @@ impl commands::Guest for Rating {
             store::Taken::Duplicate => commands::Outcome::Duplicate,
         })
     }
+
+    async fn erase(user_id: String) -> Result<(), types::Error> {
+        Ok(store::erase([domain::parse_user(&user_id)?]).await?)
+    }
 }
 
 impl queries::Guest for Rating {

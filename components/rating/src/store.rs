@@ -4,7 +4,8 @@
 //! around it. A record's aggregate is locked before any rating of it is touched, records in the order of their
 //! key: batches that run at once wait for each other and not in a circle (but where one makes records known that it
 //! also rates; PostgreSQL breaks that circle, and the host repeats the batch). Applying an act again, or one that is
-//! older than what stands, changes nothing.
+//! older than what stands, changes nothing. Neither does one by a user who was erased: erasing keeps all writers of
+//! ratings out while it runs, so none that began before it comes after it.
 
 use std::collections::BTreeSet;
 
@@ -98,6 +99,12 @@ async fn take(event: &Event) -> Result<Option<Taken>, Error> {
     }))
 }
 
+/// Delete all ratings of these users, by their ids, for ever.
+pub(crate) async fn erase<'a>(users: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+    DB.execute(ERASE, params![array(users)]).await?;
+    Ok(())
+}
+
 /// What a record's ratings come to; none where it is not known.
 pub(crate) async fn aggregate(record: &Record) -> Result<Option<Aggregate>, Error> {
     let Some(mut row) = DB
@@ -153,7 +160,7 @@ order by r.record_type collate "C", r.record_id collate "C"
 on conflict on constraint aggregated_ratings_pkey do nothing"#;
 
 /// `$1` kinds, `$2` ids, `$3` users, `$4` values (null: taken away), `$5` times, `$6` event ids: at most one act
-/// of a user on a record. Rows: the records that are not known.
+/// of a user on a record. Rows: the records that are not known. Acts of users who were erased are passed over.
 ///
 /// `written` is asked for the rows as they are after whoever changed them last, not as they were when the statement
 /// began, and reports what it replaced; so the differences are right whatever runs beside it. `known` has sum and
@@ -164,6 +171,7 @@ with events as (
     select *
     from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[], $6::text[])
         as e (record_type, record_id, user_id, value, occurred_at_us, event_id)
+    where not exists (select from erased_users as x where x.user_id = e.user_id)
 ),
 known as materialized (
     select a.record_type, a.record_id, a.rating_sum, a.rating_count
@@ -224,6 +232,7 @@ written as (
     select k.record_type, k.record_id, $4, $5::integer, $6, $1::uuid
     from known as k
     where (select c.fresh from accepted as c)
+        and not exists (select from erased_users as x where x.user_id = $4)
     on conflict on constraint ratings_pkey do update
     set value = excluded.value,
         replaced_value = r.value,
@@ -241,6 +250,9 @@ aggregated as (
     where a.record_type = w.record_type and a.record_id = w.record_id
 )
 select c.fresh from accepted as c";
+
+/// `$1` ids of users.
+pub const ERASE: &str = "select erase_users($1::text[])";
 
 /// `$1` kind, `$2` id. Sum and count.
 pub const AGGREGATE: &str = "

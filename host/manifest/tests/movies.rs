@@ -34,6 +34,8 @@ fn each_component_has_its_own_database_and_the_gateway_none() {
         Some("metadata")
     );
     assert_eq!(name(component(&app, "rating")).as_deref(), Some("rating"));
+    assert_eq!(name(component(&app, "users")).as_deref(), Some("users"));
+    assert_eq!(name(component(&app, "passwords")), None);
     assert_eq!(name(component(&app, "gateway")), None);
     assert!(component(&app, "gateway").variables.is_empty());
 }
@@ -57,7 +59,14 @@ fn the_host_provides_messaging_itself_so_that_no_bus_is_not_loaded() {
 }
 
 #[test]
-fn parked_ratings_are_tried_every_ten_seconds_and_metadata_every_minute() {
+fn passwords_are_hashed_two_at_a_time_with_a_short_queue() {
+    let app = movies();
+    let limits = &component(&app, "passwords").limits;
+    assert_eq!((limits.concurrent_calls, limits.queue), (2, 8));
+}
+
+#[test]
+fn parked_ratings_are_tried_every_ten_seconds_and_the_others_every_minute() {
     let app = movies();
     let retries: Vec<_> = component(&app, "rating")
         .subscriptions
@@ -74,7 +83,8 @@ fn parked_ratings_are_tried_every_ten_seconds_and_metadata_every_minute() {
         retries,
         [
             ("metadata", Duration::from_secs(60), 8),
-            ("ratings", Duration::from_secs(10), 8)
+            ("ratings", Duration::from_secs(10), 8),
+            ("users", Duration::from_secs(60), 8)
         ]
     );
 }

@@ -5,12 +5,14 @@ mod event;
 mod fold;
 mod movie;
 mod page;
+mod user;
 
 pub use aggregate::Aggregate;
 pub use event::{Change, Event, Record};
 pub use fold::newest;
 pub use movie::created_movie;
 pub use page::{LIMIT_MAX, PageQuery, Position};
+pub use user::{deleted_user, parse_user};
 
 /// A field breaks one of its bounds. The text names both and may be shown to a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

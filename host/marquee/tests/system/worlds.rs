@@ -80,6 +80,20 @@ fn each_component_imports_only_what_it_uses() {
             "movie:rating/types@0.1.0",
         ],
     );
+    check("passwords", &[], &["movie:passwords/hashing@0.1.0"]);
+    check(
+        "users",
+        &[
+            "spin:postgres/postgres@4.2.0",
+            "spin:variables/variables@3.0.0",
+        ],
+        &[
+            "movie:users/commands@0.1.0",
+            "movie:users/queries@0.1.0",
+            "movie:users/sessions@0.1.0",
+            "movie:users/types@0.1.0",
+        ],
+    );
     check(
         "no-bus",
         &[],

@@ -1,0 +1,61 @@
+//! What rating wants to know of a user: that they are gone.
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{Invalid, event::check_user};
+
+/// Reads an event of topic `users`: the id of a user who was erased. Fields that are not needed here are passed over. A
+/// type of event that this version does not know is refused and not forgotten: an operator brings it again once a
+/// version that knows it is live.
+pub fn deleted_user(bytes: &[u8]) -> Result<String, Invalid> {
+    let wire: Wire<'_> = serde_json::from_slice(bytes)
+        .map_err(|error| Invalid::new("the event", format_args!("cannot be read: {error}")))?;
+    if wire.kind != "user.deleted" {
+        let kind: String = wire.kind.chars().take(100).collect();
+        return Err(Invalid::new(
+            "type",
+            format_args!("{kind:?} is not known to this version"),
+        ));
+    }
+    Ok(wire.id.to_string())
+}
+
+/// A user's id as other contexts give it, checked.
+pub fn parse_user(user_id: &str) -> Result<&str, Invalid> {
+    check_user(user_id)?;
+    Ok(user_id)
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(rename = "type")]
+    kind: std::borrow::Cow<'a, str>,
+    id: Uuid,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::deleted_user;
+
+    #[test]
+    fn a_deleted_user_is_named_by_the_id_that_ratings_have() {
+        let check = |text: &str, id: Option<&str>| {
+            let found = deleted_user(text.as_bytes()).ok();
+            assert_eq!(found.as_deref(), id, "{text}");
+        };
+        let id = "0192f0c1-2345-7abc-8def-0123456789ab";
+        check(
+            &format!(r#"{{"type":"user.deleted","id":"{id}","new":1}}"#),
+            Some(id),
+        );
+        check(
+            &format!(r#"{{"type":"user.deleted","id":"{}"}}"#, id.to_uppercase()),
+            Some(id),
+        );
+        check(&format!(r#"{{"type":"user.created","id":"{id}"}}"#), None);
+        check(r#"{"type":"user.deleted"}"#, None);
+        check(r#"{"type":"user.deleted","id":"ann"}"#, None);
+        check("", None);
+    }
+}

@@ -51,13 +51,13 @@ pub(crate) struct UpFlags {
     /// How long work in flight may take to end after a signal, e.g. 10s [default: 10s]
     #[arg(long, value_name = "DURATION")]
     pub(crate) grace: Option<String>,
-    /// Go on with a database that may lose what it acknowledged (fsync off and the like); for tests
+    /// Serve on a database that may lose what it acknowledged (fsync off and the like); for tests
     #[arg(long)]
     pub(crate) allow_unsafe_database: bool,
     /// Start with the versions that the manifest names, whatever was live before
     #[arg(long)]
     pub(crate) manifest_versions: bool,
-    /// How many of the newest versions stay on disk; those that are live, labelled or a rollback away do anyway [default: 50]
+    /// How many of the newest versions stay on disk, beside those that are live, labelled or next in a rollback [default: 50]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) keep_versions: Option<usize>,
 }

@@ -140,7 +140,7 @@ impl Inner {
             Ok(artifact) => Ok(artifact.map(Artifact::vouched_for)),
             Err(error @ StoreError::Foreign(_)) => {
                 // Not run, and not silently: somebody can write where only this host should.
-                tracing::error!(version = %digest, %error, "foreign code in the store was refused; compiling anew");
+                tracing::error!(version = %digest, %error, "foreign code in the store was refused; compiling it again");
                 self.store.remove_artifact(&digest, &self.engine)?;
                 Ok(None)
             }

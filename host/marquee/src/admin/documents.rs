@@ -71,11 +71,11 @@ pub(crate) struct MessagesOf {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MessageState {
-    /// The host brings it again
+    /// The host retries it
     Parked,
-    /// A person decides
+    /// A dead letter: an operator decides
     Dead,
-    /// A person has set it aside
+    /// An operator skipped it
     Skipped,
 }
 

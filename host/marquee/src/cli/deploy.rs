@@ -71,7 +71,7 @@ pub(crate) struct PromoteVerb {
     format: Format,
 }
 
-/// Back to what was live before, one step.
+/// Roll back to what was live before, one step.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  marquee rollback rating")]
 pub(crate) struct Rollback {
@@ -81,13 +81,13 @@ pub(crate) struct Rollback {
     format: Format,
 }
 
-/// Keep a component as it is, whoever asks.
+/// Pin a component: its live version cannot be changed until it is unpinned.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  marquee pin rating\n  marquee pin rating --off")]
 pub(crate) struct PinVerb {
     #[command(flatten)]
     step: Step,
-    /// Take the pin away
+    /// Unpin it
     #[arg(long)]
     off: bool,
     #[command(flatten)]

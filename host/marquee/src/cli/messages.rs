@@ -14,7 +14,7 @@ use super::{
 };
 use crate::admin::MessageState;
 
-/// List parked and dead messages, and decide about them.
+/// List parked messages and dead letters, and retry, skip or delete them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   marquee messages list --state dead
@@ -29,7 +29,7 @@ pub(crate) struct Messages {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// List what is kept, oldest first
+    /// List parked messages and dead letters, oldest first
     #[command(after_help = "Example:\n  marquee messages list --state dead --topic ratings --json")]
     List(List),
     /// Show one message with its payload
@@ -41,19 +41,19 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Bring it again now, with its attempts counted anew
+    /// Retry it now, with a new count of attempts
     #[command(after_help = "Example:\n  marquee messages retry rating/17")]
     Retry {
         /// DATABASE/NUMBER, as the list shows it
         id: String,
     },
-    /// Set it aside, so that later messages of its key go on without it
+    /// Go on with later messages of its key; it stays listed as skipped
     #[command(after_help = "Example:\n  marquee messages skip rating/17")]
     Skip {
         /// DATABASE/NUMBER, as the list shows it
         id: String,
     },
-    /// Delete it for good; later messages of its key go on without it
+    /// Delete it; later messages of its key go on
     #[command(after_help = "Example:\n  marquee messages discard rating/17")]
     Discard {
         /// DATABASE/NUMBER, as the list shows it
@@ -103,7 +103,7 @@ impl Verb {
             }
             Self::Skip { id } => {
                 remote.act(&address(&id, "/skip")?).await?;
-                print(format!("{id} is set aside; its key goes on"));
+                print(format!("{id} is skipped; its key goes on"));
                 Ok(())
             }
             Self::Discard { id } => {

@@ -1,4 +1,4 @@
-//! New versions that do worse than the old ones are taken back.
+//! New versions that do worse than the old ones are rolled back.
 //!
 //! Both are looked at over the same time: since the new one was tried. Errors are compared as shares of the calls,
 //! latencies by their p99; a margin keeps what is too small to matter from condemning a version.
@@ -72,7 +72,7 @@ impl Trial {
 enum Judgement {
     /// Too early, or as good as the old one so far.
     Fine,
-    /// It is to be taken back, for this reason.
+    /// It is to be rolled back, for this reason.
     Worse(String),
 }
 
@@ -93,9 +93,9 @@ pub(crate) async fn run(releases: Releases, stop: CancellationToken) {
             };
             if let Judgement::Worse(reason) = trial.judge(&component.guard) {
                 let digest = trial.new.version();
-                tracing::warn!(component = %id, version = %digest, reason, "a new version does worse than the old one and is taken back");
+                tracing::warn!(component = %id, version = %digest, reason, "a new version does worse than the old one and is rolled back");
                 if let Err(error) = take_back(&releases, &id, digest, &reason).await {
-                    tracing::error!(component = %id, version = %digest, error = %marquee_runtime::chain(&error), "it could not be taken back");
+                    tracing::error!(component = %id, version = %digest, error = %marquee_runtime::chain(&error), "it could not be rolled back");
                     lock(&releases.0.trials).remove(&id);
                 }
             }

@@ -363,7 +363,7 @@ impl Inner {
                     // What is tried is not needed.
                     tracing::error!(
                         component = %id, version = %trial.digest, error = %marquee_runtime::chain(&error),
-                        "a canary cannot be loaded and is taken back"
+                        "a canary cannot be loaded and is rolled back"
                     );
                     state = state.withdraw(trial.digest).unwrap_or(state);
                 }

@@ -374,7 +374,7 @@ async fn a_canary_that_does_worse_is_taken_back_by_the_host() {
             assert_eq!(status(&host, &[&user]).await, first, "{user}");
         }
     }
-    eventually(Duration::from_secs(60), "it is taken back", async || {
+    eventually(Duration::from_secs(60), "it is rolled back", async || {
         status(&host, &[]).await;
         versions(&setup, "hello")
             .iter()
@@ -387,7 +387,7 @@ async fn a_canary_that_does_worse_is_taken_back_by_the_host() {
     }
     let log = host.log();
     assert!(
-        log.contains("a new version does worse than the old one and is taken back"),
+        log.contains("a new version does worse than the old one and is rolled back"),
         "{log}"
     );
     let history = done(&setup, &["history", "hello"]);

@@ -191,6 +191,10 @@ impl Reader {
             command += &self.here(" --listen 127.0.0.1:3000");
         }
         let (said, log) = (self.file("said"), self.file("log"));
+        // What the host before said must not be taken for this one's.
+        for file in [&said, &log] {
+            std::fs::write(file, "").expect("written");
+        }
         let start = format!(
             "{command} </dev/null >'{}' 2>'{}' & echo $!",
             said.display(),

@@ -6,33 +6,18 @@ use std::sync::LazyLock;
 use axum::body::Bytes;
 use marquee_problem::{self as problem, Problem};
 use utoipa::{
-    OpenApi, ToSchema as _,
+    OpenApi as _, ToSchema as _,
     openapi::{
         Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type,
         example::ExampleBuilder, path::Operation,
     },
 };
 
-use crate::{failure::kinds, routes};
-
-/// What no route says.
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "Marquee movies"),
-    servers((url = "/")),
-    components(schemas(Problem)),
-    tags(
-        (name = "movies", description = "What there is."),
-        (name = "ratings", description = "What people think of it."),
-        (name = "original", description = "The paths of the original system, with its fields. Each does what a resource path does."),
-        (name = "documents", description = "This document, and what the types of problems mean."),
-    )
-)]
-pub(crate) struct Api;
+use crate::{failure::kinds, routes::Api};
 
 /// The document as it is sent.
 pub(crate) static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
-    let (_, mut api) = routes::all().split_for_parts();
+    let mut api = Api::openapi();
     api.info.description = Some(include_str!("api.md").trim_end().to_owned());
     let responses = &mut api.components.get_or_insert_default().responses;
     let methods = api.paths.paths.values_mut();

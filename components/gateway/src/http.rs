@@ -21,44 +21,45 @@ use tower_service::Service as _;
 
 use crate::{failure::Failure, routes};
 
-pub(crate) use accept::answers_with;
+pub(crate) use accept::check_accept;
 pub(crate) use body::{Body, Text, Whole};
 pub(crate) use url::{Path, Query};
 
 /// Answers a request: never with an error of its own, and never without the request's id.
 pub(crate) async fn answer(request: Request) -> Response {
-    let id = request_id(request.headers())
-        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
-    let head = request.method() == Method::HEAD;
-    let response = match url::check_escapes(request.uri()) {
-        Ok(()) => ROUTER
-            .clone()
-            .call(request)
-            .await
-            .unwrap_or_else(|never| match never {}),
+    let id = request_id(request.headers()).map(str::to_owned);
+    let method = request.method().clone();
+    let response = match url::check(request.uri()) {
+        Ok(()) => match ROUTER.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
         Err(failure) => failure.into_response(),
     };
-    finish(response, &id, head)
+    let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    finish(response, &method, &id)
 }
 
-/// Built once an instance.
-static ROUTER: LazyLock<Router> = LazyLock::new(|| {
-    let (router, _) = routes::all().split_for_parts();
-    router
-        .fallback(async || {
-            Failure::from(problem::NO_SUCH_RESOURCE.with("see /docs for what there is"))
-        })
-        .method_not_allowed_fallback(wrong_method)
-});
+/// Made once an instance.
+static ROUTER: LazyLock<Router> = LazyLock::new(routes::all);
 
-/// The router adds `Allow`, here and there.
-async fn wrong_method(method: Method) -> Result<StatusCode, Failure> {
-    match method {
-        Method::OPTIONS => Ok(StatusCode::NO_CONTENT),
-        _ => Err(problem::METHOD_NOT_ALLOWED
-            .with("`Allow` says which methods this path has")
-            .into()),
-    }
+/// What went wrong: what a route says, or the router by a status without more.
+fn failure(response: &mut Response) -> Option<Failure> {
+    let said = response.extensions_mut().remove::<Failure>();
+    said.or_else(|| match response.status() {
+        StatusCode::NOT_FOUND => Some(nothing()),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let detail = "`Allow` says which methods this path has";
+            Some(problem::METHOD_NOT_ALLOWED.with(detail).into())
+        }
+        _ => None,
+    })
+}
+
+fn nothing() -> Failure {
+    problem::NO_SUCH_RESOURCE
+        .with("see /docs for what there is")
+        .into()
 }
 
 /// The id that the host (or a proxy before it) gave the request, if it is one that may be repeated in a header and in
@@ -83,15 +84,15 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 }
 
 /// Adds what every answer has. What depends on the data is never stored: it changes with the next rating.
-fn finish(mut response: Response, id: &str, head: bool) -> Response {
-    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+fn finish(mut response: Response, method: &Method, id: &str) -> Response {
+    if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    } else if let Some(failure) = failure(&mut response) {
         failure.render(&mut response, id);
     }
-    if head {
+    if method == Method::HEAD {
         *response.body_mut() = axum::body::Body::empty();
-    }
-    if response.status() == StatusCode::NO_CONTENT {
-        response.headers_mut().remove(header::CONTENT_LENGTH);
     }
     let headers = response.headers_mut();
     let allow = headers

@@ -1,36 +1,24 @@
 //! May the answer be what the client accepts?
 
-use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, header},
-    middleware::{self, Next},
-    response::Response,
-};
+use axum::http::{HeaderMap, header};
 use marquee_problem::NOT_ACCEPTABLE;
 use mime::{Mime, STAR};
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::failure::Failure;
 
 /// Media types that a route can answer with.
 type Types = &'static [&'static str];
 
-/// Routes whose successes are of these types: a client that accepts none of them gets 406 before anything happens.
-pub(crate) fn answers_with(types: Types, routes: OpenApiRouter) -> OpenApiRouter {
-    routes.route_layer(middleware::from_fn_with_state(types, check))
-}
+/// What most routes answer with. Whatever reads a part of a request for a route checks that first.
+pub(super) const JSON: Types = &["application/json"];
 
-async fn check(
-    State(types): State<Types>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Failure> {
-    if accepted(request.headers(), types) {
-        return Ok(next.run(request).await);
+/// A client that accepts none of these gets 406 before anything happens.
+pub(crate) fn check_accept(headers: &HeaderMap, types: Types) -> Result<(), Failure> {
+    if accepted(headers, types) {
+        return Ok(());
     }
-    Err(NOT_ACCEPTABLE
-        .with(format!("this path answers with {}", types.join(" or ")))
-        .into())
+    let detail = format!("this path answers with {}", types.join(" or "));
+    Err(NOT_ACCEPTABLE.with(detail).into())
 }
 
 /// No header, and one that cannot be read, allow everything. Problems are sent whatever it says.

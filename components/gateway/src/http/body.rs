@@ -12,7 +12,10 @@ use marquee_problem as problem;
 use mime::Mime;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::only;
+use super::{
+    accept::{JSON, check_accept},
+    only,
+};
 use crate::failure::Failure;
 
 /// A body as a route takes it.
@@ -23,6 +26,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
+        check_accept(&parts.headers, JSON)?;
         check_media_type(&parts.headers)?;
         // By what the client says of it, nothing is read.
         if body

@@ -13,7 +13,10 @@ use serde::de::{
     value::{self, MapDeserializer},
 };
 
-use super::body::field_of;
+use super::{
+    accept::{JSON, check_accept},
+    body::field_of,
+};
 use crate::failure::Failure;
 
 /// The values in the path.
@@ -29,6 +32,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Path<T> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        check_accept(&parts.headers, JSON)?;
         let values = RawPathParams::from_request_parts(parts, state).await;
         let values = values.map_err(|rejection| refused(rejection.body_text()))?;
         let read = serde_path_to_error::deserialize(MapDeserializer::new(values.iter()));
@@ -40,6 +44,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        check_accept(&parts.headers, JSON)?;
         let extract::Query(read) =
             extract::Query::try_from_uri(&parts.uri).map_err(|rejection| {
                 // It stands two deep.
@@ -64,8 +69,8 @@ fn refused(detail: impl Into<Cow<'static, str>>) -> Failure {
 }
 
 /// Refuses wrong escapes, bytes that are not UTF-8, and NUL, wherever they stand: the libraries that decode would let
-/// them pass as they stand, or as a replacement character.
-pub(super) fn check_escapes(uri: &Uri) -> Result<(), Failure> {
+/// them pass as they stand, or as a replacement character. An empty segment is no value: there is nothing at such a path.
+pub(super) fn check(uri: &Uri) -> Result<(), Failure> {
     let mut decoded = Vec::new();
     let mut rest = uri
         .path_and_query()
@@ -85,8 +90,9 @@ pub(super) fn check_escapes(uri: &Uri) -> Result<(), Failure> {
         );
     }
     match std::str::from_utf8(&decoded) {
-        Ok(text) if !text.contains('\0') => Ok(()),
-        Ok(_) => Err(refused("NUL is not allowed")),
+        Ok(text) if text.contains('\0') => Err(refused("NUL is not allowed")),
+        Ok(_) if uri.path().contains("//") => Err(super::nothing()),
+        Ok(_) => Ok(()),
         Err(_) => Err(refused("the URL must be UTF-8")),
     }
 }

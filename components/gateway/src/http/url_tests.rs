@@ -6,7 +6,7 @@ use super::*;
 fn wrong_escapes_are_refused_wherever_they_stand() {
     let check = |target: &str, good: bool| {
         assert_eq!(
-            check_escapes(&target.parse().unwrap()).is_ok(),
+            super::check(&target.parse().unwrap()).is_ok(),
             good,
             "{target}"
         );
@@ -39,6 +39,6 @@ proptest::proptest! {
     #[test]
     fn what_was_encoded_is_taken(text in "[^\0]{0,40}") {
         let encoded: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        assert!(check_escapes(&format!("/{encoded}").parse().unwrap()).is_ok());
+        assert!(super::check(&format!("/{encoded}").parse().unwrap()).is_ok());
     }
 }

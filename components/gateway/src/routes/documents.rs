@@ -2,8 +2,11 @@
 
 use axum::{
     Json,
-    http::header::{
-        CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
+    http::{
+        HeaderMap,
+        header::{
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
+        },
     },
     response::{Html, IntoResponse, Redirect},
 };
@@ -14,7 +17,7 @@ use utoipa::IntoParams;
 use crate::{
     api::DOCUMENT,
     failure::{Failure, kinds},
-    http::Path,
+    http::{Path, check_accept},
 };
 
 /// To the page for people
@@ -29,11 +32,15 @@ pub(super) async fn root() -> Redirect {
 /// Also sent to those who accept `application/vnd.oai.openapi+json`.
 #[utoipa::path(get, path = "/openapi.json", operation_id = "getOpenApi", tag = "documents",
     responses((status = 200, description = "The OpenAPI document.", body = Object)))]
-pub(super) async fn openapi() -> impl IntoResponse {
-    (
+pub(super) async fn openapi(headers: HeaderMap) -> Result<impl IntoResponse, Failure> {
+    check_accept(
+        &headers,
+        &["application/json", "application/vnd.oai.openapi+json"],
+    )?;
+    Ok((
         [CACHE, (CONTENT_TYPE, "application/json")],
         DOCUMENT.clone(),
-    )
+    ))
 }
 
 /// This document, for people
@@ -41,13 +48,14 @@ pub(super) async fn openapi() -> impl IntoResponse {
 /// A page without anything from elsewhere.
 #[utoipa::path(get, path = "/docs", operation_id = "getDocs", tag = "documents",
     responses((status = 200, description = "The page.", body = String, content_type = "text/html")))]
-pub(super) async fn docs() -> impl IntoResponse {
-    let headers = [
+pub(super) async fn docs(headers: HeaderMap) -> Result<impl IntoResponse, Failure> {
+    check_accept(&headers, &["text/html"])?;
+    let own = [
         CACHE,
         (CONTENT_SECURITY_POLICY, CSP),
         (REFERRER_POLICY, "no-referrer"),
     ];
-    (headers, Html(DOCS_PAGE))
+    Ok((own, Html(DOCS_PAGE)))
 }
 
 #[derive(Deserialize, IntoParams)]

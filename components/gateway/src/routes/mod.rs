@@ -1,44 +1,64 @@
-//! The routes. Each stands with its documentation, of which the OpenAPI document is made.
+//! The routes. Each handler stands with its documentation, of which the OpenAPI document is made.
 
 mod documents;
 mod movies;
 mod original;
 mod ratings;
 
-use axum::Json;
+use axum::{
+    Json, Router,
+    routing::{get, post, put},
+};
+use marquee_problem::Problem;
 use serde::Deserialize;
-use utoipa::{IntoParams, OpenApi as _};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa::{IntoParams, OpenApi};
 
-use crate::{api::Api, domain::MovieId, failure::Failure, http::answers_with};
+use crate::{domain::MovieId, failure::Failure};
 
 /// What most routes have.
 type Answer<T> = Result<Json<T>, Failure>;
 
-/// First the resources, then the paths of the original system, then the documents.
-pub(crate) fn all() -> OpenApiRouter {
-    let json = OpenApiRouter::new()
-        .routes(routes!(movies::list, movies::create))
-        .routes(routes!(movies::one))
-        .routes(routes!(movies::details))
-        .routes(routes!(ratings::put, ratings::delete))
-        .routes(routes!(ratings::of_user))
-        .routes(routes!(original::metadata))
-        .routes(routes!(original::details))
-        .routes(routes!(original::submit_metadata))
-        .routes(routes!(original::submit_rating))
-        .routes(routes!(documents::problem));
-    let openapi = OpenApiRouter::new().routes(routes!(documents::openapi));
-    let docs = OpenApiRouter::new().routes(routes!(documents::docs));
-    OpenApiRouter::with_openapi(Api::openapi())
-        .merge(answers_with(&["application/json"], json))
-        .merge(answers_with(
-            &["application/json", "application/vnd.oai.openapi+json"],
-            openapi,
-        ))
-        .merge(answers_with(&["text/html"], docs))
-        .routes(routes!(documents::root))
+/// First the resources, then the paths of the original system, then the documents. Without the documentation: every
+/// instance makes this, and few are asked for the document.
+pub(crate) fn all() -> Router {
+    Router::new()
+        .route("/v1/movies", get(movies::list).post(movies::create))
+        .route("/v1/movies/{id}", get(movies::one))
+        .route("/v1/movies/{id}/details", get(movies::details))
+        .route(
+            "/v1/movies/{id}/ratings/{user}",
+            put(ratings::put).delete(ratings::delete),
+        )
+        .route("/v1/users/{user}/ratings", get(ratings::of_user))
+        .route("/v1/get-metadata", get(original::metadata))
+        .route("/v1/get-movie-details", get(original::details))
+        .route("/v1/submit-metadata", post(original::submit_metadata))
+        .route("/v1/submit-rating", post(original::submit_rating))
+        .route("/", get(documents::root))
+        .route("/openapi.json", get(documents::openapi))
+        .route("/docs", get(documents::docs))
+        .route("/problems/{name}", get(documents::problem))
 }
+
+/// What the routes say of themselves.
+#[derive(OpenApi)]
+#[openapi(
+    paths(
+        movies::list, movies::create, movies::one, movies::details, ratings::put, ratings::delete, ratings::of_user,
+        original::metadata, original::details, original::submit_metadata, original::submit_rating,
+        documents::root, documents::openapi, documents::docs, documents::problem,
+    ),
+    info(title = "Marquee movies"),
+    servers((url = "/")),
+    components(schemas(Problem)),
+    tags(
+        (name = "movies", description = "What there is."),
+        (name = "ratings", description = "What people think of it."),
+        (name = "original", description = "The paths of the original system, with its fields. Each does what a resource path does."),
+        (name = "documents", description = "This document, and what the types of problems mean."),
+    )
+)]
+pub(crate) struct Api;
 
 /// The movie that a path names.
 #[derive(Deserialize, IntoParams)]

@@ -66,6 +66,7 @@ impl Contract {
     pub(crate) fn new(document: Value) -> Self {
         let mut strict = document["components"].clone();
         close(&mut strict);
+        open_parts(&mut strict, &document);
         Self {
             document,
             strict,
@@ -93,14 +94,17 @@ impl Contract {
         }
         let path = target.split('?').next().unwrap_or_default();
         let item = self.item(path);
-        let own = if method == "HEAD" {
-            "get"
-        } else {
-            &method.to_ascii_lowercase()
+        // Methods are case-sensitive: `get` is not GET.
+        let own = match method {
+            "HEAD" => "get".to_owned(),
+            _ if method.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+                method.to_ascii_lowercase()
+            }
+            _ => String::new(),
         };
         let operation = item
-            .map(|item| &item[own])
-            .filter(|operation| operation.is_object() && method != own);
+            .map(|item| &item[own.as_str()])
+            .filter(|operation| operation.is_object());
         let Some(operation) = operation else {
             return match (item, method, answer.status) {
                 (Some(_), "OPTIONS", 204) | (Some(_), _, 405) => self.allow(method, answer),
@@ -241,12 +245,14 @@ impl Contract {
     }
 }
 
-/// Objects have the members that are named, and no others.
+/// Objects have the members that are named, and no others; one that is put together of others has theirs.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
             members.values_mut().for_each(close);
-            if members.get("properties").is_some_and(Value::is_object) {
+            if members.contains_key("allOf") {
+                members.insert("unevaluatedProperties".into(), false.into());
+            } else if members.get("properties").is_some_and(Value::is_object) {
                 members
                     .entry("additionalProperties")
                     .or_insert(false.into());
@@ -254,5 +260,30 @@ fn close(schema: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(close),
         _ => {}
+    }
+}
+
+/// Those that others are put together of stay open.
+fn open_parts(components: &mut Value, document: &Value) {
+    let schemas = document["components"]["schemas"]
+        .as_object()
+        .into_iter()
+        .flatten();
+    let parts = schemas.filter_map(|(name, schema)| Some((name, schema["allOf"].as_array()?)));
+    for (name, parts) in parts {
+        for (at, part) in parts.iter().enumerate() {
+            let reference = part["$ref"].as_str().unwrap_or_default();
+            match reference.strip_prefix("#/components/schemas/") {
+                Some(part) => {
+                    let mut open = document["components"]["schemas"][part].clone();
+                    close(&mut open["properties"]);
+                    components["schemas"][name]["allOf"][at] = open;
+                }
+                None => {
+                    let own = components["schemas"][name]["allOf"][at].as_object_mut();
+                    own.map(|own| own.remove("additionalProperties"));
+                }
+            }
+        }
     }
 }

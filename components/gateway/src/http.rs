@@ -104,18 +104,17 @@ fn finish(mut response: Response, method: &Method, id: &str) -> Response {
             headers.insert(name, value);
         }
     }
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static(
+    for (name, unless_said) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; frame-ancestors 'none'",
-        ));
+        ),
+    ] {
+        let value = HeaderValue::from_static(unless_said);
+        headers.entry(name).or_insert(value);
+    }
     response
 }
 

@@ -58,11 +58,8 @@ impl TryFrom<String> for Text {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.contains('\0') {
-            Err("must not contain NUL")
-        } else {
-            Ok(Self(text))
-        }
+        let clean = !text.contains('\0');
+        clean.then_some(Self(text)).ok_or("must not contain NUL")
     }
 }
 
@@ -76,11 +73,8 @@ impl TryFrom<f64> for Whole {
     type Error = &'static str;
 
     fn try_from(number: f64) -> Result<Self, Self::Error> {
-        if number.fract() == 0.0 {
-            Ok(Self(number))
-        } else {
-            Err("must be an integer")
-        }
+        let whole = number.fract() == 0.0;
+        whole.then_some(Self(number)).ok_or("must be an integer")
     }
 }
 
@@ -127,32 +121,22 @@ pub(super) fn field_of<'a>(path: &'a str, text: &'a str) -> Option<&'a str> {
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Failure> {
-    let plain = headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .all(|coding| {
-            coding
-                .as_bytes()
-                .trim_ascii()
-                .eq_ignore_ascii_case(b"identity")
-        });
-    if !plain {
-        let detail = "a body must not be encoded (Content-Encoding)";
-        return Err(problem::UNSUPPORTED_MEDIA_TYPE.with(detail).into());
-    }
-    let media_type =
-        only(headers, &header::CONTENT_TYPE).and_then(|text| text.parse::<Mime>().ok());
-    let json = media_type.is_some_and(|own| {
-        own.essence_str() == mime::APPLICATION_JSON.essence_str()
-            && own
-                .params()
-                .all(|(name, value)| name == mime::CHARSET && value == mime::UTF_8)
-    });
-    if !json {
-        let detail = "a body must have Content-Type application/json, in UTF-8";
-        return Err(problem::UNSUPPORTED_MEDIA_TYPE.with(detail).into());
-    }
-    Ok(())
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let plain = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"identity");
+    let media_type = only(headers, &header::CONTENT_TYPE).map(str::parse::<Mime>);
+    let utf_8 = |(name, value)| name == mime::CHARSET && value == mime::UTF_8;
+    let detail = match media_type {
+        _ if !codings.all(|coding| plain(coding.as_bytes())) => {
+            "a body must not be encoded (Content-Encoding)"
+        }
+        Some(Ok(own))
+            if own.essence_str() == mime::APPLICATION_JSON.as_ref() && own.params().all(utf_8) =>
+        {
+            return Ok(());
+        }
+        _ => "a body must have Content-Type application/json, in UTF-8",
+    };
+    Err(problem::UNSUPPORTED_MEDIA_TYPE.with(detail).into())
 }
 
 fn too_large() -> Failure {

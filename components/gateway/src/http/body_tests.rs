@@ -16,15 +16,15 @@ struct Fields {
 fn fault(bytes: impl AsRef<[u8]>) -> (String, Option<String>) {
     let problem = parse::<Fields>(bytes.as_ref()).unwrap_err().problem;
     assert!(problem.detail.chars().count() < 260, "{}", problem.detail);
-    (problem.kind, problem.field.map(Into::into))
+    (problem.kind.into_owned(), problem.field)
 }
 
 fn malformed() -> (String, Option<String>) {
-    (problem::MALFORMED_BODY.uri(), None)
+    (problem::MALFORMED_BODY.uri.into(), None)
 }
 
 fn wrong(field: Option<&str>) -> (String, Option<String>) {
-    (problem::WRONG_SHAPE.uri(), field.map(str::to_owned))
+    (problem::WRONG_SHAPE.uri.into(), field.map(str::to_owned))
 }
 
 #[test]

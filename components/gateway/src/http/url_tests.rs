@@ -1,7 +1,5 @@
 //! Which escapes a URL may have.
 
-use super::*;
-
 #[test]
 fn wrong_escapes_are_refused_wherever_they_stand() {
     let check = |target: &str, good: bool| {

@@ -1,5 +1,5 @@
-//! What wit-bindgen makes of the world `movie:gateway/gateway`: the imports of the other components and of
-//! the bus. Only `upstream.rs` names anything in here.
+//! What wit-bindgen makes of the world `movie:gateway/gateway`: the imports of the other components and of the bus. What
+//! their records say is what clients see.
 
 wit_bindgen::generate!({
     path: [
@@ -10,4 +10,5 @@ wit_bindgen::generate!({
     ],
     world: "movie:gateway/gateway",
     generate_all,
+    additional_derives: [serde::Serialize, utoipa::ToSchema],
 });

@@ -207,8 +207,8 @@ impl Trigger {
     /// The client learns what to do; the log learns why.
     fn failed(&self, error: &marquee_runtime::CallError) -> Problem {
         let problem = Problem::from(error);
-        if problem.status.is_server_error() {
-            tracing::warn!(error = %marquee_runtime::chain(error), status = problem.status.as_u16(), "a request failed");
+        if problem.status().is_server_error() {
+            tracing::warn!(error = %marquee_runtime::chain(error), status = problem.status().as_u16(), "a request failed");
         }
         problem
     }

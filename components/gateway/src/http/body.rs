@@ -1,54 +1,159 @@
-//! Reading a request's body, within its limit.
+//! Reading a request's body: one JSON object of known fields, each once, of at most 64 KiB, read at most once.
 
-use std::future::Future;
+use std::error::Error as _;
 
-use super::{Headers, negotiate};
-use crate::problem::{Kind, Problem};
+use axum::{
+    body::{HttpBody as _, to_bytes},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+};
+use http_body_util::LengthLimitError;
+use marquee_problem as problem;
+use mime::Mime;
+use serde::{Deserialize, de::DeserializeOwned};
 
-/// Most bytes of a request's body. A movie with every field at its bound, each character escaped, needs less.
-pub const BODY_MAX_BYTES: usize = 64 * 1024;
+use super::{
+    accept::{JSON, check_accept},
+    only,
+};
+use crate::failure::Failure;
 
-/// A body that arrives in pieces.
-pub trait Body {
-    /// The next piece; none at the end.
-    fn next(&mut self) -> impl Future<Output = Result<Option<Vec<u8>>, Broken>>;
-}
+/// A body as a route takes it.
+pub(crate) struct Body<T>(pub(crate) T);
 
-/// The body ended before its end: the client went away, or broke the framing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broken;
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
 
-/// The bytes of a JSON body. What its headers already rule out is refused before anything is read; the rest is
-/// counted while it is read.
-pub(crate) async fn read(headers: &Headers, body: &mut impl Body) -> Result<Vec<u8>, Problem> {
-    negotiate::check_body(headers)?;
-    if let Some(length) = headers.only("content-length") {
-        match length.parse::<u64>() {
-            Ok(length) if length > BODY_MAX_BYTES as u64 => return Err(too_large()),
-            Ok(_) => {}
-            Err(_) => {
-                return Err(Problem::new(
-                    Kind::MalformedBody,
-                    "Content-Length is not a number",
-                ));
-            }
-        }
-    }
-    let mut bytes = Vec::new();
-    while let Some(piece) = body.next().await.map_err(|Broken| incomplete())? {
-        if bytes.len() + piece.len() > BODY_MAX_BYTES {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        check_accept(&parts.headers, JSON)?;
+        check_media_type(&parts.headers)?;
+        // By what the client says of it, nothing is read.
+        if body
+            .size_hint()
+            .upper()
+            .is_some_and(|size| size > MAX_BYTES as u64)
+        {
             return Err(too_large());
         }
-        bytes.extend_from_slice(&piece);
+        let bytes = to_bytes(body, MAX_BYTES).await.map_err(|error| {
+            match error
+                .source()
+                .is_some_and(|source| source.is::<LengthLimitError>())
+            {
+                true => too_large(),
+                false => malformed("the body ended too early"),
+            }
+        })?;
+        parse(&bytes).map(Self)
     }
-    Ok(bytes)
 }
 
-fn too_large() -> Problem {
-    let detail = format!("a body has at most {BODY_MAX_BYTES} bytes");
-    Problem::new(Kind::BodyTooLarge, detail)
+/// A text without NUL: nothing that keeps texts could keep it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Text(pub(crate) String);
+
+impl TryFrom<String> for Text {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let clean = !text.contains('\0');
+        clean.then_some(Self(text)).ok_or("must not contain NUL")
+    }
 }
 
-fn incomplete() -> Problem {
-    Problem::new(Kind::MalformedBody, "the body ended too early")
+/// A number without a fractional part, however it is written (`5`, `5.0`, `5e0`), as JSON Schema has it. Exact within
+/// every bound that a route has.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "f64")]
+pub(crate) struct Whole(pub(crate) f64);
+
+impl TryFrom<f64> for Whole {
+    type Error = &'static str;
+
+    fn try_from(number: f64) -> Result<Self, Self::Error> {
+        let whole = number.fract() == 0.0;
+        whole.then_some(Self(number)).ok_or("must be an integer")
+    }
 }
+
+/// A body that is not JSON is told so whatever else is wrong with it.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    shape(bytes).map_err(
+        |failure| match serde_json::from_slice::<serde_json::Value>(bytes) {
+            Err(error) => malformed(format!("the body is not JSON: {error}")),
+            Ok(_) => failure,
+        },
+    )
+}
+
+fn shape<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    // Read into a struct, an array would be taken for its fields' values.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(problem::WRONG_SHAPE
+            .with("the body must be a JSON object")
+            .into());
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        // Neither what a client sent nor the list of all fields is repeated at length.
+        let text = error.inner().to_string();
+        let text: String = text.chars().take(SHOWN_CHARS).collect();
+        match field_of(&error.path().to_string(), &text) {
+            Some(field) => Failure::of(&problem::WRONG_SHAPE, field, &text),
+            None => problem::WRONG_SHAPE.with(text).into(),
+        }
+    })?;
+    deserializer
+        .end()
+        .map_err(|error| malformed(error.to_string()))?;
+    Ok(value)
+}
+
+/// The known field that an error of serde's is about: by its path, or by its text where the field itself is at fault.
+pub(super) fn field_of<'a>(path: &'a str, text: &'a str) -> Option<&'a str> {
+    if text.starts_with("missing field") || text.starts_with("duplicate field") {
+        text.split('`').nth(1)
+    } else {
+        Some(path).filter(|path| !path.starts_with('.') && !text.starts_with("unknown field"))
+    }
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), Failure> {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let plain = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"identity");
+    let media_type = only(headers, &header::CONTENT_TYPE).map(str::parse::<Mime>);
+    let utf_8 = |(name, value)| name == mime::CHARSET && value == mime::UTF_8;
+    let detail = match media_type {
+        _ if !codings.all(|coding| plain(coding.as_bytes())) => {
+            "a body must not be encoded (Content-Encoding)"
+        }
+        Some(Ok(own))
+            if own.essence_str() == mime::APPLICATION_JSON.as_ref() && own.params().all(utf_8) =>
+        {
+            return Ok(());
+        }
+        _ => "a body must have Content-Type application/json, in UTF-8",
+    };
+    Err(problem::UNSUPPORTED_MEDIA_TYPE.with(detail).into())
+}
+
+fn too_large() -> Failure {
+    problem::BODY_TOO_LARGE
+        .with("a body has at most 65,536 bytes")
+        .into()
+}
+
+fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Failure {
+    problem::MALFORMED_BODY.with(detail).into()
+}
+
+/// Most bytes of a body. A movie with every field at its bound, each character escaped, needs less.
+const MAX_BYTES: usize = 64 * 1024;
+/// Most characters that an answer repeats of what is wrong.
+const SHOWN_CHARS: usize = 200;
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

@@ -1,172 +1,107 @@
-//! The table of routes, and the way of a request through it.
-//!
-//! Checks come in this order, and the first that fails decides the status: escapes of the URL (400), path (404),
-//! method (405), Accept (406), query (400), then what the route takes: the body's headers (415), size (413),
-//! JSON (400), shape (400), bounds (422). Only then is another component asked.
+//! The routes. Each handler stands with its documentation, of which the OpenAPI document is made.
 
-mod details;
 mod documents;
 mod movies;
 mod original;
 mod ratings;
-mod table;
-mod users;
 
-use crate::{
-    Edge,
-    domain::Invalid,
-    http::{
-        Body, Headers, Request, Response, body,
-        json::Object,
-        negotiate,
-        target::{self, Target},
-    },
-    problem::{Kind, Problem},
-    upstream::Upstream,
+use axum::{
+    Json, Router,
+    routing::{get, post, put},
 };
+use marquee_problem::Problem;
+use serde::Deserialize;
+use utoipa::{IntoParams, OpenApi};
 
-pub use documents::{DOCS_PAGE, OPENAPI};
-pub use table::{ROUTES, Route};
+use crate::{domain::MovieId, failure::Failure};
 
-use table::{Endpoint, Found};
+/// What most routes have.
+type Answer<T> = Result<Json<T>, Failure>;
 
-/// Answers a request: never with an error of its own, and never without the request's id.
-pub async fn answer<U: Upstream, B: Body>(
-    request: Request<B>,
-    upstream: &U,
-    edge: &Edge,
-) -> Response {
-    let id = request_id(&request.headers).unwrap_or_else(edge.new_id);
-    let head = request.method == "HEAD";
-    let response = match dispatch(request, upstream, edge).await {
-        Ok(response) => response,
-        Err(problem) => {
-            if let Some(cause) = problem.cause() {
-                (edge.log)(&format!("{}: {cause}", problem.kind().name()));
-            }
-            problem.into_response(&id)
-        }
-    };
-    finish(response, id, head)
+/// First the resources, then the paths of the original system, then the documents. Without the documentation: every
+/// instance makes this, and few are asked for the document.
+pub(crate) fn all() -> Router {
+    Router::new()
+        .route("/v1/movies", get(movies::list).post(movies::create))
+        .route("/v1/movies/{id}", get(movies::one))
+        .route("/v1/movies/{id}/details", get(movies::details))
+        .route(
+            "/v1/movies/{id}/ratings/{user}",
+            put(ratings::put).delete(ratings::delete),
+        )
+        .route("/v1/users/{user}/ratings", get(ratings::of_user))
+        .route("/v1/get-metadata", get(original::metadata))
+        .route("/v1/get-movie-details", get(original::details))
+        .route("/v1/submit-metadata", post(original::submit_metadata))
+        .route("/v1/submit-rating", post(original::submit_rating))
+        .route("/", get(documents::root))
+        .route("/openapi.json", get(documents::openapi))
+        .route("/docs", get(documents::docs))
+        .route("/problems/{name}", get(documents::problem))
 }
 
-/// One request on its way: what a route may look at.
-struct Call<'a, U, B> {
-    /// The path's and the query's values by the names that the table gives them.
-    values: Vec<(&'static str, String)>,
-    headers: Headers,
-    body: B,
-    upstream: &'a U,
-    edge: &'a Edge,
+/// What the routes say of themselves.
+#[derive(OpenApi)]
+#[openapi(
+    paths(
+        movies::list, movies::create, movies::one, movies::details, ratings::put, ratings::delete, ratings::of_user,
+        original::metadata, original::details, original::submit_metadata, original::submit_rating,
+        documents::root, documents::openapi, documents::docs, documents::problem,
+    ),
+    info(title = "Marquee movies"),
+    servers((url = "/")),
+    components(schemas(Problem)),
+    tags(
+        (name = "movies", description = "What there is."),
+        (name = "ratings", description = "What people think of it."),
+        (name = "original", description = "The paths of the original system, with its fields. Each does what a resource path does."),
+        (name = "documents", description = "This document, and what the types of problems mean."),
+    )
+)]
+pub(crate) struct Api;
+
+/// The movie that a path names.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct OfMovie {
+    /// The movie's id.
+    id: MovieId,
 }
 
-impl<U: Upstream, B: Body> Call<'_, U, B> {
-    /// A value of the URL that may be left out.
-    fn value(&self, name: &str) -> Option<&str> {
-        self.values
-            .iter()
-            .find(|(own, _)| *own == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// A value of the URL that must be there.
-    fn required(&self, name: &'static str) -> Result<&str, Problem> {
-        self.value(name)
-            .ok_or_else(|| Problem::in_url(Invalid::malformed(name, "is missing")))
-    }
-
-    /// The body, read and counted, as an object that has only these fields.
-    async fn object(&mut self, fields: &'static [&'static str]) -> Result<Object, Problem> {
-        let bytes = body::read(&self.headers, &mut self.body).await?;
-        Object::parse(&bytes, fields)
-    }
+/// A part of a list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct PageQuery {
+    /// The `next` of the page before, for the same query. One that this query did not make is 400.
+    #[param(min_length = 1, max_length = 2048)]
+    after: Option<String>,
+    /// How many at most.
+    #[serde(default)]
+    #[param(value_type = u32, minimum = 1, maximum = 100, default = 20, required = false)]
+    limit: Limit,
 }
 
-async fn dispatch<U: Upstream, B: Body>(
-    request: Request<B>,
-    upstream: &U,
-    edge: &Edge,
-) -> Result<Response, Problem> {
-    let target = Target::parse(&request.target)?;
-    let (route, captured) = match table::find(&request.method, &target.segments) {
-        Found::Route(route, captured) => (route, captured),
-        Found::Options(allow) => return Ok(Response::empty(204).with("allow", allow)),
-        Found::WrongMethod(allow) => {
-            let detail = format!("this path has {allow}");
-            return Err(Problem::new(Kind::MethodNotAllowed, detail).allowing(allow));
-        }
-        Found::Nothing => {
-            return Err(Problem::new(
-                Kind::NoSuchResource,
-                "see /docs for what there is",
-            ));
-        }
-    };
-    negotiate::check_accept(&request.headers, route.produces)?;
-    target::check_parameters(&target.parameters, route.query)?;
-    let mut values = captured;
-    for (name, value) in target.parameters {
-        if let Some(known) = route.query.iter().find(|known| **known == name) {
-            values.push((known, value));
-        }
-    }
-    let call = Call {
-        values,
-        headers: request.headers,
-        body: request.body,
-        upstream,
-        edge,
-    };
-    match route.endpoint {
-        Endpoint::Movie => movies::one(call).await,
-        Endpoint::Movies => movies::page(call).await,
-        Endpoint::SubmitMovie => movies::submit(call).await,
-        Endpoint::Details => details::one(call).await,
-        Endpoint::PutRating => ratings::put(call).await,
-        Endpoint::DeleteRating => ratings::delete(call).await,
-        Endpoint::UserRatings => users::ratings(call).await,
-        Endpoint::OriginalMetadata => original::metadata(call).await,
-        Endpoint::OriginalDetails => original::details(call).await,
-        Endpoint::OriginalSubmitMetadata => original::submit_metadata(call).await,
-        Endpoint::OriginalSubmitRating => original::submit_rating(call).await,
-        Endpoint::OpenApi => Ok(documents::openapi()),
-        Endpoint::Docs => Ok(documents::docs()),
-        Endpoint::Problem => documents::problem(call.required("name")?),
+/// How many entries a page has. Digits only; its bounds are their owner's.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Limit(u32);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(20)
     }
 }
 
-/// The id that the host (or a proxy before it) gave the request, if it is one that may be repeated in a header
-/// and in logs.
-fn request_id(headers: &Headers) -> Option<String> {
-    let id = headers.only("x-request-id")?;
-    let well_formed = (1..=REQUEST_ID_MAX_BYTES).contains(&id.len())
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-    well_formed.then(|| id.to_owned())
-}
+impl TryFrom<String> for Limit {
+    type Error = &'static str;
 
-/// Adds what every answer has. What depends on the data is never stored: it changes with the next rating.
-fn finish(response: Response, id: String, head: bool) -> Response {
-    let mut response = response
-        .with("x-request-id", id)
-        .with("x-content-type-options", "nosniff")
-        .or_with("cache-control", "no-store")
-        .or_with(
-            "content-security-policy",
-            "default-src 'none'; frame-ancestors 'none'",
-        );
-    if head {
-        response.body = None;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        // `parse` alone would take "+5".
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|_| digits)
+            .map(Self)
+            .ok_or("must be a number from 1 to 100")
     }
-    response
 }
-
-fn json(status: u16, value: &impl serde::Serialize) -> Result<Response, Problem> {
-    let bytes = serde_json::to_vec(value)
-        .map_err(|error| Problem::new(Kind::Internal, "").caused_by(error.to_string()))?;
-    Ok(Response::new(status, negotiate::JSON, bytes))
-}
-
-/// Longest request id that is taken over.
-pub const REQUEST_ID_MAX_BYTES: usize = 64;

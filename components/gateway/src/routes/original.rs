@@ -3,99 +3,151 @@
 //! They do what the resource paths do; only the JSON differs. A movie's kind (`record_type`) is always `movie`, and a
 //! movie without ratings has the number 0, where a resource has null.
 
-use serde::Serialize;
+use axum::{Json, http::StatusCode, response::IntoResponse};
+use marquee_problem::OUT_OF_BOUNDS;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{Call, details, json, movies, ratings};
+use super::{
+    Answer, movies,
+    ratings::{self, Accepted, Accepting},
+};
 use crate::{
-    domain::{
-        Invalid,
-        id::MovieId,
-        movie::{Movie, NewMovie},
-        rating::{Change, RECORD_TYPE_MOVIE, UserId, Value, check_record_type},
-    },
-    http::{Body, Response},
-    problem::Problem,
-    upstream::Upstream,
+    domain::{MovieId, RECORD_TYPE, UserId},
+    failure::Failure,
+    http::{Body, Query, Text, Whole},
+    upstream::{self, Movie},
 };
 
-/// `GET /v1/get-metadata?id=`.
-pub(super) async fn metadata<U: Upstream, B: Body>(
-    call: Call<'_, U, B>,
-) -> Result<Response, Problem> {
-    let movie = movies::of(&call).await?;
-    json(200, &Metadata::of(&movie))
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ById {
+    /// The movie's id.
+    id: MovieId,
 }
 
-/// `GET /v1/get-movie-details?id=`.
-pub(super) async fn details<U: Upstream, B: Body>(
-    call: Call<'_, U, B>,
-) -> Result<Response, Problem> {
-    let (movie, rating) = details::of(&call).await?;
-    let shown = Details {
-        rating: rating.average.unwrap_or_default(),
-        amount_ratings: rating.count,
-        metadata: Metadata::of(&movie),
-    };
-    json(200, &shown)
-}
-
-/// `POST /v1/submit-metadata`. The original's own clients send an empty `id` with it.
-pub(super) async fn submit_metadata<U: Upstream, B: Body>(
-    mut call: Call<'_, U, B>,
-) -> Result<Response, Problem> {
-    let object = call.object(METADATA_FIELDS).await?;
-    let title = object.text("title")?;
-    let description = object.optional_text("description")?.unwrap_or_default();
-    let director = object.text("director")?;
-    check_record_type(object.text("record_type")?).map_err(Problem::in_body)?;
-    if object.optional_text("id")?.is_some_and(|id| !id.is_empty()) {
-        let invalid = Invalid::out_of_bounds("id", "must be empty: the server gives it");
-        return Err(Problem::in_body(invalid));
-    }
-    let new = NewMovie::new(title, description, director).map_err(Problem::in_body)?;
-    let movie = movies::create(&call, &new).await?;
-    let created = json(201, &Metadata::of(&movie))?;
-    Ok(created.with("location", movies::location(&movie)))
-}
-
-/// `POST /v1/submit-rating`.
-pub(super) async fn submit_rating<U: Upstream, B: Body>(
-    mut call: Call<'_, U, B>,
-) -> Result<Response, Problem> {
-    let object = call.object(RATING_FIELDS).await?;
-    let record_id = object.text("record_id")?;
-    let record_type = object.text("record_type")?;
-    let user = object.text("user_id")?;
-    let value = object.integer("value")?;
-    let movie = MovieId::parse("record_id", record_id).map_err(Problem::in_body)?;
-    check_record_type(record_type).map_err(Problem::in_body)?;
-    let user = UserId::parse("user_id", user).map_err(Problem::in_body)?;
-    let value = Value::new(value).map_err(Problem::in_body)?;
-    ratings::accept(&call, movie, user, Change::Put(value)).await
-}
-
-#[derive(Serialize)]
-struct Metadata<'a> {
+/// A movie as the original shows it.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"record_type": "movie", "id": "0192f0c1-2345-7abc-8def-0123456789ab", "title": "Playtime",
+    "description": "A day in a city of glass.", "director": "Jacques Tati"})))]
+pub(super) struct OriginalMovie {
     #[serde(flatten)]
-    movie: &'a Movie,
+    movie: Movie,
+    /// `movie`.
     record_type: &'static str,
 }
 
-impl<'a> Metadata<'a> {
-    fn of(movie: &'a Movie) -> Self {
-        Self {
-            movie,
-            record_type: RECORD_TYPE_MOVIE,
-        }
+/// A movie and its rating as the original shows them.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OriginalDetails {
+    /// The mean; 0 while there is no rating.
+    #[schema(examples(8.5))]
+    rating: f64,
+    /// How many users' ratings count.
+    #[schema(examples(2))]
+    amount_ratings: u64,
+    metadata: OriginalMovie,
+}
+
+/// A movie that is to be created, as the original takes it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SubmitMetadata {
+    /// Empty, if it is there at all: the server gives it.
+    #[serde(default)]
+    #[schema(value_type = String, max_length = 0, examples(""))]
+    id: Text,
+    #[schema(value_type = String, min_length = 1, max_length = 200, examples("Playtime"))]
+    title: Text,
+    #[serde(default)]
+    #[schema(value_type = String, max_length = 4000, examples("A day in a city of glass."))]
+    description: Text,
+    #[schema(value_type = String, min_length = 1, max_length = 200, examples("Jacques Tati"))]
+    director: Text,
+    #[schema(value_type = String, pattern = "^movie$", examples("movie"))]
+    record_type: Text,
+}
+
+/// A user's rating of a movie, as the original takes it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SubmitRating {
+    record_id: MovieId,
+    #[schema(value_type = String, pattern = "^movie$", examples("movie"))]
+    record_type: Text,
+    #[schema(value_type = UserId)]
+    user_id: Text,
+    #[schema(value_type = u8, minimum = 1, maximum = 10, examples(9))]
+    value: Whole,
+}
+
+/// One movie
+///
+/// As `GET /v1/movies/{id}`.
+#[utoipa::path(get, path = "/v1/get-metadata", operation_id = "getMetadata", tag = "original", params(ById),
+    responses((status = 200, description = "The movie.", body = OriginalMovie), (status = 404, description = "")))]
+pub(super) async fn metadata(Query(ById { id }): Query<ById>) -> Answer<OriginalMovie> {
+    Ok(Json(shown(upstream::movie(&id).await?)))
+}
+
+/// One movie with its rating
+///
+/// As `GET /v1/movies/{id}/details`.
+#[utoipa::path(get, path = "/v1/get-movie-details", operation_id = "getMovieDetailsById", tag = "original", params(ById),
+    responses((status = 200, description = "The movie and its rating.", body = OriginalDetails), (status = 404, description = "")))]
+pub(super) async fn details(Query(ById { id }): Query<ById>) -> Answer<OriginalDetails> {
+    let (movie, aggregate) = movies::of(&id).await?;
+    let (rating, amount_ratings) = (aggregate.average.unwrap_or_default(), aggregate.count);
+    Ok(Json(OriginalDetails {
+        rating,
+        amount_ratings,
+        metadata: shown(movie),
+    }))
+}
+
+/// Create a movie
+///
+/// As `POST /v1/movies`.
+#[utoipa::path(post, path = "/v1/submit-metadata", operation_id = "submitMetadata", tag = "original",
+    request_body = SubmitMetadata,
+    responses((status = 201, description = "Created.", body = OriginalMovie,
+        headers(("Location" = String, description = "The movie's path."))), (status = 409, description = "")))]
+pub(super) async fn submit_metadata(
+    Body(new): Body<SubmitMetadata>,
+) -> Result<impl IntoResponse, Failure> {
+    check_record_type(&new.record_type)?;
+    if !new.id.0.is_empty() {
+        return Err(Failure::of(
+            &OUT_OF_BOUNDS,
+            "id",
+            "must be empty: the server gives it",
+        ));
+    }
+    let (location, movie) = movies::created(new.title, new.description, new.director).await?;
+    Ok((StatusCode::CREATED, [location], Json(shown(movie))))
+}
+
+/// Rate a movie
+///
+/// As `PUT /v1/movies/{id}/ratings/{user}`.
+#[utoipa::path(post, path = "/v1/submit-rating", operation_id = "submitRating", tag = "original",
+    request_body = SubmitRating,
+    responses((status = 202, description = "Accepted: it is durable.", body = Accepted), (status = 404, description = "")))]
+pub(super) async fn submit_rating(Body(rating): Body<SubmitRating>) -> Accepting {
+    check_record_type(&rating.record_type)?;
+    let user = UserId::try_from(rating.user_id.0);
+    let user = user.map_err(|rule| Failure::of(&OUT_OF_BOUNDS, "user_id", rule))?;
+    ratings::accept(rating.record_id, user, ratings::change(rating.value)?).await
+}
+
+fn check_record_type(text: &Text) -> Result<(), Failure> {
+    let wrong = || Failure::of(&OUT_OF_BOUNDS, "record_type", "must be \"movie\"");
+    (text.0 == RECORD_TYPE).then_some(()).ok_or_else(wrong)
+}
+
+fn shown(movie: Movie) -> OriginalMovie {
+    OriginalMovie {
+        movie,
+        record_type: RECORD_TYPE,
     }
 }
-
-#[derive(Serialize)]
-struct Details<'a> {
-    rating: f64,
-    amount_ratings: u64,
-    metadata: Metadata<'a>,
-}
-
-const METADATA_FIELDS: &[&str] = &["id", "title", "description", "director", "record_type"];
-const RATING_FIELDS: &[&str] = &["record_id", "record_type", "user_id", "value"];

@@ -21,6 +21,7 @@ use hyper::{body::Incoming, service::Service as _};
 use hyper_util::service::TowerToHyperService;
 use marquee_database::Database;
 use marquee_manifest::ComponentId;
+use marquee_problem::{METHOD_NOT_ALLOWED, NO_SUCH_RESOURCE, UNAVAILABLE};
 use marquee_registry::Event;
 use marquee_triggers::server;
 use tokio::{
@@ -34,7 +35,7 @@ use super::{
     health::{self, Part},
     messages,
     peer::{Peer, Token, Who, admit},
-    problem::{self, Problem},
+    problem::Problem,
     upload,
 };
 use crate::releases::{ComponentReport, Deployment, Releases};
@@ -113,7 +114,7 @@ impl Api {
             .fallback(async || nothing())
             .method_not_allowed_fallback(async || {
                 let detail = "see /admin/v1/openapi.json for what there is";
-                problem::METHOD.with(detail)
+                Problem::from(METHOD_NOT_ALLOWED.with(detail))
             })
             .with_state(self)
     }
@@ -137,7 +138,7 @@ async fn deploy(
     let Query(how) = query?;
     let Ok(place) = Arc::clone(&api.uploads).try_acquire_owned() else {
         let detail = "other versions are being deployed; try again when they are";
-        return Err(problem::BUSY.with(detail));
+        return Err(UNAVAILABLE.with(detail).into());
     };
     let deployment = Deployment {
         bytes: upload::reader(body),
@@ -270,7 +271,7 @@ fn named(name: &str) -> Result<ComponentId, Problem> {
 
 fn nothing() -> Problem {
     let detail = "see /admin/v1/openapi.json for what there is";
-    problem::NOT_FOUND.with(detail)
+    NO_SUCH_RESOURCE.with(detail).into()
 }
 
 /// Each takes its size in memory, and a compiler.

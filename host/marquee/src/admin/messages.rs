@@ -11,13 +11,14 @@ use axum::{
 };
 use marquee_database::Database;
 use marquee_delivery::messages::{self, ActError, Detail, Filter, Kept};
+use marquee_problem::{CONFLICT, NO_SUCH_RESOURCE, UNAVAILABLE};
 use serde_json::{Value, json};
 
 use super::{
     api::Api,
     documents::{MessageState, MessagesOf},
     peer::Who,
-    problem::{self, Problem},
+    problem::Problem,
 };
 
 pub(crate) fn routes() -> Router<Api> {
@@ -119,20 +120,23 @@ fn row(database: &Database, kept: &Kept) -> Value {
 
 fn database<'a>(api: &'a Api, name: &str) -> Result<&'a Database, Problem> {
     let mut all = api.databases.iter();
-    all.find(|database| database.name() == name)
-        .ok_or_else(|| problem::NOT_FOUND.with(format!("the application has no database {name}")))
+    all.find(|database| database.name() == name).ok_or_else(|| {
+        NO_SUCH_RESOURCE
+            .with(format!("the application has no database {name}"))
+            .into()
+    })
 }
 
 fn failed(error: &marquee_delivery::Error) -> Problem {
-    problem::DATABASE.with(marquee_runtime::chain(error))
+    UNAVAILABLE.with(marquee_runtime::chain(error)).into()
 }
 
 impl From<ActError> for Problem {
     fn from(error: ActError) -> Self {
         match &error {
-            ActError::Unknown(_) => problem::NOT_FOUND.with(error.to_string()),
+            ActError::Unknown(_) => NO_SUCH_RESOURCE.with(error.to_string()).into(),
             ActError::Delivery(error) => failed(error),
-            _ => problem::CONFLICT.with(error.to_string()),
+            _ => CONFLICT.with(error.to_string()).into(),
         }
     }
 }

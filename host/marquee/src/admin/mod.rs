@@ -12,4 +12,3 @@ mod upload;
 pub(crate) use api::Api;
 pub(crate) use documents::{MessageState, Pin, Promote, UPLOAD_BYTES};
 pub(crate) use peer::Token;
-pub(crate) use problem::Problem;

@@ -18,7 +18,7 @@ use marquee_registry::Digest;
 use nix::unistd::{Uid, User};
 use tokio::net::UnixListener;
 
-use super::problem::{self, Problem};
+use super::problem::Problem;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -119,12 +119,12 @@ async fn name(uid: Uid) -> String {
 }
 
 fn forbidden(detail: &str) -> Problem {
-    problem::FORBIDDEN.with(detail)
+    marquee_problem::FORBIDDEN.with(detail.to_owned()).into()
 }
 
 fn unauthorized() -> Response {
     let detail = "send the host's token: `authorization: Bearer TOKEN`";
-    let problem = problem::UNAUTHORIZED.with(detail);
+    let problem = Problem::from(marquee_problem::UNAUTHORIZED.with(detail));
     let challenge = [(
         header::WWW_AUTHENTICATE,
         HeaderValue::from_static("Bearer realm=\"marquee\""),

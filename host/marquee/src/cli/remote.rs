@@ -155,7 +155,7 @@ impl Remote {
         if status.is_success() {
             return Ok(body);
         }
-        match serde_json::from_slice::<admin::Problem>(&body) {
+        match serde_json::from_slice::<marquee_problem::Problem>(&body) {
             Ok(problem) if status != StatusCode::INTERNAL_SERVER_ERROR => bail!(problem.detail),
             Ok(problem) => bail!("the host failed: {}", problem.detail),
             Err(_) => bail!("the host answered with {status}"),

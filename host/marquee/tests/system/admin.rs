@@ -78,7 +78,7 @@ async fn it_is_what_its_document_says_and_its_errors_are_problems() {
     }
     let deploy = "/admin/v1/components/rating/versions";
     for (method, path, body, status, kind) in [
-        ("GET", "/admin/v2/components", "", 404, "not-found"),
+        ("GET", "/admin/v2/components", "", 404, "no-such-resource"),
         (
             "GET",
             "/admin/v1/history?limit=many",
@@ -122,7 +122,13 @@ async fn it_is_what_its_document_says_and_its_errors_are_problems() {
             409,
             "conflict",
         ),
-        ("GET", "/admin/v1/messages/nowhere/1", "", 404, "not-found"),
+        (
+            "GET",
+            "/admin/v1/messages/nowhere/1",
+            "",
+            404,
+            "no-such-resource",
+        ),
         (
             "GET",
             "/admin/v1/messages/rating/one",
@@ -275,7 +281,7 @@ async fn an_upload_that_is_too_large_or_breaks_off_is_no_version() {
     let large = format!("{head}{}0\r\n\r\n", piece.repeat(33));
     let answer = raw::send_to_file(&socket, large.as_bytes()).await;
     assert_eq!(answer.status, 413, "{answer:?}");
-    assert!(is_a_problem(&answer, "too-large"), "{answer:?}");
+    assert!(is_a_problem(&answer, "body-too-large"), "{answer:?}");
     raw::break_off(&socket, format!("{head}{piece}").as_bytes()).await;
 
     marquee_testkit::eventually(

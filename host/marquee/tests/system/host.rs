@@ -11,6 +11,8 @@ use std::{
 
 use marquee_testkit::{TestDatabase, eventually};
 
+use crate::contract;
+
 /// What a host needs that outlives it: its databases or data folder, its bus.
 pub(crate) struct Setup {
     manifest: PathBuf,
@@ -134,6 +136,9 @@ impl Setup {
         .await;
         host.url = host.said("serving");
         host.admin = host.said("health").trim_end_matches("/readyz").to_owned();
+        if self.manifest == Path::new("spin.toml") {
+            contract::hold(host.address()).await;
+        }
         host
     }
 

@@ -95,7 +95,7 @@ async fn calls_beyond_those_that_may_be_at_once_and_wait_are_told_to_come_again(
         for refused in [one, two] {
             assert_eq!(refused.status, 503, "{refused:?}");
             let head = refused.head.to_ascii_lowercase();
-            assert!(head.contains("retry-after: 1"), "{head}");
+            assert!(head.contains("retry-after: 2"), "{head}");
             assert_eq!(refused.json()["type"], "/problems/unavailable");
         }
         assert_eq!(get(&host, "/Ada").await.status, 200, "others go on");

@@ -10,9 +10,10 @@
 )]
 
 mod admin;
-mod bad_input;
+mod api;
 mod bus;
 mod cli;
+mod contract;
 mod documents;
 mod examples;
 mod host;

@@ -7,6 +7,8 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+use crate::contract;
+
 /// What came back on a connection of its own.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -19,14 +21,30 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The value of a header, by its lower-case name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 }
 
-/// Send these bytes and read until the server closes.
+/// Send these bytes and read until the server closes. What the movie system answers is held against its contract.
 pub(crate) async fn send(address: &str, bytes: &[u8]) -> Answer {
+    let answer = send_unchecked(address, bytes).await;
+    contract::check(address, bytes, &answer);
+    answer
+}
+
+/// The same, for what learns the contract.
+pub(crate) async fn send_unchecked(address: &str, bytes: &[u8]) -> Answer {
     let stream = TcpStream::connect(address).await.expect("it listens");
     stream.set_nodelay(true).expect("a socket");
     over(stream, bytes).await
@@ -75,7 +93,13 @@ async fn over(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> 
 }
 
 /// A request that closes its connection.
-pub(crate) async fn request(address: &str, line: &str, headers: &[&str], body: &str) -> Answer {
+pub(crate) async fn request(
+    address: &str,
+    line: &str,
+    headers: &[&str],
+    body: impl AsRef<[u8]>,
+) -> Answer {
+    let body = body.as_ref();
     let mut text = format!("{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for header in headers {
         text.push_str(header);
@@ -85,8 +109,7 @@ pub(crate) async fn request(address: &str, line: &str, headers: &[&str], body: &
         text.push_str(&format!("content-length: {}\r\n", body.len()));
     }
     text.push_str("\r\n");
-    text.push_str(body);
-    send(address, text.as_bytes()).await
+    send(address, &[text.as_bytes(), body].concat()).await
 }
 
 /// The pieces of a chunked body, put together.

@@ -1,0 +1,119 @@
+//! The OpenAPI document: what the routes say of themselves, and what holds for all of them. Made from the code when an
+//! instance is first asked for it.
+
+use std::sync::LazyLock;
+
+use axum::body::Bytes;
+use marquee_problem::{self as problem, Problem};
+use utoipa::{
+    OpenApi as _, ToSchema as _,
+    openapi::{
+        Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type,
+        example::ExampleBuilder, path::Operation,
+    },
+};
+
+use crate::{failure::kinds, routes::Api};
+
+/// The document as it is sent.
+pub(crate) static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+    let mut api = Api::openapi();
+    api.info.description = Some(include_str!("api.md").trim_end().to_owned());
+    let responses = &mut api.components.get_or_insert_default().responses;
+    let methods = api.paths.paths.values_mut();
+    let methods = methods.flat_map(|item| {
+        [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+        ]
+    });
+    for operation in methods.flatten() {
+        for status in complete(operation) {
+            responses
+                .entry(component(status))
+                .or_insert_with(|| problems(status).into());
+        }
+    }
+    let described = serde_json::to_value(kinds().collect::<Vec<_>>()).unwrap_or_default();
+    api.extensions
+        .get_or_insert_default()
+        .insert("x-problems".to_owned(), described);
+    serde_json::to_vec(&api).unwrap_or_default().into()
+});
+
+/// Adds what every answer has, and the problems that every route can meet; says which statuses are problems here.
+fn complete(operation: &mut Operation) -> Vec<u16> {
+    let with_body = operation.request_body.is_some();
+    let everywhere = problem::ALL
+        .iter()
+        .map(|kind| kind.status)
+        .filter(|status| match status {
+            401 | 403..=405 | 409 => false,
+            415 | 422 => with_body,
+            _ => true,
+        });
+    let responses = &mut operation.responses.responses;
+    for response in responses.values_mut() {
+        if let RefOr::T(response) = response {
+            response
+                .headers
+                .insert("X-Request-Id".to_owned(), request_id());
+        }
+    }
+    let own = responses.keys().filter_map(|status| status.parse().ok());
+    let problems: Vec<u16> = own
+        .filter(|status| *status >= 400)
+        .chain(everywhere)
+        .collect();
+    for status in &problems {
+        responses.insert(
+            status.to_string(),
+            Ref::from_response_name(component(*status)).into(),
+        );
+    }
+    problems
+}
+
+/// The answer with this status: one of the kinds that have it.
+fn problems(status: u16) -> Response {
+    let mut content = Content::new(Some(Ref::from_schema_name(Problem::name())));
+    let mut response = ResponseBuilder::new().header("X-Request-Id", request_id());
+    let mut titles = Vec::new();
+    for kind in kinds().filter(|kind| kind.status == status) {
+        let mut example = kind.with(kind.meaning);
+        example.instance = Some("0192f0c1-9999-7abc-8def-0123456789ab".to_owned());
+        let example = ExampleBuilder::new().value(serde_json::to_value(example).ok());
+        content
+            .examples
+            .insert(kind.name().to_owned(), example.build().into());
+        titles.push(kind.title);
+        if kind.retry_after_s().is_some() {
+            let seconds = header(Type::Integer, "Seconds to wait before the next try.");
+            response = response.header("Retry-After", seconds);
+        }
+    }
+    let description = format!("{}.", titles.join(", or: "));
+    response
+        .description(description)
+        .content(problem::MEDIA_TYPE, content)
+        .build()
+}
+
+fn component(status: u16) -> String {
+    format!("Problem{status}")
+}
+
+fn request_id() -> Header {
+    header(
+        Type::String,
+        "The request's id, also `instance` of a problem.",
+    )
+}
+
+fn header(kind: Type, description: &str) -> Header {
+    let mut header = Header::new(ObjectBuilder::new().schema_type(kind));
+    header.description = Some(description.to_owned());
+    header
+}

@@ -1,0 +1,99 @@
+//! What the gateway itself must know of movies and ratings: the forms of ids and values, and the event that tells of a
+//! rating. Pure: no HTTP, no WIT, no clock.
+//!
+//! What only the owners of the data can judge (how long a title is, whether the movie is known) is not checked here. A
+//! rating goes to the bus, where nobody can refuse it any more, so its bounds are.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::{Uuid, fmt::Hyphenated};
+
+/// A movie's id: a UUID in its hyphenated form, in any letter case. Answers have it in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(
+    examples("0192f0c1-2345-7abc-8def-0123456789ab"),
+    pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+)]
+pub(crate) struct MovieId(pub(crate) String);
+
+impl TryFrom<String> for MovieId {
+    type Error = &'static str;
+
+    /// The braced, URN and simple forms are refused, so that an id has one spelling in logs, URLs and keys. Any version
+    /// of UUID is an id; whether a movie has it is another question.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let hyphenated = text.len() == Hyphenated::LENGTH;
+        let id = Uuid::try_parse(&text).ok().filter(|_| hyphenated);
+        id.map(|id| Self(id.to_string())).ok_or(
+            "must be a UUID in its hyphenated form, as in 0192f0c1-2345-7abc-8def-0123456789ab",
+        )
+    }
+}
+
+/// Who rates. Opaque: compared byte for byte, never normalised. At most 128 bytes in UTF-8, without control characters,
+/// and without blanks at either end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(
+    examples("ana"),
+    pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]{0,126}[^\s\u0000-\u001f\u007f-\u009f])?$"
+)]
+pub(crate) struct UserId(pub(crate) String);
+
+impl TryFrom<String> for UserId {
+    type Error = &'static str;
+
+    /// No two ids look the same in a log for a blank's sake.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let well_formed = (1..=128).contains(&text.len())
+            && text.trim().len() == text.len()
+            && !text.chars().any(char::is_control);
+        let rule = "must have 1 to 128 bytes, no control characters and no blanks at either end";
+        well_formed.then_some(Self(text)).ok_or(rule)
+    }
+}
+
+/// A rating's value: 1 is the lowest, 10 the highest.
+pub(crate) fn value(number: f64) -> Result<u8, &'static str> {
+    let mut values = 1..=10;
+    values
+        .find(|value| f64::from(*value) == number)
+        .ok_or("must be from 1 to 10")
+}
+
+/// What is rated. There is one kind of record today.
+pub(crate) const RECORD_TYPE: &str = "movie";
+/// The topic that ratings travel on.
+pub(crate) const TOPIC: &str = "ratings";
+
+/// What a user did to their rating of a movie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", content = "value", rename_all = "lowercase")]
+pub(crate) enum Change {
+    /// Rated it, 1 to 10; replaces the user's earlier rating.
+    Put(u8),
+    /// Deleted the rating.
+    Delete,
+}
+
+/// One act of rating, as it travels on the topic.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RatingEvent {
+    /// Names the act for ever; it counts once, whichever way it travels.
+    pub(crate) event_id: Uuid,
+    /// The movie, which orders the event: all acts on one movie keep their order.
+    pub(crate) record_id: MovieId,
+    pub(crate) record_type: &'static str,
+    pub(crate) user_id: UserId,
+    #[serde(flatten)]
+    pub(crate) change: Change,
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) occurred_at_us: u64,
+    /// The gateway has asked metadata, so the rating need not wait for the movie's own event.
+    pub(crate) record_exists: bool,
+}
+
+#[cfg(test)]
+#[path = "domain_tests.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+//! What goes wrong in a route: a problem for the client, and its cause for operators.
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use marquee_problem::{self as problem, Kind, Problem};
+
+/// No movie has this id.
+pub(crate) const UNKNOWN_MOVIE: Kind = Kind {
+    uri: "/problems/unknown-movie",
+    status: 404,
+    title: "No movie has this id",
+    meaning: "The id is well formed, and there is no such movie.",
+};
+/// Another movie has the title.
+pub(crate) const TITLE_TAKEN: Kind = Kind {
+    uri: "/problems/title-taken",
+    status: 409,
+    title: "Another movie has this title",
+    meaning: "`existing_id` is that movie's. Titles are compared without letter case and outer blanks.",
+};
+
+/// Every kind of problem that a client can meet: the host's catalogue, and what is said of movies.
+pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
+    problem::ALL.iter().chain(&[UNKNOWN_MOVIE, TITLE_TAKEN])
+}
+
+/// Why a route has no result. As a response it is empty until [`Failure::render`] has the request's id.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) problem: Box<Problem>,
+    /// For operators; never sent.
+    pub(crate) cause: Option<String>,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem: Box::new(problem),
+            cause: None,
+        }
+    }
+}
+
+impl Failure {
+    /// Something is wrong with this field or parameter.
+    pub(crate) fn of(kind: &Kind, field: &str, rule: &str) -> Self {
+        let mut problem = kind.with(format!("`{field}`: {rule}"));
+        problem.field = Some(field.to_owned());
+        problem.into()
+    }
+
+    /// A value that its owner refused. The text is `FIELD RULE`, as the interfaces have it.
+    pub(crate) fn refused(kind: &Kind, text: String) -> Self {
+        let field = text.split(' ').next().map(str::to_owned);
+        let mut problem = kind.with(text);
+        problem.field = field;
+        problem.into()
+    }
+
+    /// Something is not there now, or too slow. The interfaces have one case for both; only its text says which, so this
+    /// reads the words that the host and the drivers use.
+    pub(crate) fn unavailable(text: String) -> Self {
+        let lower = text.to_ascii_lowercase();
+        let words = ["deadline", "in time", "timed out", "timeout"];
+        let slow = words.iter().any(|word| lower.contains(word));
+        let kind = if slow {
+            problem::DEADLINE_PASSED
+        } else {
+            problem::UNAVAILABLE
+        };
+        Self {
+            cause: Some(text),
+            ..kind.with("try again in a moment").into()
+        }
+    }
+
+    /// Anything else.
+    pub(crate) fn internal(cause: String) -> Self {
+        let problem = problem::INTERNAL.with("the request id finds it in the log");
+        Self {
+            cause: Some(cause),
+            ..problem.into()
+        }
+    }
+
+    /// Completes the response that this failure became, and tells operators.
+    pub(crate) fn render(mut self, response: &mut Response, request_id: &str) {
+        if let Some(cause) = self.cause {
+            crate::http::log(&format!("{}: {cause}", self.problem.kind));
+        }
+        self.problem.instance = Some(request_id.to_owned());
+        // Texts and a number always become JSON; were it otherwise, the status alone still tells.
+        let body = Bytes::from(serde_json::to_vec(&self.problem).unwrap_or_default());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(problem::MEDIA_TYPE),
+        );
+        if let Some(seconds) = self.problem.retry_after_s() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        *response.body_mut() = Body::from(body);
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status);
+        let mut response = status
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            .into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+#[path = "failure_tests.rs"]
+mod tests;

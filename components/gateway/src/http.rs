@@ -1,0 +1,127 @@
+//! What holds for every route: how a request comes in, how its parts are read, and what every answer has.
+//!
+//! Checks come in this order, and the first that fails decides the status: escapes of the URL (400), path (404), method
+//! (405), Accept (406), the URL's values (400), then the body's headers (415), size (413), JSON and shape (400), bounds
+//! (422). Only then is another component asked.
+
+mod accept;
+mod body;
+mod url;
+
+use std::sync::LazyLock;
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use marquee_problem as problem;
+use tower_service::Service as _;
+
+use crate::{failure::Failure, routes};
+
+pub(crate) use accept::check_accept;
+pub(crate) use body::{Body, Text, Whole};
+pub(crate) use url::{Path, Query};
+
+/// Answers a request: never with an error of its own, and never without the request's id.
+pub(crate) async fn answer(request: Request) -> Response {
+    let id = request_id(request.headers()).map(str::to_owned);
+    let method = request.method().clone();
+    let response = match url::check(request.uri()) {
+        Ok(()) => match ROUTER.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+        Err(failure) => failure.into_response(),
+    };
+    let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    finish(response, &method, &id)
+}
+
+/// Made once an instance.
+static ROUTER: LazyLock<Router> = LazyLock::new(routes::all);
+
+/// What went wrong: what a route says, or the router by a status without more.
+fn failure(response: &mut Response) -> Option<Failure> {
+    let said = response.extensions_mut().remove::<Failure>();
+    said.or_else(|| match response.status() {
+        StatusCode::NOT_FOUND => Some(nothing()),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let detail = "`Allow` says which methods this path has";
+            Some(problem::METHOD_NOT_ALLOWED.with(detail).into())
+        }
+        _ => None,
+    })
+}
+
+fn nothing() -> Failure {
+    problem::NO_SUCH_RESOURCE
+        .with("see /docs for what there is")
+        .into()
+}
+
+/// The id that the host (or a proxy before it) gave the request, if it is one that may be repeated in a header and in
+/// logs.
+fn request_id(headers: &HeaderMap) -> Option<&str> {
+    only(headers, &REQUEST_ID).filter(|id| {
+        (1..=64).contains(&id.len())
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    })
+}
+
+/// The value of a field that came exactly once and is text.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    values
+        .next()
+        .filter(|_| values.next().is_none())?
+        .to_str()
+        .ok()
+}
+
+/// Adds what every answer has. What depends on the data is never stored: it changes with the next rating.
+fn finish(mut response: Response, method: &Method, id: &str) -> Response {
+    if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    } else if let Some(failure) = failure(&mut response) {
+        failure.render(&mut response, id);
+    }
+    if method == Method::HEAD {
+        *response.body_mut() = axum::body::Body::empty();
+    }
+    let headers = response.headers_mut();
+    let allow = headers
+        .get(header::ALLOW)
+        .and_then(|methods| methods.to_str().ok());
+    let allow = allow.map(|methods| format!("{}, OPTIONS", methods.replace(',', ", ")));
+    for (name, text) in [(header::ALLOW, allow.as_deref()), (REQUEST_ID, Some(id))] {
+        if let Some(Ok(value)) = text.map(HeaderValue::from_str) {
+            headers.insert(name, value);
+        }
+    }
+    for (name, unless_said) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    ] {
+        let value = HeaderValue::from_static(unless_said);
+        headers.entry(name).or_insert(value);
+    }
+    response
+}
+
+/// Writes one line for operators. Escaped: it may hold what a client sent.
+#[expect(clippy::print_stderr, reason = "a guest's stderr is the host's log")]
+pub(crate) fn log(line: &str) {
+    eprintln!("{}", line.escape_debug());
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,0 +1,65 @@
+//! May the answer be what the client accepts?
+
+use axum::http::{HeaderMap, header};
+use marquee_problem::NOT_ACCEPTABLE;
+use mime::{Mime, STAR};
+
+use crate::failure::Failure;
+
+/// Media types that a route can answer with.
+type Types = &'static [&'static str];
+
+/// What most routes answer with. Whatever reads a part of a request for a route checks that first.
+pub(super) const JSON: Types = &["application/json"];
+
+/// A client that accepts none of these gets 406 before anything happens.
+pub(crate) fn check_accept(headers: &HeaderMap, types: Types) -> Result<(), Failure> {
+    if accepted(headers, types) {
+        return Ok(());
+    }
+    let detail = format!("this path answers with {}", types.join(" or "));
+    Err(NOT_ACCEPTABLE.with(detail).into())
+}
+
+/// No header, and one that cannot be read, allow everything. Problems are sent whatever it says.
+fn accepted(headers: &HeaderMap, types: Types) -> bool {
+    let mut ranges: Vec<Mime> = Vec::new();
+    for value in headers.get_all(header::ACCEPT) {
+        let Ok(value) = value.to_str() else {
+            return true;
+        };
+        ranges.extend(
+            value
+                .split(',')
+                .filter_map(|range| range.trim().parse().ok()),
+        );
+    }
+    ranges.is_empty()
+        || types
+            .iter()
+            .any(|own| own.parse().is_ok_and(|own| allowed(&ranges, &own)))
+}
+
+/// The closest range decides.
+fn allowed(ranges: &[Mime], own: &Mime) -> bool {
+    let closeness = |range: &Mime| match (range.type_(), range.subtype()) {
+        (kind, subtype) if kind == own.type_() && subtype == own.subtype() => Some(2),
+        (kind, STAR) if kind == own.type_() => Some(1),
+        (STAR, STAR) => Some(0),
+        _ => None,
+    };
+    let refused = |range: &Mime| {
+        range
+            .get_param("q")
+            .is_some_and(|weight| weight.as_str().parse() == Ok(0.0_f32))
+    };
+    let closest = ranges
+        .iter()
+        .filter_map(|range| Some((closeness(range)?, range)))
+        .max_by_key(|(close, _)| *close);
+    closest.is_some_and(|(_, range)| !refused(range))
+}
+
+#[cfg(test)]
+#[path = "accept_tests.rs"]
+mod tests;

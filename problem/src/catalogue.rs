@@ -1,0 +1,73 @@
+//! The kinds that mean the same whatever the application is.
+
+use crate::Kind;
+
+/// Declares the kinds, and [`ALL`] with every one of them.
+macro_rules! kinds {
+    ($($(#[$doc:meta])+ $constant:ident = $status:literal $name:literal, $title:literal, $meaning:literal;)+) => {
+        $(
+            $(#[$doc])+
+            pub const $constant: Kind = Kind { uri: concat!("/problems/", $name), status: $status, title: $title, meaning: $meaning };
+        )+
+
+        /// Every kind of this catalogue.
+        pub const ALL: &[Kind] = &[$($constant),+];
+    };
+}
+
+kinds! {
+    /// The server cannot tell whom the request is for.
+    BAD_REQUEST = 400 "bad-request", "The request is not one of HTTP",
+        "It needs exactly one `Host` header, or an authority in HTTP/2.";
+    /// A part of the URL is not what the route takes.
+    INVALID_PARAMETER = 400 "invalid-parameter", "A part of the URL is not valid",
+        "A wrong escape, a parameter that is missing, repeated or out of its bounds, an id that is not one, or a cursor that this query did not make.";
+    /// The body is not JSON.
+    MALFORMED_BODY = 400 "malformed-body", "The body is not JSON",
+        "It is empty, cut off, not UTF-8, nested too deep, or has more than one JSON value.";
+    /// The body is JSON of another shape.
+    WRONG_SHAPE = 400 "wrong-shape", "The body does not have the shape that the resource takes",
+        "A field is missing, unknown, repeated, of another type, or contains NUL; or the body is no object.";
+    /// Nobody has said who asks.
+    UNAUTHORIZED = 401 "unauthorized", "Who are you?",
+        "`WWW-Authenticate` says how to tell it.";
+    /// Whoever asks may not.
+    FORBIDDEN = 403 "forbidden", "It is not for you",
+        "Another identity may, or nobody.";
+    /// No resource has this path.
+    NO_SUCH_RESOURCE = 404 "no-such-resource", "There is nothing at this path",
+        "`//`, a trailing slash and dot segments are not tidied up.";
+    /// The resource has no such method.
+    METHOD_NOT_ALLOWED = 405 "method-not-allowed", "The resource has no such method",
+        "`Allow` says which it has. Methods are written in capitals.";
+    /// The client accepts nothing that the resource can send.
+    NOT_ACCEPTABLE = 406 "not-acceptable", "The resource cannot be sent as the client accepts it",
+        "`Accept` leaves out what the path sends.";
+    /// The state of the resource does not allow it.
+    CONFLICT = 409 "conflict", "The state does not allow it",
+        "Read the resource again before the next try.";
+    /// The body has too many bytes.
+    BODY_TOO_LARGE = 413 "body-too-large", "The body is too large",
+        "The detail says how large it may be.";
+    /// Path and query have too many bytes.
+    URI_TOO_LONG = 414 "uri-too-long", "The URL is too long",
+        "Path and query have at most 4,096 bytes together.";
+    /// The body is not said to be plain JSON.
+    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type", "The body must be plain JSON",
+        "`Content-Type` is not application/json in UTF-8, or the body is compressed.";
+    /// A value of the body is outside its bounds.
+    OUT_OF_BOUNDS = 422 "out-of-bounds", "A value is outside its bounds",
+        "A text that is too long or empty, a number that is too large or too small.";
+    /// The client asks more often than it may.
+    TOO_MANY_REQUESTS = 429 "too-many-requests", "Too many requests",
+        "`Retry-After` says in how many seconds the client may ask again.";
+    /// Anything else.
+    INTERNAL = 500 "internal", "Something went wrong on our side",
+        "The server's log has it under the problem's `instance`.";
+    /// Something that is needed is not there now.
+    UNAVAILABLE = 503 "unavailable", "A part of the service is not available",
+        "The server is busy or stopping, or a database cannot be reached. `Retry-After` says when to try again.";
+    /// Something that is needed did not answer in time.
+    DEADLINE_PASSED = 504 "deadline-passed", "A part of the service did not answer in time",
+        "It may have been done nevertheless: trying again is safe.";
+}

@@ -13,6 +13,7 @@ mod admin;
 mod bad_input;
 mod bus;
 mod cli;
+mod documents;
 mod examples;
 mod host;
 mod lifecycle;

@@ -291,4 +291,4 @@ pub(super) fn root() -> PathBuf {
 
 const END: &str = "--the-block-has-ended--";
 /// Building components is what takes longest.
-const DEADLINE: Duration = Duration::from_secs(180);
+const DEADLINE: Duration = Duration::from_secs(600);

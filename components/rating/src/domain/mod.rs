@@ -4,6 +4,7 @@ mod aggregate;
 mod event;
 mod fold;
 mod movie;
+mod news;
 mod page;
 mod user;
 

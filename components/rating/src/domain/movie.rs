@@ -1,31 +1,11 @@
 //! What rating wants to know of a movie: that there is one.
 
-use serde::Deserialize;
-use uuid::Uuid;
+use super::{Invalid, Record, event::MOVIE, news};
 
-use super::{Invalid, Record, event::MOVIE};
-
-/// Reads an event of topic `metadata`: the record that can be rated from now on. Fields that are not needed here
-/// are passed over. A type of event that this version does not know is refused and not forgotten: an operator
-/// brings it again once a version that knows it is live.
+/// Reads an event of topic `metadata`: the record that can be rated from now on.
 pub fn created_movie(bytes: &[u8]) -> Result<Record, Invalid> {
-    let wire: Wire<'_> = serde_json::from_slice(bytes)
-        .map_err(|error| Invalid::new("the event", format_args!("cannot be read: {error}")))?;
-    if wire.kind != "movie.created" {
-        let kind: String = wire.kind.chars().take(100).collect();
-        return Err(Invalid::new(
-            "type",
-            format_args!("{kind:?} is not known to this version"),
-        ));
-    }
-    Record::parse(MOVIE, &wire.id.to_string())
-}
-
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(rename = "type")]
-    kind: std::borrow::Cow<'a, str>,
-    id: Uuid,
+    let id = news::subject(bytes, "movie.created")?;
+    Record::parse(MOVIE, &id.to_string())
 }
 
 #[cfg(test)]

@@ -1,37 +1,16 @@
 //! What rating wants to know of a user: that they are gone.
 
-use serde::Deserialize;
-use uuid::Uuid;
+use super::{Invalid, event::check_user, news};
 
-use super::{Invalid, event::check_user};
-
-/// Reads an event of topic `users`: the id of a user who was erased. Fields that are not needed here are passed over. A
-/// type of event that this version does not know is refused and not forgotten: an operator brings it again once a
-/// version that knows it is live.
+/// Reads an event of topic `users`: the id of a user who was erased.
 pub fn deleted_user(bytes: &[u8]) -> Result<String, Invalid> {
-    let wire: Wire<'_> = serde_json::from_slice(bytes)
-        .map_err(|error| Invalid::new("the event", format_args!("cannot be read: {error}")))?;
-    if wire.kind != "user.deleted" {
-        let kind: String = wire.kind.chars().take(100).collect();
-        return Err(Invalid::new(
-            "type",
-            format_args!("{kind:?} is not known to this version"),
-        ));
-    }
-    Ok(wire.id.to_string())
+    Ok(news::subject(bytes, "user.deleted")?.to_string())
 }
 
 /// A user's id as other contexts give it, checked.
 pub fn parse_user(user_id: &str) -> Result<&str, Invalid> {
     check_user(user_id)?;
     Ok(user_id)
-}
-
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(rename = "type")]
-    kind: std::borrow::Cow<'a, str>,
-    id: Uuid,
 }
 
 #[cfg(test)]

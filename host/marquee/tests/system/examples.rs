@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use marquee_testkit::eventually;
 use serde_json::json;
-use tokio_postgres::NoTls;
 use uuid::Uuid;
 
 use crate::{
@@ -84,12 +83,7 @@ async fn orders_are_placed_paid_over_the_bus_and_expired_by_the_clock() {
 async fn the_same_order_may_be_placed_twice_and_another_one_is_a_conflict() {
     let setup = Setup::application("examples/orders/spin.toml", &["ORDERS", "BUS"]).await;
     let host = setup.start().await;
-    let (database, connection) = tokio_postgres::connect(setup.url("ORDERS"), NoTls)
-        .await
-        .expect("it answers");
-    let _connection = tokio::task::JoinSet::from_iter([async {
-        connection.await.expect("no error");
-    }]);
+    let database = setup.connect("ORDERS").await;
     let id = Uuid::now_v7();
     let put = async |item: &str| {
         let order = json!({"item": item, "quantity": 2}).to_string();
@@ -124,12 +118,7 @@ async fn the_same_order_may_be_placed_twice_and_another_one_is_a_conflict() {
 async fn only_an_error_that_passes_is_called_passing() {
     let setup = Setup::application("examples/orders/spin.toml", &["ORDERS", "BUS"]).await;
     let host = setup.start().await;
-    let (database, connection) = tokio_postgres::connect(setup.url("ORDERS"), NoTls)
-        .await
-        .expect("it answers");
-    let _connection = tokio::task::JoinSet::from_iter([async {
-        connection.await.expect("no error");
-    }]);
+    let database = setup.connect("ORDERS").await;
     let sql = "alter table orders rename to elsewhere";
     database.batch_execute(sql).await.expect("renamed");
     let request = format!("GET /orders/{}", Uuid::now_v7());

@@ -79,6 +79,15 @@ impl Setup {
         &self.environment[&format!("DATABASE_URL_{name}")]
     }
 
+    /// A connection to a database, as somebody beside the host has it. It ends with the client.
+    pub(crate) async fn connect(&self, name: &str) -> tokio_postgres::Client {
+        let (client, connection) = tokio_postgres::connect(self.url(name), tokio_postgres::NoTls)
+            .await
+            .expect("it answers");
+        tokio::task::spawn(async { connection.await.expect("no error") });
+        client
+    }
+
     /// A verb of the command line beside, or instead of, a running host.
     pub(crate) fn verb(&self, arguments: &[&str]) -> std::process::Output {
         self.command(arguments).output().expect("the binary runs")

@@ -15,7 +15,6 @@ use std::{
 use marquee_manifest::DependencyName;
 use marquee_testkit::eventually;
 use serde_json::{Value, json};
-use tokio_postgres::NoTls;
 use wac_graph::{
     CompositionGraph, EncodeOptions,
     types::{Package, SubtypeChecker},
@@ -242,10 +241,10 @@ async fn a_movie_is_made_rated_and_read_with_its_average_under_spin_up() {
     drop(spin);
 
     // What Spin cannot relay waits in the outbox. A host on the same databases relays it, and counts nothing twice.
-    assert_eq!(unpublished(setup.url("METADATA")).await, 1);
+    assert_eq!(unpublished(&setup).await, 1);
     let host = setup.start().await;
     eventually(Duration::from_secs(20), "it is relayed", async || {
-        unpublished(setup.url("METADATA")).await == 0
+        unpublished(&setup).await == 0
     })
     .await;
     let request = format!("GET /v1/movies/{id}/details");
@@ -256,15 +255,9 @@ async fn a_movie_is_made_rated_and_read_with_its_average_under_spin_up() {
     );
 }
 
-/// How many messages wait in a database's outbox.
-async fn unpublished(url: &str) -> i64 {
-    let (client, connection) = tokio_postgres::connect(url, NoTls)
-        .await
-        .expect("it answers");
-    let connection = tokio::task::spawn(connection);
+/// How many messages wait in metadata's outbox.
+async fn unpublished(setup: &Setup) -> i64 {
     let sql = "select count(*) from marquee.outbox";
-    let count = client.query_one(sql, &[]).await.expect("a count").get(0);
-    drop(client);
-    let _ = connection.await;
-    count
+    let client = setup.connect("METADATA").await;
+    client.query_one(sql, &[]).await.expect("a count").get(0)
 }

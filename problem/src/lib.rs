@@ -53,6 +53,35 @@ impl Kind {
     pub fn retry_after_s(&self) -> Option<u32> {
         retry_after_s(self.status)
     }
+
+    /// The canonical code of gRPC for an answer that tells of it.
+    pub fn grpc_status(&self) -> u8 {
+        grpc_status(self.status)
+    }
+}
+
+/// What a status of HTTP is as a canonical code of gRPC: its number.
+fn grpc_status(status: u16) -> u8 {
+    match status {
+        // INVALID_ARGUMENT
+        400 | 422 => 3,
+        // DEADLINE_EXCEEDED
+        504 => 4,
+        // NOT_FOUND
+        404 => 5,
+        // ALREADY_EXISTS
+        409 => 6,
+        // PERMISSION_DENIED
+        403 => 7,
+        // RESOURCE_EXHAUSTED
+        413 | 429 => 8,
+        // UNAVAILABLE
+        503 => 14,
+        // UNAUTHENTICATED
+        401 => 16,
+        // INTERNAL
+        _ => 13,
+    }
 }
 
 /// A problem of RFC 9457.
@@ -90,6 +119,11 @@ impl Problem {
     /// See [`Kind::retry_after_s`].
     pub fn retry_after_s(&self) -> Option<u32> {
         retry_after_s(self.status)
+    }
+
+    /// See [`Kind::grpc_status`].
+    pub fn grpc_status(&self) -> u8 {
+        grpc_status(self.status)
     }
 }
 

@@ -1,4 +1,6 @@
-//! What goes wrong in a route: a problem for the client, and its cause for operators.
+//! What goes wrong in a route or a call: a problem for the client, and its cause for operators.
+
+use std::{error::Error, fmt};
 
 use axum::{
     body::{Body, Bytes},
@@ -86,11 +88,16 @@ impl Failure {
         }
     }
 
-    /// Completes the response that this failure became, and tells operators.
-    pub(crate) fn render(mut self, response: &mut Response, request_id: &str) {
-        if let Some(cause) = self.cause {
+    /// Tells operators of the cause, if there is one.
+    pub(crate) fn log(&self) {
+        if let Some(cause) = &self.cause {
             crate::http::log(&format!("{}: {cause}", self.problem.kind));
         }
+    }
+
+    /// Completes the response that this failure became, and tells operators.
+    pub(crate) fn render(mut self, response: &mut Response, request_id: &str) {
+        self.log();
         self.problem.instance = Some(request_id.to_owned());
         // Texts and a number always become JSON; were it otherwise, the status alone still tells.
         let body = Bytes::from(serde_json::to_vec(&self.problem).unwrap_or_default());
@@ -106,6 +113,14 @@ impl Failure {
         *response.body_mut() = Body::from(body);
     }
 }
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem.detail)
+    }
+}
+
+impl Error for Failure {}
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {

@@ -19,7 +19,7 @@ use axum::{
 use marquee_problem as problem;
 use tower_service::Service as _;
 
-use crate::{failure::Failure, routes};
+use crate::{failure::Failure, grpc, routes};
 
 pub(crate) use accept::check_accept;
 pub(crate) use body::{Body, Text, Whole};
@@ -29,15 +29,19 @@ pub(crate) use url::{Path, Query};
 pub(crate) async fn answer(request: Request) -> Response {
     let id = request_id(request.headers()).map(str::to_owned);
     let method = request.method().clone();
+    let id = move || id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     let response = match url::check(request.uri()) {
+        Ok(()) if grpc::is_meant(&request) => match grpc::check(&request) {
+            Ok(()) => return named(grpc::answer(request).await, &id()),
+            Err(response) => response,
+        },
         Ok(()) => match ROUTER.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         },
         Err(failure) => failure.into_response(),
     };
-    let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    finish(response, &method, &id)
+    finish(response, &method, &id())
 }
 
 /// Made once an instance.
@@ -99,10 +103,8 @@ fn finish(mut response: Response, method: &Method, id: &str) -> Response {
         .get(header::ALLOW)
         .and_then(|methods| methods.to_str().ok());
     let allow = allow.map(|methods| format!("{}, OPTIONS", methods.replace(',', ", ")));
-    for (name, text) in [(header::ALLOW, allow.as_deref()), (REQUEST_ID, Some(id))] {
-        if let Some(Ok(value)) = text.map(HeaderValue::from_str) {
-            headers.insert(name, value);
-        }
+    if let Some(Ok(value)) = allow.as_deref().map(HeaderValue::from_str) {
+        headers.insert(header::ALLOW, value);
     }
     for (name, unless_said) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -114,6 +116,13 @@ fn finish(mut response: Response, method: &Method, id: &str) -> Response {
     ] {
         let value = HeaderValue::from_static(unless_said);
         headers.entry(name).or_insert(value);
+    }
+    named(response, id)
+}
+
+fn named(mut response: Response, id: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(REQUEST_ID, value);
     }
     response
 }

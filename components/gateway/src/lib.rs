@@ -1,4 +1,4 @@
-//! The gateway: the public REST API of the movie system.
+//! The gateway: the public API of the movie system, over REST and over gRPC.
 //!
 //! Promises: every answer has the shape that the OpenAPI document tells, every error is a problem of RFC 9457; a
 //! request's form is checked completely before another component hears of it. Bounded by the limits in `http` and
@@ -6,12 +6,13 @@
 //! a rating goes to the bus.
 //!
 //! To read first: `routes`, where each route stands with its documentation; then `http`, what holds for all of them.
-//! `upstream` is the only module that knows the other components' interfaces.
+//! `grpc` has the same for clients of gRPC. `upstream` is the only module that knows the other components' interfaces.
 
 mod api;
 mod bindings;
 mod domain;
 mod failure;
+mod grpc;
 mod http;
 mod routes;
 mod upstream;

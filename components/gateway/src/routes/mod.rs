@@ -1,9 +1,9 @@
 //! The routes. Each handler stands with its documentation, of which the OpenAPI document is made.
 
 mod documents;
-mod movies;
+pub(crate) mod movies;
 mod original;
-mod ratings;
+pub(crate) mod ratings;
 
 use axum::{
     Json, Router,

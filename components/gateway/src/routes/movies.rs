@@ -83,7 +83,7 @@ pub(super) async fn create(Body(new): Body<NewMovie>) -> Result<impl IntoRespons
 }
 
 /// Creates a movie, and says where it is.
-pub(super) async fn created(
+pub(crate) async fn created(
     title: Text,
     description: Text,
     director: Text,
@@ -119,7 +119,7 @@ pub(super) async fn details(Path(OfMovie { id }): Path<OfMovie>) -> Answer<Detai
 }
 
 /// Both components are asked at once.
-pub(super) async fn of(id: &MovieId) -> Result<(Movie, Aggregate), Failure> {
+pub(crate) async fn of(id: &MovieId) -> Result<(Movie, Aggregate), Failure> {
     // Joined, not raced: a call that is under way is never dropped.
     let (movie, rating) = future::join(upstream::movie(id), upstream::aggregate(id)).await;
     Ok((movie?, rating?))

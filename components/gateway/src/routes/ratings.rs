@@ -46,7 +46,7 @@ pub(super) struct PutRating {
 
 /// What came of a rating.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Accepted {
+pub(crate) struct Accepted {
     #[schema(pattern = "^accepted$", examples("accepted"))]
     status: &'static str,
     /// Names the act of rating; it counts once.
@@ -58,7 +58,7 @@ pub(super) struct Accepted {
 }
 
 /// What an accepted rating is answered with.
-pub(super) type Accepting = Result<(StatusCode, Json<Accepted>), Failure>;
+pub(crate) type Accepting = Result<(StatusCode, Json<Accepted>), Failure>;
 
 /// A user's rating as it stands.
 #[derive(Serialize, ToSchema)]
@@ -142,7 +142,7 @@ pub(super) fn change(value: Whole) -> Result<Change, Failure> {
 /// Only a movie that metadata has can be rated. The bus first; the rating component itself when the bus does not take
 /// it, for whatever reason: a rating is not lost to a setting that is wrong. Only when both fail is the client told to
 /// come again.
-pub(super) async fn accept(record_id: MovieId, user_id: UserId, change: Change) -> Accepting {
+pub(crate) async fn accept(record_id: MovieId, user_id: UserId, change: Change) -> Accepting {
     upstream::movie(&record_id).await?;
     // A clock before 1970 is broken; the oldest time loses against every other rating, which is right.
     let since = SystemTime::now()

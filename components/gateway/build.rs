@@ -7,6 +7,7 @@ use protox::prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
+    #[expect(clippy::disallowed_methods, reason = "so cargo tells it")]
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo names a folder")?);
     let files = protox::compile(["movie.proto"], ["proto"])?;
     let [file] = files.file.as_slice() else {

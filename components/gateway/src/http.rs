@@ -1,11 +1,13 @@
 //! What holds for every route: how a request comes in, how its parts are read, and what every answer has.
 //!
 //! Checks come in this order, and the first that fails decides the status: escapes of the URL (400), path (404), method
-//! (405), Accept (406), the URL's values (400), then the body's headers (415), size (413), JSON and shape (400), bounds
-//! (422). Only then is another component asked.
+//! (405), Accept (406), the URL's values (400), the caller (401), then the body's headers (415), size (413), JSON and shape (400), bounds
+//! (422). Only then is another component asked for more than whose a token is. What the caller may do (403) is
+//! judged before the bounds.
 
 mod accept;
 mod body;
+mod client;
 mod url;
 
 use std::sync::LazyLock;
@@ -19,29 +21,46 @@ use axum::{
 use marquee_problem as problem;
 use tower_service::Service as _;
 
-use crate::{failure::Failure, grpc, routes};
+use crate::{
+    caller::{Auth, Subject},
+    failure::Failure,
+    grpc, routes,
+};
 
-pub(crate) use accept::check_accept;
+pub(crate) use accept::{check_accept, check_json};
 pub(crate) use body::{Body, Text, Whole};
+pub(crate) use client::Client;
 pub(crate) use url::{Path, Query};
 
 /// Answers a request: never with an error of its own, and never without the request's id.
-pub(crate) async fn answer(request: Request) -> Response {
+pub(crate) async fn answer(mut request: Request) -> Response {
     let id = request_id(request.headers()).map(str::to_owned);
     let method = request.method().clone();
-    let id = move || id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    let response = match url::check(request.uri()) {
-        Ok(()) if grpc::is_meant(&request) => match grpc::check(&request) {
-            Ok(()) => return named(grpc::answer(request).await, &id()),
-            Err(response) => response,
-        },
+    let subject = Subject::default();
+    request.extensions_mut().insert(Subject::clone(&subject));
+    let mut response = match url::check(request.uri()) {
+        Ok(()) if grpc::is_meant(&request) => grpc::answer(request).await,
         Ok(()) => match ROUTER.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         },
         Err(failure) => failure.into_response(),
     };
-    finish(response, &method, &id())
+    let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    if !grpc::is_answer(&response) {
+        response = finish(response, &method, &id);
+    }
+    let open = Auth::setting().await == Auth::Open;
+    for (name, text) in [
+        (REQUEST_ID, Some(id.as_str())),
+        (SUBJECT, subject.get().map(String::as_str)),
+        (AUTH, open.then_some("open")),
+    ] {
+        if let Some(Ok(value)) = text.map(HeaderValue::from_str) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
 /// Made once an instance.
@@ -78,7 +97,7 @@ fn request_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The value of a field that came exactly once and is text.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     values
         .next()
@@ -117,13 +136,6 @@ fn finish(mut response: Response, method: &Method, id: &str) -> Response {
         let value = HeaderValue::from_static(unless_said);
         headers.entry(name).or_insert(value);
     }
-    named(response, id)
-}
-
-fn named(mut response: Response, id: &str) -> Response {
-    if let Ok(value) = HeaderValue::from_str(id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
     response
 }
 
@@ -134,3 +146,7 @@ pub(crate) fn log(line: &str) {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Tells the host whose the credentials were, for its rates; the host takes it out.
+const SUBJECT: HeaderName = HeaderName::from_static("marquee-subject");
+/// Says that nobody is asked who they are.
+const AUTH: HeaderName = HeaderName::from_static("marquee-auth");

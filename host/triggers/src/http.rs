@@ -19,8 +19,8 @@ use uuid::Uuid;
 use wasmtime_wasi_http::Error as HttpError;
 
 use crate::{
-    Proxies,
-    problem::{self, Problem},
+    client::{Proxies, client},
+    problem::{self, Problem, Protocol},
     rates::Limits,
     server,
 };
@@ -65,6 +65,7 @@ pub struct Trigger {
     routes: Vec<Route>,
     canaries: BTreeMap<ComponentId, Canary>,
     limits: Limits,
+    proxies: Proxies,
     places: Arc<Semaphore>,
     body_bytes: usize,
 }
@@ -90,7 +91,8 @@ impl Trigger {
             runtime,
             routes: routes(config.routes),
             canaries: config.canaries,
-            limits: Limits::new(config.rates, config.proxies, &DefaultClock::default()),
+            limits: Limits::new(config.rates, &DefaultClock::default()),
+            proxies: config.proxies,
             places: Arc::new(Semaphore::new(config.concurrent_requests)),
             body_bytes: config.body_bytes,
         });
@@ -103,12 +105,15 @@ impl Trigger {
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let request_id = request_id(request.headers());
+        let protocol = Protocol::of(request.headers());
         let started = Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let (mut parts, body) = request.into_parts();
         let mut response = match self.find(&mut parts) {
             Ok(component) => self.admit(component, parts, body, peer, &request_id).await,
-            Err(problem) => problem.response(&request_id).map(Either::Right),
+            Err(problem) => problem
+                .response(protocol, &request_id)
+                .map(Either::Right),
         };
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
@@ -140,19 +145,25 @@ impl Trigger {
     async fn admit(
         &self,
         component: &ComponentId,
-        parts: request::Parts,
+        mut parts: request::Parts,
         body: Incoming,
         peer: SocketAddr,
         request_id: &str,
     ) -> Response<Body> {
-        let admission = self.limits.admit(component, &parts, peer);
+        let address = client(peer, &parts.headers, self.proxies);
+        let admission = self.limits.admit(component, &parts, address);
+        // The name that Spin gives it, whatever the client sent under it.
+        if let Ok(value) = HeaderValue::try_from(address.to_string()) {
+            parts.headers.insert(CLIENT, value);
+        }
+        let protocol = Protocol::of(&parts.headers);
         let answer = match &admission {
             Some(admission) if admission.is_refused() => Err(problem::TOO_MANY),
             _ => self.call(component, parts, body, request_id).await,
         };
         let mut response = match answer {
             Ok(response) => response.map(Either::Left),
-            Err(problem) => problem.response(request_id).map(Either::Right),
+            Err(problem) => problem.response(protocol, request_id).map(Either::Right),
         };
         if let Some(admission) = admission {
             admission.see_off(response.headers_mut());
@@ -327,5 +338,7 @@ fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
 
 /// The name of a request in logs, problems and responses.
 const REQUEST_ID: &str = "x-request-id";
+/// Where a component reads the client's address, the one that rates count by.
+const CLIENT: &str = "spin-client-addr";
 /// What servers in front of this one let through; longer ones are never meant.
 const URI_BYTES: usize = 4_096;

@@ -1,8 +1,8 @@
 //! Errors that the host itself answers, of the catalogue that it shares with components. They say what a client can do
-//! and nothing of what is inside.
+//! and nothing of what is inside. A client of gRPC gets them as its statuses.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use marquee_problem::{self as catalogue, Kind};
 use marquee_runtime::CallError;
@@ -24,8 +24,30 @@ impl Problem {
         StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The response, named by the request it answers.
-    pub(crate) fn response(&self, request_id: &str) -> Response<Full<Bytes>> {
+    /// The response in a client's protocol, named by the request it answers.
+    pub(crate) fn response(&self, protocol: Protocol, request_id: &str) -> Response<Full<Bytes>> {
+        match protocol {
+            Protocol::Http => self.over_http(request_id),
+            Protocol::Grpc => self.over_grpc(),
+        }
+    }
+
+    /// A status in headers, and nothing else: it stands there for what would be trailers.
+    fn over_grpc(&self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::default());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(GRPC));
+        let status = HeaderValue::from(u16::from(self.kind.grpc_status()));
+        headers.insert("grpc-status", status);
+        // Plain ASCII without a percent sign, so nothing is to be escaped.
+        headers.insert("grpc-message", HeaderValue::from_static(self.detail));
+        if let Some(seconds) = self.kind.retry_after_s() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+
+    fn over_http(&self, request_id: &str) -> Response<Full<Bytes>> {
         let mut problem = self.kind.with(self.detail);
         problem.instance = Some(request_id.to_owned());
         // Texts and a number always become JSON; were it otherwise, the status alone still tells.
@@ -48,6 +70,25 @@ impl Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Protocol {
+    Http,
+    Grpc,
+}
+
+impl Protocol {
+    /// By the media type of what it sends; gRPC-Web and the like are HTTP.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let media_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let rest = media_type.and_then(|text| text.strip_prefix(GRPC.as_bytes()));
+        match rest.map(|rest| rest.first()) {
+            Some(None | Some(b'+' | b';')) => Self::Grpc,
+            _ => Self::Http,
+        }
     }
 }
 
@@ -98,3 +139,39 @@ pub(crate) const INTERNAL: Problem = Problem::new(
     catalogue::INTERNAL,
     "the instance of this problem finds it in the server's log",
 );
+
+const GRPC: &str = "application/grpc";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_of_grpc_is_known_by_its_media_type() {
+        let check = |media_type: Option<&'static str>, grpc| {
+            let value = media_type.map(HeaderValue::from_static);
+            let headers = value.map(|value| (header::CONTENT_TYPE, value));
+            let found = Protocol::of(&headers.into_iter().collect());
+            assert_eq!(matches!(found, Protocol::Grpc), grpc, "{media_type:?}");
+        };
+        for media_type in ["application/grpc", "application/grpc+proto", "application/grpc;x=y"] {
+            check(Some(media_type), true);
+        }
+        for media_type in ["", "application/grpc-web", "application/json", "application/grp"] {
+            check(Some(media_type), false);
+        }
+        check(None, false);
+    }
+
+    #[test]
+    fn a_client_of_grpc_gets_a_status_and_no_body() {
+        let response = TOO_MANY.response(Protocol::Grpc, "r1");
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["grpc-status"], "8");
+        assert_eq!(response.headers()["grpc-message"], TOO_MANY.detail);
+        assert!(http_body::Body::is_end_stream(response.body()));
+        for problem in [NOT_FOUND, HOST, URI_TOO_LONG, METHOD, TOO_LARGE, OVERLOADED, DEADLINE, INTERNAL] {
+            assert!(!problem.detail.contains('%') && problem.detail.is_ascii());
+        }
+    }
+}

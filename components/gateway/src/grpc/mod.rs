@@ -29,8 +29,7 @@ use crate::failure::Failure;
 #[allow(
     missing_docs,
     unreachable_pub,
-    unused_qualifications,
-    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
     reason = "made by tonic-prost-build"
 )]
 mod proto {
@@ -42,26 +41,26 @@ pub(crate) fn is_meant(request: &Request) -> bool {
     media_type(request.headers()).starts_with(GRPC) || service(request).is_some()
 }
 
-/// A client that does not speak gRPC is answered over HTTP.
-pub(crate) fn check(request: &Request) -> Result<(), Response> {
+/// Answers it. A client that does not speak gRPC is answered over HTTP.
+pub(crate) async fn answer(request: Request) -> Response {
     if request.method() != Method::POST {
         let allow = [(header::ALLOW, "POST")];
-        return Err((StatusCode::METHOD_NOT_ALLOWED, allow).into_response());
+        return (StatusCode::METHOD_NOT_ALLOWED, allow).into_response();
     }
-    if [GRPC, "application/grpc+proto"].contains(&media_type(request.headers())) {
-        return Ok(());
+    if ![GRPC, "application/grpc+proto"].contains(&media_type(request.headers())) {
+        let detail = "a call of gRPC has Content-Type application/grpc or application/grpc+proto";
+        return Failure::from(UNSUPPORTED_MEDIA_TYPE.with(detail)).into_response();
     }
-    let detail = "a call of gRPC has Content-Type application/grpc or application/grpc+proto";
-    Err(Failure::from(UNSUPPORTED_MEDIA_TYPE.with(detail)).into_response())
-}
-
-/// Answers a call that passed [`check`].
-pub(crate) async fn answer(request: Request) -> Response {
     let response = match deadline::of(request.headers()) {
         Ok(deadline) => deadline::keep(deadline, serve(request)).await,
         Err(status) => status.into_http(),
     };
     finish(status::blame(response))
+}
+
+/// Is it an answer over gRPC?
+pub(crate) fn is_answer(response: &Response) -> bool {
+    media_type(response.headers()) == GRPC
 }
 
 /// Whose call it is.

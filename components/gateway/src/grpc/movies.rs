@@ -18,6 +18,7 @@ use super::{
     },
 };
 use crate::{
+    caller::Caller,
     domain::{self, Change, MovieId, RECORD_TYPE, UserId},
     failure::Failure,
     http::Text,
@@ -61,6 +62,8 @@ impl MetadataService for Movies {
         &self,
         call: Call<SubmitMetadataRequest>,
     ) -> Answer<SubmitMetadataResponse> {
+        let caller = Caller::of(call.metadata().as_ref(), call.extensions()).await?;
+        caller.may_write()?;
         let new = call.into_inner().metadata;
         let new = new.ok_or_else(|| Failure::of(&OUT_OF_BOUNDS, "metadata", "is missing"))?;
         check_record_type("metadata.record_type", &new.record_type)?;
@@ -107,11 +110,13 @@ impl RatingService for Movies {
     }
 
     async fn submit_rating(&self, call: Call<SubmitRatingRequest>) -> Answer<SubmitRatingResponse> {
+        let caller = Caller::of(call.metadata().as_ref(), call.extensions()).await?;
         let rating = call.into_inner();
         check_record_type("record_type", &rating.record_type)?;
         let movie = movie_id("record_id", rating.record_id)?;
         let user = UserId::try_from(rating.user_id);
         let user = user.map_err(|rule| Failure::of(&OUT_OF_BOUNDS, "user_id", rule))?;
+        let user = caller.rates_for(user)?;
         let value = domain::value(rating.rating_value.into());
         let value = value.map_err(|rule| Failure::of(&OUT_OF_BOUNDS, "rating_value", rule))?;
         let _accepted = ratings::accept(movie, user, Change::Put(value)).await?;

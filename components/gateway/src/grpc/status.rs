@@ -20,7 +20,7 @@ impl From<Failure> for Status {
         if let Some(id) = &problem.existing_id {
             details.set_resource_info("Metadata", id, "", problem.title.as_ref());
         }
-        if let Some(seconds) = problem.retry_after_s() {
+        if let Some(seconds) = failure.retry_after_s() {
             details.set_retry_info(Some(Duration::from_secs(seconds.into())));
         }
         let code = Code::from_i32(problem.grpc_status().into());

@@ -105,14 +105,13 @@ impl Trigger {
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let request_id = request_id(request.headers());
-        let protocol = Protocol::of(request.headers());
         let started = Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let (mut parts, body) = request.into_parts();
         let mut response = match self.find(&mut parts) {
             Ok(component) => self.admit(component, parts, body, peer, &request_id).await,
             Err(problem) => problem
-                .response(protocol, &request_id)
+                .response(Protocol::of(&parts.headers), &request_id)
                 .map(Either::Right),
         };
         if let Ok(value) = HeaderValue::from_str(&request_id) {

@@ -154,10 +154,19 @@ mod tests {
             let found = Protocol::of(&headers.into_iter().collect());
             assert_eq!(matches!(found, Protocol::Grpc), grpc, "{media_type:?}");
         };
-        for media_type in ["application/grpc", "application/grpc+proto", "application/grpc;x=y"] {
+        for media_type in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc;x=y",
+        ] {
             check(Some(media_type), true);
         }
-        for media_type in ["", "application/grpc-web", "application/json", "application/grp"] {
+        for media_type in [
+            "",
+            "application/grpc-web",
+            "application/json",
+            "application/grp",
+        ] {
             check(Some(media_type), false);
         }
         check(None, false);
@@ -170,7 +179,16 @@ mod tests {
         assert_eq!(response.headers()["grpc-status"], "8");
         assert_eq!(response.headers()["grpc-message"], TOO_MANY.detail);
         assert!(http_body::Body::is_end_stream(response.body()));
-        for problem in [NOT_FOUND, HOST, URI_TOO_LONG, METHOD, TOO_LARGE, OVERLOADED, DEADLINE, INTERNAL] {
+        for problem in [
+            NOT_FOUND,
+            HOST,
+            URI_TOO_LONG,
+            METHOD,
+            TOO_LARGE,
+            OVERLOADED,
+            DEADLINE,
+            INTERNAL,
+        ] {
             assert!(!problem.detail.contains('%') && problem.detail.is_ascii());
         }
     }

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
@@ -20,7 +21,7 @@ use wasmtime_wasi_http::{
     p3::{Request as WasiRequest, bindings::Service},
 };
 
-use crate::{Call, CallError, Runtime, State, pool::Running};
+use crate::{Call, CallError, Runtime, State, load::Loaded, pool::Running};
 
 /// A request for a component.
 pub type Request = http::Request<WasiBody>;
@@ -31,6 +32,8 @@ pub type Response = http::Response<ResponseBody>;
 pub struct ResponseBody {
     body: WasiBody,
     running: Option<Running>,
+    /// Whose answer it is.
+    loaded: Arc<Loaded>,
 }
 
 /// The interface that a component exports to be asked over HTTP.
@@ -68,7 +71,7 @@ impl Runtime {
                         )));
                     }
                 };
-                if answer.status().is_server_error() {
+                if answer.status().is_server_error() || has_failed(answer.headers()) {
                     version.stats.error();
                 }
                 // Whoever asked may have gone; the body is dropped then, which the guest sees.
@@ -82,6 +85,7 @@ impl Runtime {
             Ok(response) => Ok(response.map(|body| ResponseBody {
                 body,
                 running: Some(running),
+                loaded,
             })),
             Err(_) => match running.ended().await {
                 Err(error) => Err(error),
@@ -89,6 +93,13 @@ impl Runtime {
             },
         }
     }
+}
+
+/// Whether headers or trailers have a status of gRPC that says what one of 500 and above says over HTTP: UNKNOWN,
+/// INTERNAL, UNAVAILABLE or DATA_LOSS. DEADLINE_EXCEEDED does not: what a client waits for is its own choice.
+fn has_failed(headers: &HeaderMap) -> bool {
+    let status = headers.get("grpc-status").map(HeaderValue::as_bytes);
+    matches!(status, Some(b"2" | b"13" | b"14" | b"15"))
 }
 
 impl Body for ResponseBody {
@@ -100,8 +111,12 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if matches!(frame, Poll::Ready(None)) {
-            self.finish();
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) if frame.trailers_ref().is_some_and(has_failed) => {
+                self.loaded.stats.error();
+            }
+            Poll::Ready(None) => self.finish(),
+            _ => {}
         }
         frame
     }

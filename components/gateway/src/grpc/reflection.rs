@@ -1,7 +1,6 @@
 //! Reflection, as `grpc.reflection.v1` has it: a client asks which services there are and what their messages are, and
-//! needs no file of ours.
-//!
-//! Of three files, each of which imports nothing: whoever has one has all that it needs.
+//! needs no file of ours. What it knows: `movie.proto`, the files of health and of reflection itself, and what statuses
+//! have in their details.
 
 use axum::{
     extract::Request,
@@ -19,6 +18,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_response::MessageResponse as Answer,
     server_reflection_server::{ServerReflection, ServerReflectionServer},
 };
+use tonic_types::pb::FILE_DESCRIPTOR_SET as DETAILS;
 
 use super::{MAX_BYTES, SERVICES};
 
@@ -55,7 +55,7 @@ impl ServerReflection for Reflection {
     }
 }
 
-/// A file as it is sent to clients, among the others of its set.
+/// Files as they are sent to clients.
 #[derive(Message)]
 struct Files {
     #[prost(bytes = "bytes", repeated, tag = "1")]
@@ -73,7 +73,7 @@ fn answer(question: &Question) -> Answer {
     let found = match question {
         Question::ListServices(_) => return services(),
         Question::FileByFilename(name) => named(name),
-        Question::FileContainingSymbol(symbol) => containing(symbol).and_then(only),
+        Question::FileContainingSymbol(symbol) => declaring(symbol).and_then(named),
         _ => None,
     };
     let nothing = || ErrorResponse {
@@ -93,7 +93,7 @@ fn answer(question: &Question) -> Answer {
 /// Those whose files are here: the older reflection is found by those who know it.
 fn services() -> Answer {
     let names = SERVICES.iter().map(|(name, _)| *name);
-    let names = names.filter(|name| containing(name).is_some());
+    let names = names.filter(|name| declaring(name).is_some());
     let service = |name: &str| ServiceResponse {
         name: name.to_owned(),
     };
@@ -102,75 +102,62 @@ fn services() -> Answer {
     })
 }
 
-/// The set of the file that declares a service, a method or a message.
-fn containing(symbol: &str) -> Option<&'static [u8]> {
-    if symbol.starts_with("grpc.health.v1.") {
-        Some(HEALTH)
-    } else if symbol.starts_with("grpc.reflection.v1.") {
-        Some(REFLECTION)
-    } else {
-        SYMBOLS.lines().any(|own| own == symbol).then_some(MOVIE)
+/// The file that declares a service, a method or a message; of the packages of others, the one that would.
+fn declaring(symbol: &str) -> Option<&'static str> {
+    if SYMBOLS.lines().any(|own| own == symbol) {
+        return Some("movie.proto");
     }
+    let mut packages = PACKAGES.iter();
+    let found = packages.find(|(prefix, _)| symbol.starts_with(prefix));
+    found.map(|(_, name)| *name)
 }
 
 fn named(name: &str) -> Option<Bytes> {
-    let mut files = [MOVIE, HEALTH, REFLECTION].into_iter().filter_map(only);
+    let sets = [MOVIE, HEALTH, REFLECTION, DETAILS].into_iter();
+    let mut files = sets
+        .filter_map(|set| Files::decode(set).ok())
+        .flat_map(|set| set.files);
     files.find(|file| Named::decode(file.clone()).is_ok_and(|own| own.name == name))
-}
-
-fn only(set: &'static [u8]) -> Option<Bytes> {
-    Files::decode(set).ok()?.files.pop()
 }
 
 const MOVIE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/movie.descriptors"));
 /// What `movie.proto` declares, a name a line.
 const SYMBOLS: &str = include_str!(concat!(env!("OUT_DIR"), "/movie.symbols"));
+/// What other packages declare is found by how it begins, the longer beginning first.
+const PACKAGES: [(&str, &str); 4] = [
+    ("grpc.health.v1.", "health.proto"),
+    ("grpc.reflection.v1.", "reflection_v1.proto"),
+    ("google.rpc.Status", "status.proto"),
+    ("google.rpc.", "error_details.proto"),
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn each_file_is_found_by_its_name_and_by_what_it_declares() {
-        for (name, symbols) in [
-            (
-                "movie.proto",
-                ["MovieService", "RatingService.SubmitRating", "Metadata"],
-            ),
-            (
-                "health.proto",
-                [
-                    "grpc.health.v1.Health",
-                    "grpc.health.v1.Health.Check",
-                    "grpc.health.v1.HealthCheckRequest",
-                ],
-            ),
-            (
-                "reflection_v1.proto",
-                [
-                    "grpc.reflection.v1.ServerReflection",
-                    "grpc.reflection.v1.ServerReflection.ServerReflectionInfo",
-                    "grpc.reflection.v1.ErrorResponse",
-                ],
-            ),
-        ] {
-            let file = named(name).unwrap_or_else(|| panic!("there is no {name}"));
-            for symbol in symbols {
-                assert_eq!(
-                    containing(symbol).and_then(only),
-                    Some(file.clone()),
-                    "{symbol}"
-                );
-            }
+    fn each_file_is_found_by_what_it_declares_and_by_its_name() {
+        let check = |symbol: &str, name: &str| {
+            assert_eq!(declaring(symbol), Some(name), "{symbol}");
+            assert!(named(name).is_some(), "{name}");
+        };
+        for symbol in ["MovieService", "RatingService.SubmitRating", "Metadata"] {
+            check(symbol, "movie.proto");
         }
-        for symbol in [
-            "",
-            "Movie",
-            "movie.MovieService",
-            "MovieService.",
-            "google.rpc.Status",
+        check("grpc.health.v1.Health.Check", "health.proto");
+        check("grpc.reflection.v1.ServerReflection", "reflection_v1.proto");
+        check("google.rpc.Status", "status.proto");
+        check("google.rpc.BadRequest", "error_details.proto");
+        // What these import.
+        for name in [
+            "google/protobuf/any.proto",
+            "google/protobuf/duration.proto",
         ] {
-            assert_eq!(containing(symbol), None, "{symbol}");
+            assert!(named(name).is_some(), "{name}");
         }
+        for symbol in ["", "Movie", "movie.MovieService", "MovieService."] {
+            assert_eq!(declaring(symbol), None, "{symbol}");
+        }
+        assert_eq!(named(""), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::{error::Error as _, sync::Arc, time::Duration};
 
 use axum::response::Response;
+use marquee_problem::{Problem, TYPE_PREFIX};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -13,7 +14,7 @@ impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
         failure.log();
         let problem = &failure.problem;
-        let mut details = ErrorDetails::new();
+        let mut details = ErrorDetails::with_error_info(reason(problem), DOMAIN, []);
         if let Some(field) = &problem.field {
             details.add_bad_request_violation(field, problem.detail.as_ref());
         }
@@ -35,10 +36,24 @@ impl From<Failure> for Status {
     }
 }
 
+/// The name of the problem's kind as `ErrorInfo` has names: `UNKNOWN_MOVIE` of `/problems/unknown-movie`.
+fn reason(problem: &Problem) -> String {
+    let kind = problem.kind.strip_prefix(TYPE_PREFIX);
+    let name = kind.unwrap_or(&problem.kind);
+    name.replace('-', "_").to_ascii_uppercase()
+}
+
 /// Whose fault it is, where tonic says it: what cannot be read is the client's, and no error of this component.
 pub(super) fn blame(response: Response) -> Response {
     let Some(status) = response.extensions().get::<Status>() else {
-        return response;
+        // Without a word of its own, tonic answers that it has no such method.
+        let unknown = response.headers().contains_key(Status::GRPC_STATUS);
+        let status = || Status::unimplemented("the service has no such method");
+        return if unknown {
+            status().into_http()
+        } else {
+            response
+        };
     };
     if status.source().is_some_and(|source| source.is::<Failure>()) {
         return response;
@@ -54,3 +69,6 @@ pub(super) fn blame(response: Response) -> Response {
     };
     Status::new(code, message).into_http()
 }
+
+/// In whose names `ErrorInfo` speaks.
+const DOMAIN: &str = "movies";

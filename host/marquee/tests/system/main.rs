@@ -16,6 +16,7 @@ mod cli;
 mod contract;
 mod documents;
 mod examples;
+mod grpc;
 mod host;
 mod lifecycle;
 mod limits;

@@ -10,6 +10,7 @@ use marquee_testkit::eventually;
 use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::{
+    grpc,
     host::{Host, Setup},
     raw::{self, Answer},
     releases::guest,
@@ -219,4 +220,26 @@ async fn tokens_have_buckets_of_their_own_until_the_component_says_whose_they_ar
     let log = host.log();
     assert!(log.contains("a request was refused by a rate"), "{log}");
     assert!(!log.contains("ann-1"), "tokens are in no log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_names_calls_of_grpc_by_their_paths_and_its_refusal_is_a_status() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines = "rates = [{ class = \"submit\", methods = [\"POST\"], paths = [\"/MetadataService/SubmitMetadata\"], client = { rate = \"2/h\" } }]";
+    let setup = with(folder.path(), "hello", lines).await;
+    let host = setup.start().await;
+    let mut raw = grpc::Raw::to(host.address()).await;
+    let submit = format!("{}/MetadataService/SubmitMetadata", host.url);
+    // The component speaks no gRPC; the host's refusal does.
+    for _ in 0..2 {
+        let passed = raw.call(&submit, grpc::framed(0, b"")).await;
+        assert_eq!(passed.code(), None, "{passed:?}");
+    }
+    let refused = raw.call(&submit, grpc::framed(0, b"")).await;
+    assert_eq!((refused.status, refused.code()), (200, Some("8")), "{refused:?}");
+    assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    assert!(refused.headers.contains_key("grpc-message"), "{refused:?}");
+    let other = format!("{}/MetadataService/GetMetadata", host.url);
+    let other = raw.call(&other, grpc::framed(0, b"")).await;
+    assert_eq!(other.code(), None, "{other:?}");
 }

@@ -1,0 +1,9 @@
+//! The movie system over gRPC, as clients see it: the port and the rules are those of the REST API.
+
+mod bad_input;
+mod calls;
+mod client;
+mod deadlines;
+mod grpcurl;
+
+pub(crate) use client::{ById, Raw, frame, framed};

@@ -128,7 +128,7 @@ impl Failure {
             header::CONTENT_TYPE,
             HeaderValue::from_static(problem::MEDIA_TYPE),
         );
-        if let Some(seconds) = self.retry_after_s.or(self.problem.retry_after_s()) {
+        if let Some(seconds) = self.retry_after_s.or_else(|| self.problem.retry_after_s()) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.problem.status == UNAUTHORIZED.status {

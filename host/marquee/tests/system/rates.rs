@@ -236,7 +236,11 @@ async fn a_class_names_calls_of_grpc_by_their_paths_and_its_refusal_is_a_status(
         assert_eq!(passed.code(), None, "{passed:?}");
     }
     let refused = raw.call(&submit, grpc::framed(0, b"")).await;
-    assert_eq!((refused.status, refused.code()), (200, Some("8")), "{refused:?}");
+    assert_eq!(
+        (refused.status, refused.code()),
+        (200, Some("8")),
+        "{refused:?}"
+    );
     assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
     assert!(refused.headers.contains_key("grpc-message"), "{refused:?}");
     let other = format!("{}/MetadataService/GetMetadata", host.url);

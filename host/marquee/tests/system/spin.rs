@@ -24,7 +24,7 @@ use wasmtime::{
     component::{Component, types::ComponentItem},
 };
 
-use crate::{host::Setup, raw};
+use crate::{grpc, host::Setup, raw};
 
 fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -272,6 +272,16 @@ async fn a_movie_is_made_rated_and_read_with_its_average_under_spin_up() {
         details.json()["rating"],
         json!({"average": 7.5, "count": 2})
     );
+    // The same over gRPC: Spin takes HTTP/2 without TLS, and lets trailers through.
+    let mut grpc = grpc::Raw::to(&spin.address).await;
+    let details = format!("http://{}/MovieService/GetMovieDetails", spin.address);
+    let movie_id = id.clone();
+    let by_id = grpc::frame(&grpc::ById { movie_id });
+    let reply = grpc.call(&details, by_id).await;
+    assert_eq!(reply.code(), Some("0"), "{reply:?}");
+    assert!(reply.body.windows(4).any(|part| part == b"Heat"));
+    let reply = grpc.call(&details, grpc::framed(0, b"")).await;
+    assert_eq!(reply.code(), Some("3"), "{reply:?}");
     spin.log_in("dan").await;
     let nobodys = "PUT /v1/movies/0192f0c1-2345-7abc-8def-ffffffffffff/ratings/me";
     let refused = spin.ask(nobodys, &json!({ "value": 8 })).await;

@@ -56,46 +56,166 @@ async fn bad_input_gets_the_status_of_its_class_and_nothing_comes_of_it() {
     };
     let cases = [
         // Not gRPC.
-        http("GET", Request::get(url("/MetadataService/SubmitMetadata")), 405),
-        http("PUT", Request::put(url("/MetadataService/SubmitMetadata")), 405),
+        http(
+            "GET",
+            Request::get(url("/MetadataService/SubmitMetadata")),
+            405,
+        ),
+        http(
+            "PUT",
+            Request::put(url("/MetadataService/SubmitMetadata")),
+            405,
+        ),
         plain("no media type", submit(), 415),
-        plain("JSON", submit().header("content-type", "application/json"), 415),
-        plain("gRPC-Web", submit().header("content-type", "application/grpc-web+proto"), 415),
-        plain("gRPC with JSON", submit().header("content-type", "application/grpc+json"), 415),
+        plain(
+            "JSON",
+            submit().header("content-type", "application/json"),
+            415,
+        ),
+        plain(
+            "gRPC-Web",
+            submit().header("content-type", "application/grpc-web+proto"),
+            415,
+        ),
+        plain(
+            "gRPC with JSON",
+            submit().header("content-type", "application/grpc+json"),
+            415,
+        ),
         http("a wrong escape", post("/MetadataService/%zz"), 400),
         // Nobody's.
-        case("an unknown method", post("/MetadataService/Nothing"), good.clone(), unimplemented),
-        case("no method", post("/MetadataService"), good.clone(), unimplemented),
-        case("a longer path", post("/MetadataService/SubmitMetadata/x"), good.clone(), unimplemented),
-        case("another letter case", post("/MetadataService/submitMetadata"), good.clone(), unimplemented),
-        case("an unknown service", post("/Nobody/SubmitMetadata"), good.clone(), unimplemented),
-        case("a path of REST", post("/v1/movies"), good.clone(), unimplemented),
+        case(
+            "an unknown method",
+            post("/MetadataService/Nothing"),
+            good.clone(),
+            unimplemented,
+        ),
+        case(
+            "no method",
+            post("/MetadataService"),
+            good.clone(),
+            unimplemented,
+        ),
+        case(
+            "a longer path",
+            post("/MetadataService/SubmitMetadata/x"),
+            good.clone(),
+            unimplemented,
+        ),
+        case(
+            "another letter case",
+            post("/MetadataService/submitMetadata"),
+            good.clone(),
+            unimplemented,
+        ),
+        case(
+            "an unknown service",
+            post("/Nobody/SubmitMetadata"),
+            good.clone(),
+            unimplemented,
+        ),
+        case(
+            "a path of REST",
+            post("/v1/movies"),
+            good.clone(),
+            unimplemented,
+        ),
         // Compressed.
-        case("gzip", submit().header("grpc-encoding", "gzip"), framed(1, b"\x1f\x8b"), unimplemented),
-        case("an unknown encoding", submit().header("grpc-encoding", "x"), good.clone(), unimplemented),
-        case("compressed with nothing", submit(), framed(1, &good[5..]), invalid),
+        case(
+            "gzip",
+            submit().header("grpc-encoding", "gzip"),
+            framed(1, b"\x1f\x8b"),
+            unimplemented,
+        ),
+        case(
+            "an unknown encoding",
+            submit().header("grpc-encoding", "x"),
+            good.clone(),
+            unimplemented,
+        ),
+        case(
+            "compressed with nothing",
+            submit(),
+            framed(1, &good[5..]),
+            invalid,
+        ),
         // Frames.
         case("no message", submit(), Vec::new(), invalid),
         case("half a header", submit(), vec![0, 0], invalid),
-        case("a message that is cut off", submit(), good[..good.len() - 1].to_vec(), invalid),
+        case(
+            "a message that is cut off",
+            submit(),
+            good[..good.len() - 1].to_vec(),
+            invalid,
+        ),
         case("an unknown flag", submit(), framed(2, &good[5..]), invalid),
         case("garbage", submit(), framed(0, &[0xff; 12]), invalid),
-        case("a text that is not UTF-8", submit(), framed(0, b"\x0a\x03\x12\x01\xff"), invalid),
-        case("a length that is a lie", submit(), vec![0, 0xff, 0xff, 0xff, 0xff], exhausted),
-        case("a large message", submit(), framed(0, &vec![0; 65_537]), exhausted),
-        case("a large body", submit().header("content-length", 2 << 20), vec![0; 2 << 20], exhausted),
-        case("a second message that is none", submit(), [good.clone(), vec![9; 9]].concat(), invalid),
+        case(
+            "a text that is not UTF-8",
+            submit(),
+            framed(0, b"\x0a\x03\x12\x01\xff"),
+            invalid,
+        ),
+        case(
+            "a length that is a lie",
+            submit(),
+            vec![0, 0xff, 0xff, 0xff, 0xff],
+            exhausted,
+        ),
+        case(
+            "a large message",
+            submit(),
+            framed(0, &vec![0; 65_537]),
+            exhausted,
+        ),
+        case(
+            "a large body",
+            submit().header("content-length", 2 << 20),
+            vec![0; 2 << 20],
+            exhausted,
+        ),
+        case(
+            "a second message that is none",
+            submit(),
+            [good.clone(), vec![9; 9]].concat(),
+            invalid,
+        ),
         // Deadlines.
-        case("a deadline of words", submit().header("grpc-timeout", "soon"), good.clone(), invalid),
-        case("a deadline without a unit", submit().header("grpc-timeout", "10"), good.clone(), invalid),
-        case("a deadline that has passed", submit().header("grpc-timeout", "0n"), good.clone(), "4"),
+        case(
+            "a deadline of words",
+            submit().header("grpc-timeout", "soon"),
+            good.clone(),
+            invalid,
+        ),
+        case(
+            "a deadline without a unit",
+            submit().header("grpc-timeout", "10"),
+            good.clone(),
+            invalid,
+        ),
+        case(
+            "a deadline that has passed",
+            submit().header("grpc-timeout", "0n"),
+            good.clone(),
+            "4",
+        ),
         Case {
             ending: Ending::Never,
-            ..case("a stream without an end", submit().header("grpc-timeout", "200m"), good.clone(), "4")
+            ..case(
+                "a stream without an end",
+                submit().header("grpc-timeout", "200m"),
+                good.clone(),
+                "4",
+            )
         },
         Case {
             ending: Ending::Never,
-            ..case("a message without an end", submit().header("grpc-timeout", "200m"), good[..9].to_vec(), "4")
+            ..case(
+                "a message without an end",
+                submit().header("grpc-timeout", "200m"),
+                good[..9].to_vec(),
+                "4",
+            )
         },
     ];
     for case in cases {
@@ -103,7 +223,10 @@ async fn bad_input_gets_the_status_of_its_class_and_nothing_comes_of_it() {
         let reply = raw.send(case.request, case.body, case.ending).await;
         assert_eq!(reply.status, case.status, "{what}: {reply:?}");
         assert_eq!(reply.code(), case.code, "{what}: {reply:?}");
-        assert!(reply.headers.contains_key("x-request-id"), "{what}: {reply:?}");
+        assert!(
+            reply.headers.contains_key("x-request-id"),
+            "{what}: {reply:?}"
+        );
         let kind = reply.headers["content-type"].to_str().expect("ASCII");
         match case.code {
             Some(_) => {
@@ -113,11 +236,18 @@ async fn bad_input_gets_the_status_of_its_class_and_nothing_comes_of_it() {
             None => assert_eq!(kind, "application/problem+json", "{what}: {reply:?}"),
         }
         if case.code == Some(unimplemented) && what.contains("encoding") {
-            assert_eq!(reply.headers["grpc-accept-encoding"], "identity", "{reply:?}");
+            assert_eq!(
+                reply.headers["grpc-accept-encoding"], "identity",
+                "{reply:?}"
+            );
         }
     }
     let movies = api.get("/v1/movies").await.json();
-    assert_eq!(movies["movies"].as_array().map(Vec::len), Some(1), "{movies}");
+    assert_eq!(
+        movies["movies"].as_array().map(Vec::len),
+        Some(1),
+        "{movies}"
+    );
     // And a good call still passes on the same connection.
     let asked = frame(&ById {
         movie_id: api.known.clone(),

@@ -7,8 +7,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::client::{
-    AggregatedRating, ById, Client, Details, GetAggregatedRating, Metadata, OneMetadata, Raw,
-    RatingSubmitted, SubmitMetadata, SubmitRating, framed,
+    AggregatedRating, ById, Client, Details, GetAggregatedRating, Metadata, OneMetadata,
+    RatingSubmitted, Raw, SubmitMetadata, SubmitRating, framed,
 };
 use crate::api::{Api, UNKNOWN, users::Guarded};
 
@@ -90,7 +90,10 @@ async fn a_movie_is_submitted_rated_and_read_with_its_average() {
         .await
         .expect("they are there");
     let details = details.movie_details.expect("details");
-    assert_eq!((details.rating, details.metadata), (7.5, Some(movie.clone())));
+    assert_eq!(
+        (details.rating, details.metadata),
+        (7.5, Some(movie.clone()))
+    );
     // Over REST it is the same movie with the same ratings.
     let answer = api.get(&format!("/v1/movies/{}/details", movie.id)).await;
     assert_eq!(answer.json()["metadata"]["title"], "Heat");
@@ -101,26 +104,84 @@ async fn a_movie_is_submitted_rated_and_read_with_its_average() {
 async fn a_failure_is_told_by_its_code_its_reason_and_its_field() {
     let api = Api::start().await;
     let client = Client::to(api.host.address()).await;
-    let check = |what: &str, result: Result<(), Status>, code, reason: &str, field: Option<&str>| {
-        let status = result.expect_err(what);
-        assert_eq!(status.code(), code, "{what}: {status:?}");
-        assert!(!status.message().is_empty(), "{what}");
-        let details = status.get_error_details();
-        let info = details.error_info().expect("a reason");
-        assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason, "movies"), "{what}");
-        let violations = details.bad_request().map(|request| request.field_violations.as_slice());
-        let named = violations.and_then(|all| all.first()).map(|own| own.field.as_str());
-        assert_eq!(named, field, "{what}: {status:?}");
-    };
+    let check =
+        |what: &str, result: Result<(), Status>, code, reason: &str, field: Option<&str>| {
+            let status = result.expect_err(what);
+            assert_eq!(status.code(), code, "{what}: {status:?}");
+            assert!(!status.message().is_empty(), "{what}");
+            let details = status.get_error_details();
+            let info = details.error_info().expect("a reason");
+            assert_eq!(
+                (info.reason.as_str(), info.domain.as_str()),
+                (reason, "movies"),
+                "{what}"
+            );
+            let violations = details
+                .bad_request()
+                .map(|request| request.field_violations.as_slice());
+            let named = violations
+                .and_then(|all| all.first())
+                .map(|own| own.field.as_str());
+            assert_eq!(named, field, "{what}: {status:?}");
+        };
     let (wrong, bounds) = (Code::InvalidArgument, "OUT_OF_BOUNDS");
     for (what, metadata, field) in [
-        ("an id", Metadata { id: UNKNOWN.into(), ..heat() }, "metadata.id"),
-        ("no title", Metadata { title: " ".into(), ..heat() }, "metadata.title"),
-        ("NUL", Metadata { title: "a\0".into(), ..heat() }, "metadata.title"),
-        ("a long title", Metadata { title: "x".repeat(201), ..heat() }, "metadata.title"),
-        ("a long description", Metadata { description: "x".repeat(4001), ..heat() }, "metadata.description"),
-        ("no director", Metadata { director: String::new(), ..heat() }, "metadata.director"),
-        ("a book", Metadata { record_type: "book".into(), ..heat() }, "metadata.record_type"),
+        (
+            "an id",
+            Metadata {
+                id: UNKNOWN.into(),
+                ..heat()
+            },
+            "metadata.id",
+        ),
+        (
+            "no title",
+            Metadata {
+                title: " ".into(),
+                ..heat()
+            },
+            "metadata.title",
+        ),
+        (
+            "NUL",
+            Metadata {
+                title: "a\0".into(),
+                ..heat()
+            },
+            "metadata.title",
+        ),
+        (
+            "a long title",
+            Metadata {
+                title: "x".repeat(201),
+                ..heat()
+            },
+            "metadata.title",
+        ),
+        (
+            "a long description",
+            Metadata {
+                description: "x".repeat(4001),
+                ..heat()
+            },
+            "metadata.description",
+        ),
+        (
+            "no director",
+            Metadata {
+                director: String::new(),
+                ..heat()
+            },
+            "metadata.director",
+        ),
+        (
+            "a book",
+            Metadata {
+                record_type: "book".into(),
+                ..heat()
+            },
+            "metadata.record_type",
+        ),
     ] {
         let result = submit(&client, metadata).await.map(drop);
         check(what, result, wrong, bounds, Some(field));
@@ -128,31 +189,63 @@ async fn a_failure_is_told_by_its_code_its_reason_and_its_field() {
     let nothing: Result<OneMetadata, _> = client
         .call("/MetadataService/SubmitMetadata", SubmitMetadata::default())
         .await;
-    check("no movie", nothing.map(drop), wrong, bounds, Some("metadata"));
+    check(
+        "no movie",
+        nothing.map(drop),
+        wrong,
+        bounds,
+        Some("metadata"),
+    );
     for (what, movie, user, value, field) in [
         ("no id", "", "ann", 5, "record_id"),
         ("no user", &api.known, "", 5, "user_id"),
         ("a blank", &api.known, "ann ", 5, "user_id"),
         ("0", &api.known, "ann", 0, "rating_value"),
         ("11", &api.known, "ann", 11, "rating_value"),
-        ("a negative value", &api.known, "ann", i32::MIN, "rating_value"),
+        (
+            "a negative value",
+            &api.known,
+            "ann",
+            i32::MIN,
+            "rating_value",
+        ),
     ] {
         let result = rate(&client, movie, user, value).await;
         check(what, result, wrong, bounds, Some(field));
     }
     let unknown = rate(&client, UNKNOWN, "ann", 5).await;
-    check("an unknown movie", unknown, Code::NotFound, "UNKNOWN_MOVIE", None);
-    for path in ["/MovieService/GetMovieDetails", "/MetadataService/GetMetadata"] {
+    check(
+        "an unknown movie",
+        unknown,
+        Code::NotFound,
+        "UNKNOWN_MOVIE",
+        None,
+    );
+    for path in [
+        "/MovieService/GetMovieDetails",
+        "/MetadataService/GetMetadata",
+    ] {
         for (what, id, code, reason, field) in [
-            ("an unknown movie", UNKNOWN, Code::NotFound, "UNKNOWN_MOVIE", None),
+            (
+                "an unknown movie",
+                UNKNOWN,
+                Code::NotFound,
+                "UNKNOWN_MOVIE",
+                None,
+            ),
             ("no id", "x", wrong, bounds, Some("movie_id")),
         ] {
-            let by_id = ById { movie_id: id.to_owned() };
+            let by_id = ById {
+                movie_id: id.to_owned(),
+            };
             let result: Result<(), _> = client.call(path, by_id).await;
             check(what, result, code, reason, field);
         }
     }
-    let taken = Metadata { title: "PLAYTIME".into(), ..heat() };
+    let taken = Metadata {
+        title: "PLAYTIME".into(),
+        ..heat()
+    };
     let taken = submit(&client, taken).await.expect_err("it is there");
     assert_eq!(taken.code(), Code::AlreadyExists, "{taken:?}");
     let details = taken.get_error_details();
@@ -171,10 +264,19 @@ async fn who_asks_is_told_by_a_token_as_over_rest() {
     let code = |result: Result<(), Status>| result.map_err(|status| status.code());
 
     let (unauthenticated, denied) = (Err(Code::Unauthenticated), Err(Code::PermissionDenied));
-    assert_eq!(code(submit(&nobody, heat()).await.map(drop)), unauthenticated);
-    assert_eq!(code(rate(&nobody, &movie, &ann.id, 5).await), unauthenticated);
+    assert_eq!(
+        code(submit(&nobody, heat()).await.map(drop)),
+        unauthenticated
+    );
+    assert_eq!(
+        code(rate(&nobody, &movie, &ann.id, 5).await),
+        unauthenticated
+    );
     let forged = nobody.with(Some("no token of ours"));
-    assert_eq!(code(rate(&forged, &movie, &ann.id, 5).await), unauthenticated);
+    assert_eq!(
+        code(rate(&forged, &movie, &ann.id, 5).await),
+        unauthenticated
+    );
     assert_eq!(code(rate(&known, &movie, "somebody", 5).await), denied);
     assert_eq!(code(rate(&known, &movie, &ann.id, 5).await), Ok(()));
     assert_eq!(code(rate(&known, &movie, "me", 7).await), Ok(()));
@@ -199,7 +301,9 @@ async fn health_and_reflection_answer() {
     assert_eq!(reply.code(), Some("0"), "{reply:?}");
     let reply = raw.call(&check, framed(0, b"\x0a\x01x")).await;
     assert_eq!(reply.code(), Some("5"), "{reply:?}");
-    let reply = raw.call(&url("/grpc.health.v1.Health/Watch"), framed(0, b"")).await;
+    let reply = raw
+        .call(&url("/grpc.health.v1.Health/Watch"), framed(0, b""))
+        .await;
     assert_eq!(reply.code(), Some("12"), "{reply:?}");
     // Two questions on one stream: which services there are, and what declares one of them.
     let questions = [framed(0, b"\x3a\x00"), framed(0, b"\x22\x0cMovieService")].concat();

@@ -52,9 +52,9 @@ kinds! {
     /// Path and query have too many bytes.
     URI_TOO_LONG = 414 "uri-too-long", "The URL is too long",
         "Path and query have at most 4,096 bytes together.";
-    /// The body is not said to be plain JSON.
-    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type", "The body must be plain JSON",
-        "`Content-Type` is not application/json in UTF-8, or the body is compressed.";
+    /// The body is of another media type than is taken.
+    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type", "The body must be plain JSON, or for a call of gRPC be gRPC",
+        "`Content-Type` is not application/json in UTF-8 (application/grpc for gRPC), or the body is compressed.";
     /// A value of the body is outside its bounds.
     OUT_OF_BOUNDS = 422 "out-of-bounds", "A value is outside its bounds",
         "A text that is too long or empty, a number that is too large or too small.";

@@ -165,6 +165,29 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_has_a_status_of_grpc() {
+        let known = [
+            (&WRONG_SHAPE, 3),
+            (&OUT_OF_BOUNDS, 3),
+            (&UNAUTHORIZED, 16),
+            (&FORBIDDEN, 7),
+            (&NO_SUCH_RESOURCE, 5),
+            (&CONFLICT, 6),
+            (&BODY_TOO_LARGE, 8),
+            (&TOO_MANY_REQUESTS, 8),
+            (&UNAVAILABLE, 14),
+            (&DEADLINE_PASSED, 4),
+            (&INTERNAL, 13),
+        ];
+        for (kind, status) in known {
+            assert_eq!(kind.grpc_status(), status, "{}", kind.name());
+            assert_eq!(kind.with("").grpc_status(), status, "{}", kind.name());
+        }
+        // Never OK.
+        assert!(ALL.iter().all(|kind| kind.grpc_status() != 0));
+    }
+
+    #[test]
     fn only_what_passes_is_worth_a_second_try() {
         assert_eq!(UNAVAILABLE.with("").retry_after_s(), Some(2));
         assert_eq!(INTERNAL.with("").retry_after_s(), None);

@@ -146,3 +146,28 @@ impl Drop for ResponseBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_of_grpc_that_is_the_components_fault_is_a_failure() {
+        let check = |status: Option<&'static str>, failed| {
+            let field = status.map(HeaderValue::from_static);
+            let field = field.map(|value| (http::HeaderName::from_static("grpc-status"), value));
+            assert_eq!(
+                has_failed(&field.into_iter().collect()),
+                failed,
+                "{status:?}"
+            );
+        };
+        for status in ["2", "13", "14", "15"] {
+            check(Some(status), true);
+        }
+        for status in ["0", "1", "3", "4", "5", "8", "12", "16", "", "x"] {
+            check(Some(status), false);
+        }
+        check(None, false);
+    }
+}

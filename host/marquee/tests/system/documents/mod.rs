@@ -93,7 +93,7 @@ async fn followed(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_readme_does_what_it_says() {
-    followed("README.md", Reader::in_a_clone, &["npm ci"]).await;
+    followed("README.md", Reader::in_a_clone, &["grpcurl", "npm ci"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

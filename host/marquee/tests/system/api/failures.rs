@@ -6,7 +6,7 @@ use marquee_testkit::{Proxy, eventually, proxy};
 use serde_json::json;
 
 use super::{Api, assert_problem};
-use crate::{host::Setup, raw::Answer};
+use crate::{grpc, host::Setup, raw::Answer};
 
 /// A system whose databases of these names can be cut off.
 async fn behind_proxies<const N: usize>(names: [&str; N]) -> (Api, Vec<Proxy>) {
@@ -68,6 +68,13 @@ async fn while_ratings_are_away_movies_are_read_and_created() {
     ] {
         assert_away(&target, &api.get(&target).await);
     }
+    let mut raw = grpc::Raw::to(api.host.address()).await;
+    let details = format!("{}/MovieService/GetMovieDetails", api.host.url);
+    let movie_id = id.clone();
+    let reply = raw
+        .call(&details, grpc::frame(&grpc::ById { movie_id }))
+        .await;
+    assert!(matches!(reply.code(), Some("14" | "4")), "{reply:?}");
     for target in [
         format!("/v1/movies/{id}"),
         format!("/v1/get-metadata?id={id}"),

@@ -5,6 +5,7 @@ mod costs;
 mod host;
 mod lab;
 mod load;
+mod log_ins;
 mod movies;
 mod neighbours;
 mod requests;
@@ -34,6 +35,7 @@ enum Verb {
     Swaps(swaps::Swaps),
     Costs(costs::Costs),
     Neighbours(neighbours::Neighbours),
+    LogIns(log_ins::LogIns),
 }
 
 #[tokio::main]
@@ -42,6 +44,7 @@ async fn main() -> ExitCode {
         Verb::Requests(verb) => requests::run(verb).await.map(|table| (table, true)),
         Verb::Swaps(verb) => swaps::run(verb).await,
         Verb::Neighbours(verb) => neighbours::run(verb).await.map(|table| (table, true)),
+        Verb::LogIns(verb) => log_ins::run(verb).await.map(|table| (table, true)),
         Verb::Costs(verb) => costs::run(verb).await.map(|table| (table, true)),
     };
     match done {

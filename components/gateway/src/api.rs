@@ -4,12 +4,14 @@
 use std::sync::LazyLock;
 
 use axum::body::Bytes;
-use marquee_problem::{self as problem, Problem};
+use marquee_problem::{self as problem, Problem, UNAUTHORIZED};
 use utoipa::{
     OpenApi as _, ToSchema as _,
     openapi::{
         Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type,
-        example::ExampleBuilder, path::Operation,
+        example::ExampleBuilder,
+        path::Operation,
+        security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
 
@@ -26,6 +28,7 @@ pub(crate) static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
             &mut item.get,
             &mut item.put,
             &mut item.post,
+            &mut item.patch,
             &mut item.delete,
         ]
     });
@@ -36,6 +39,10 @@ pub(crate) static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
                 .or_insert_with(|| problems(status).into());
         }
     }
+    let bearer = Http::new(HttpAuthScheme::Bearer);
+    api.components
+        .get_or_insert_default()
+        .add_security_scheme("token", SecurityScheme::Http(bearer));
     let described = serde_json::to_value(kinds().collect::<Vec<_>>()).unwrap_or_default();
     api.extensions
         .get_or_insert_default()
@@ -89,6 +96,10 @@ fn problems(status: u16) -> Response {
             .examples
             .insert(kind.name().to_owned(), example.build().into());
         titles.push(kind.title);
+        if status == UNAUTHORIZED.status {
+            let challenge = header(Type::String, "`Bearer`: what `Authorization` must have.");
+            response = response.header("WWW-Authenticate", challenge);
+        }
         if kind.retry_after_s().is_some() {
             let seconds = header(Type::Integer, "Seconds to wait before the next try.");
             response = response.header("Retry-After", seconds);

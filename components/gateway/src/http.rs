@@ -1,11 +1,13 @@
 //! What holds for every route: how a request comes in, how its parts are read, and what every answer has.
 //!
 //! Checks come in this order, and the first that fails decides the status: escapes of the URL (400), path (404), method
-//! (405), Accept (406), the URL's values (400), then the body's headers (415), size (413), JSON and shape (400), bounds
-//! (422). Only then is another component asked.
+//! (405), Accept (406), the URL's values (400), the caller (401), then the body's headers (415), size (413), JSON and shape (400), bounds
+//! (422). Only then is another component asked for more than whose a token is. What the caller may do (403) is
+//! judged before the bounds.
 
 mod accept;
 mod body;
+mod client;
 mod url;
 
 use std::sync::LazyLock;
@@ -19,16 +21,23 @@ use axum::{
 use marquee_problem as problem;
 use tower_service::Service as _;
 
-use crate::{failure::Failure, routes};
+use crate::{
+    caller::{Auth, Subject},
+    failure::Failure,
+    routes,
+};
 
-pub(crate) use accept::check_accept;
+pub(crate) use accept::{check_accept, check_json};
 pub(crate) use body::{Body, Text, Whole};
+pub(crate) use client::Client;
 pub(crate) use url::{Path, Query};
 
 /// Answers a request: never with an error of its own, and never without the request's id.
-pub(crate) async fn answer(request: Request) -> Response {
+pub(crate) async fn answer(mut request: Request) -> Response {
     let id = request_id(request.headers()).map(str::to_owned);
     let method = request.method().clone();
+    let subject = Subject::default();
+    request.extensions_mut().insert(Subject::clone(&subject));
     let response = match url::check(request.uri()) {
         Ok(()) => match ROUTER.clone().call(request).await {
             Ok(response) => response,
@@ -37,7 +46,15 @@ pub(crate) async fn answer(request: Request) -> Response {
         Err(failure) => failure.into_response(),
     };
     let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    finish(response, &method, &id)
+    let mut response = finish(response, &method, &id);
+    if let Some(Ok(subject)) = subject.get().map(|subject| HeaderValue::from_str(subject)) {
+        response.headers_mut().insert(SUBJECT, subject);
+    }
+    if Auth::setting().await == Auth::Open {
+        let open = HeaderValue::from_static("open");
+        response.headers_mut().insert(AUTH, open);
+    }
+    response
 }
 
 /// Made once an instance.
@@ -74,7 +91,7 @@ fn request_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The value of a field that came exactly once and is text.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     values
         .next()
@@ -125,3 +142,7 @@ pub(crate) fn log(line: &str) {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Tells the host whose the credentials were, for its rates; the host takes it out.
+const SUBJECT: HeaderName = HeaderName::from_static("marquee-subject");
+/// Says that nobody is asked who they are.
+const AUTH: HeaderName = HeaderName::from_static("marquee-auth");

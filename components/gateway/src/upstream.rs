@@ -1,4 +1,6 @@
-//! What the gateway asks of others: the metadata and rating components and the bus, through the component's imports.
+//! What the gateway asks of others: the metadata and rating components and the bus, through the component's imports. Of users, `users`.
+
+pub(crate) mod users;
 
 use marquee_problem::{INVALID_PARAMETER, OUT_OF_BOUNDS};
 
@@ -17,6 +19,7 @@ use crate::{
 pub(crate) use commands::NewMovie;
 pub(crate) use metadata::Movie;
 pub(crate) use rating::{Aggregate, Rating};
+pub(crate) use users::{Principal, Role};
 
 /// A page, and where the next one begins.
 pub(crate) type Page<T> = (Vec<T>, Option<String>);
@@ -95,6 +98,11 @@ pub(crate) async fn submit(event: RatingEvent) -> Result<(), Failure> {
     })
     .await?;
     Ok(())
+}
+
+/// Deletes all ratings of a user, for ever.
+pub(crate) async fn erase_ratings(user_id: &str) -> Result<(), Failure> {
+    Ok(rating_commands::erase(user_id.to_owned()).await?)
 }
 
 /// A value that its owner refused stands in the URL, where everything that is wrong is 400.

@@ -4,10 +4,12 @@ mod documents;
 mod movies;
 mod original;
 mod ratings;
+mod sessions;
+mod users;
 
 use axum::{
     Json, Router,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 use marquee_problem::Problem;
 use serde::Deserialize;
@@ -30,6 +32,15 @@ pub(crate) fn all() -> Router {
             put(ratings::put).delete(ratings::delete),
         )
         .route("/v1/users/{user}/ratings", get(ratings::of_user))
+        .route("/v1/users", post(users::register))
+        .route(
+            "/v1/users/me",
+            get(users::me).patch(users::change).delete(users::delete),
+        )
+        .route("/v1/users/{user}/role", put(users::give_role))
+        .route("/v1/sessions", post(sessions::log_in))
+        .route("/v1/sessions/current", delete(sessions::log_out))
+        .route("/v1/sessions/refresh", post(sessions::refresh))
         .route("/v1/get-metadata", get(original::metadata))
         .route("/v1/get-movie-details", get(original::details))
         .route("/v1/submit-metadata", post(original::submit_metadata))
@@ -45,6 +56,8 @@ pub(crate) fn all() -> Router {
 #[openapi(
     paths(
         movies::list, movies::create, movies::one, movies::details, ratings::put, ratings::delete, ratings::of_user,
+        users::register, users::me, users::change, users::delete, users::give_role,
+        sessions::log_in, sessions::refresh, sessions::log_out,
         original::metadata, original::details, original::submit_metadata, original::submit_rating,
         documents::root, documents::openapi, documents::docs, documents::problem,
     ),
@@ -54,6 +67,7 @@ pub(crate) fn all() -> Router {
     tags(
         (name = "movies", description = "What there is."),
         (name = "ratings", description = "What people think of it."),
+        (name = "users", description = "Who rates, and how they say so."),
         (name = "original", description = "The paths of the original system, with its fields. Each does what a resource path does."),
         (name = "documents", description = "This document, and what the types of problems mean."),
     )

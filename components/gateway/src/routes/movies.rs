@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Answer, OfMovie, PageQuery};
 use crate::{
+    caller::Caller,
     domain::MovieId,
     failure::Failure,
     http::{Body, Path, Query, Text},
@@ -74,10 +75,15 @@ pub(super) async fn list(
 ///
 /// Creates a movie under a new id. A submission may be repeated without harm: the second answer is 409 with the id of
 /// the first.
-#[utoipa::path(post, path = "/v1/movies", operation_id = "createMovie", tag = "movies", request_body = NewMovie,
+#[utoipa::path(post, path = "/v1/movies", operation_id = "createMovie", tag = "movies", security(("token" = [])),
+    request_body = NewMovie,
     responses((status = 201, description = "Created.", body = Movie,
-        headers(("Location" = String, description = "The movie's path.")), example = json!(example())), (status = 409, description = "")))]
-pub(super) async fn create(Body(new): Body<NewMovie>) -> Result<impl IntoResponse, Failure> {
+        headers(("Location" = String, description = "The movie's path.")), example = json!(example())), (status = 401, description = ""), (status = 409, description = "")))]
+pub(super) async fn create(
+    caller: Caller,
+    Body(new): Body<NewMovie>,
+) -> Result<impl IntoResponse, Failure> {
+    caller.may_write()?;
     let (location, movie) = created(new.title, new.description, new.director).await?;
     Ok((StatusCode::CREATED, [location], Json(movie)))
 }

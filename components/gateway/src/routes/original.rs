@@ -13,6 +13,7 @@ use super::{
     ratings::{self, Accepted, Accepting},
 };
 use crate::{
+    caller::Caller,
     domain::{MovieId, RECORD_TYPE, UserId},
     failure::Failure,
     http::{Body, Query, Text, Whole},
@@ -109,12 +110,14 @@ pub(super) async fn details(Query(ById { id }): Query<ById>) -> Answer<OriginalD
 ///
 /// As `POST /v1/movies`.
 #[utoipa::path(post, path = "/v1/submit-metadata", operation_id = "submitMetadata", tag = "original",
-    request_body = SubmitMetadata,
+    request_body = SubmitMetadata, security(("token" = [])),
     responses((status = 201, description = "Created.", body = OriginalMovie,
-        headers(("Location" = String, description = "The movie's path."))), (status = 409, description = "")))]
+        headers(("Location" = String, description = "The movie's path."))), (status = 401, description = ""), (status = 409, description = "")))]
 pub(super) async fn submit_metadata(
+    caller: Caller,
     Body(new): Body<SubmitMetadata>,
 ) -> Result<impl IntoResponse, Failure> {
+    caller.may_write()?;
     check_record_type(&new.record_type)?;
     if !new.id.0.is_empty() {
         return Err(Failure::of(
@@ -131,12 +134,14 @@ pub(super) async fn submit_metadata(
 ///
 /// As `PUT /v1/movies/{id}/ratings/{user}`.
 #[utoipa::path(post, path = "/v1/submit-rating", operation_id = "submitRating", tag = "original",
-    request_body = SubmitRating,
-    responses((status = 202, description = "Accepted: it is durable.", body = Accepted), (status = 404, description = "")))]
-pub(super) async fn submit_rating(Body(rating): Body<SubmitRating>) -> Accepting {
+    request_body = SubmitRating, security(("token" = [])),
+    responses((status = 202, description = "Accepted: it is durable.", body = Accepted), (status = 401, description = ""), (status = 403, description = ""),
+        (status = 404, description = "")))]
+pub(super) async fn submit_rating(caller: Caller, Body(rating): Body<SubmitRating>) -> Accepting {
     check_record_type(&rating.record_type)?;
     let user = UserId::try_from(rating.user_id.0);
     let user = user.map_err(|rule| Failure::of(&OUT_OF_BOUNDS, "user_id", rule))?;
+    let user = caller.rates_for(user)?;
     ratings::accept(rating.record_id, user, ratings::change(rating.value)?).await
 }
 

@@ -66,7 +66,7 @@ impl Reader {
             .env("MARQUEE_ADMIN_LISTEN", &admin)
             .env("PGPORT", server.rsplit(':').next().unwrap_or_default())
             .env("SPIN_VARIABLE_POSTGRES_ADDRESS", server);
-        for name in ["METADATA", "RATING"] {
+        for name in ["METADATA", "RATING", "USERS"] {
             let url = format!("postgres://postgres@{server}/{}", name.to_lowercase());
             command.env(format!("SPIN_VARIABLE_{name}_DATABASE_URL"), url);
         }

@@ -4,6 +4,7 @@ mod bare;
 mod costs;
 mod host;
 mod lab;
+mod lists;
 mod load;
 mod movies;
 mod neighbours;
@@ -34,6 +35,7 @@ enum Verb {
     Swaps(swaps::Swaps),
     Costs(costs::Costs),
     Neighbours(neighbours::Neighbours),
+    Lists(lists::Lists),
 }
 
 #[tokio::main]
@@ -42,6 +44,7 @@ async fn main() -> ExitCode {
         Verb::Requests(verb) => requests::run(verb).await.map(|table| (table, true)),
         Verb::Swaps(verb) => swaps::run(verb).await,
         Verb::Neighbours(verb) => neighbours::run(verb).await.map(|table| (table, true)),
+        Verb::Lists(verb) => lists::run(verb).await.map(|table| (table, true)),
         Verb::Costs(verb) => costs::run(verb).await.map(|table| (table, true)),
     };
     match done {

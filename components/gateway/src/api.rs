@@ -4,12 +4,14 @@
 use std::sync::LazyLock;
 
 use axum::body::Bytes;
-use marquee_problem::{self as problem, Problem};
+use marquee_problem::{self as problem, Problem, UNAUTHORIZED};
 use utoipa::{
     OpenApi as _, ToSchema as _,
     openapi::{
         Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type,
-        example::ExampleBuilder, path::Operation,
+        example::ExampleBuilder,
+        path::Operation,
+        security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
 
@@ -22,10 +24,12 @@ pub(crate) static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
     let responses = &mut api.components.get_or_insert_default().responses;
     let methods = api.paths.paths.values_mut();
     let methods = methods.flat_map(|item| {
+        item.get.as_mut().map(conditional);
         [
             &mut item.get,
             &mut item.put,
             &mut item.post,
+            &mut item.patch,
             &mut item.delete,
         ]
     });
@@ -36,6 +40,10 @@ pub(crate) static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
                 .or_insert_with(|| problems(status).into());
         }
     }
+    let bearer = Http::new(HttpAuthScheme::Bearer);
+    api.components
+        .get_or_insert_default()
+        .add_security_scheme("token", SecurityScheme::Http(bearer));
     let described = serde_json::to_value(kinds().collect::<Vec<_>>()).unwrap_or_default();
     api.extensions
         .get_or_insert_default()
@@ -76,6 +84,23 @@ fn complete(operation: &mut Operation) -> Vec<u16> {
     problems
 }
 
+/// Adds what `http::conditional` does to answers with JSON.
+fn conditional(operation: &mut Operation) {
+    let responses = &mut operation.responses.responses;
+    let Some(RefOr::T(found)) = responses.get_mut("200") else {
+        return;
+    };
+    if !found.content.contains_key("application/json") {
+        return;
+    }
+    let tag = || header(Type::String, "Of this content, for `If-None-Match`.");
+    found.headers.insert("ETag".to_owned(), tag());
+    let unchanged = ResponseBuilder::new()
+        .description("The content is the one that `If-None-Match` names.")
+        .header("ETag", tag());
+    responses.insert("304".to_owned(), unchanged.build().into());
+}
+
 /// The answer with this status: one of the kinds that have it.
 fn problems(status: u16) -> Response {
     let mut content = Content::new(Some(Ref::from_schema_name(Problem::name())));
@@ -89,6 +114,10 @@ fn problems(status: u16) -> Response {
             .examples
             .insert(kind.name().to_owned(), example.build().into());
         titles.push(kind.title);
+        if status == UNAUTHORIZED.status {
+            let challenge = header(Type::String, "`Bearer`: what `Authorization` must have.");
+            response = response.header("WWW-Authenticate", challenge);
+        }
         if kind.retry_after_s().is_some() {
             let seconds = header(Type::Integer, "Seconds to wait before the next try.");
             response = response.header("Retry-After", seconds);

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use marquee_problem::{self as problem, Kind, Problem};
+use marquee_problem::{self as problem, Kind, Problem, UNAUTHORIZED};
 
 /// No movie has this id.
 pub(crate) const UNKNOWN_MOVIE: Kind = Kind {
@@ -14,17 +14,49 @@ pub(crate) const UNKNOWN_MOVIE: Kind = Kind {
     title: "No movie has this id",
     meaning: "The id is well formed, and there is no such movie.",
 };
-/// Another movie has the title.
+/// Another movie has title and year.
 pub(crate) const TITLE_TAKEN: Kind = Kind {
     uri: "/problems/title-taken",
     status: 409,
-    title: "Another movie has this title",
-    meaning: "`existing_id` is that movie's. Titles are compared without letter case and outer blanks.",
+    title: "Another movie has this title and year",
+    meaning: "`existing_id` is that movie's. Titles are compared without letter case and outer blanks; no year is a year of its own.",
+};
+/// The movie is not in the version that `If-Match` names.
+pub(crate) const MOVIE_CHANGED: Kind = Kind {
+    uri: "/problems/movie-changed",
+    status: 412,
+    title: "The movie has been changed",
+    meaning: "`If-Match` names another version than the movie has. Read it again, and decide again.",
+};
+/// An idempotency key came with something else than before.
+pub(crate) const KEY_REUSED: Kind = Kind {
+    uri: "/problems/key-reused",
+    status: 422,
+    title: "The idempotency key belongs to another request",
+    meaning: "A key names one act: repeated with the same content it is answered as before, and it is refused with any other.",
 };
 
-/// Every kind of problem that a client can meet: the host's catalogue, and what is said of movies.
+/// Another user has the name or the address.
+pub(crate) const NAME_TAKEN: Kind = Kind {
+    uri: "/problems/name-taken",
+    status: 409,
+    title: "Another user has this name or this e-mail address",
+    meaning: "Names and addresses are compared without letter case.",
+};
+/// No user has this id.
+pub(crate) const UNKNOWN_USER: Kind = Kind {
+    uri: "/problems/unknown-user",
+    status: 404,
+    title: "No user has this id",
+    meaning: "There is no such user, or not any more.",
+};
+
+/// Every kind of problem that a client can meet: the host's catalogue, and what is said of movies and users.
 pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
-    problem::ALL.iter().chain(&[UNKNOWN_MOVIE, TITLE_TAKEN])
+    problem::ALL
+        .iter()
+        .chain(&[UNKNOWN_MOVIE, TITLE_TAKEN, MOVIE_CHANGED, KEY_REUSED])
+        .chain(&[NAME_TAKEN, UNKNOWN_USER])
 }
 
 /// Why a route has no result. As a response it is empty until [`Failure::render`] has the request's id.
@@ -33,6 +65,8 @@ pub(crate) struct Failure {
     pub(crate) problem: Box<Problem>,
     /// For operators; never sent.
     pub(crate) cause: Option<String>,
+    /// When it is worth trying again, where that is known better than by the kind.
+    retry_after_s: Option<u32>,
 }
 
 impl From<Problem> for Failure {
@@ -40,6 +74,7 @@ impl From<Problem> for Failure {
         Self {
             problem: Box::new(problem),
             cause: None,
+            retry_after_s: None,
         }
     }
 }
@@ -58,6 +93,14 @@ impl Failure {
         let mut problem = kind.with(text);
         problem.field = field;
         problem.into()
+    }
+
+    /// It is worth trying again after so many seconds.
+    pub(crate) fn later(problem: Problem, seconds: u32) -> Self {
+        Self {
+            retry_after_s: Some(seconds),
+            ..problem.into()
+        }
     }
 
     /// Something is not there now, or too slow. The interfaces have one case for both; only its text says which, so this
@@ -100,8 +143,12 @@ impl Failure {
             header::CONTENT_TYPE,
             HeaderValue::from_static(problem::MEDIA_TYPE),
         );
-        if let Some(seconds) = self.problem.retry_after_s() {
+        if let Some(seconds) = self.retry_after_s.or_else(|| self.problem.retry_after_s()) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.problem.status == UNAUTHORIZED.status {
+            let bearer = HeaderValue::from_static("Bearer realm=\"movies\"");
+            headers.insert(header::WWW_AUTHENTICATE, bearer);
         }
         *response.body_mut() = Body::from(body);
     }

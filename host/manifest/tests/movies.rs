@@ -37,7 +37,11 @@ fn each_component_has_its_own_database_and_the_gateway_none() {
     assert_eq!(name(component(&app, "users")).as_deref(), Some("users"));
     assert_eq!(name(component(&app, "passwords")), None);
     assert_eq!(name(component(&app, "gateway")), None);
-    assert!(component(&app, "gateway").variables.is_empty());
+    let variables = &component(&app, "gateway").variables;
+    assert_eq!(
+        variables.keys().collect::<Vec<_>>(),
+        ["auth", "cors_origins"]
+    );
 }
 
 #[test]
@@ -55,7 +59,18 @@ fn the_host_provides_messaging_itself_so_that_no_bus_is_not_loaded() {
         .into_iter()
         .map(|component| component.id.as_str())
         .collect();
-    assert_eq!(order, ["metadata", "rating", "gateway"]);
+    assert_eq!(
+        order,
+        ["metadata", "passwords", "rating", "users", "gateway"]
+    );
+}
+
+#[test]
+fn writing_needs_a_token_unless_somebody_says_otherwise() {
+    assert_eq!(
+        movies().variables["auth"].default.as_deref(),
+        Some("required")
+    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use wasmtime_wasi_http::Error as HttpError;
 
 use crate::{
-    Proxies,
+    client::{Proxies, client},
     problem::{self, Problem},
     rates::Limits,
     server,
@@ -65,6 +65,7 @@ pub struct Trigger {
     routes: Vec<Route>,
     canaries: BTreeMap<ComponentId, Canary>,
     limits: Limits,
+    proxies: Proxies,
     places: Arc<Semaphore>,
     body_bytes: usize,
 }
@@ -90,7 +91,8 @@ impl Trigger {
             runtime,
             routes: routes(config.routes),
             canaries: config.canaries,
-            limits: Limits::new(config.rates, config.proxies, &DefaultClock::default()),
+            limits: Limits::new(config.rates, &DefaultClock::default()),
+            proxies: config.proxies,
             places: Arc::new(Semaphore::new(config.concurrent_requests)),
             body_bytes: config.body_bytes,
         });
@@ -140,12 +142,17 @@ impl Trigger {
     async fn admit(
         &self,
         component: &ComponentId,
-        parts: request::Parts,
+        mut parts: request::Parts,
         body: Incoming,
         peer: SocketAddr,
         request_id: &str,
     ) -> Response<Body> {
-        let admission = self.limits.admit(component, &parts, peer);
+        let address = client(peer, &parts.headers, self.proxies);
+        let admission = self.limits.admit(component, &parts, address);
+        // The name that Spin gives it, whatever the client sent under it.
+        if let Ok(value) = HeaderValue::try_from(address.to_string()) {
+            parts.headers.insert(CLIENT, value);
+        }
         let answer = match &admission {
             Some(admission) if admission.is_refused() => Err(problem::TOO_MANY),
             _ => self.call(component, parts, body, request_id).await,
@@ -327,5 +334,7 @@ fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
 
 /// The name of a request in logs, problems and responses.
 const REQUEST_ID: &str = "x-request-id";
+/// Where a component reads the client's address, the one that rates count by.
+const CLIENT: &str = "spin-client-addr";
 /// What servers in front of this one let through; longer ones are never meant.
 const URI_BYTES: usize = 4_096;

@@ -13,6 +13,7 @@ fn a_short_swap_proof_fails_no_request_and_loses_and_doubles_nothing() {
         .env_remove("KAFKA_BROKERS")
         .env_remove("DATABASE_URL_METADATA")
         .env_remove("DATABASE_URL_RATING")
+        .env_remove("DATABASE_URL_USERS")
         .env_remove("DATABASE_URL_BUS")
         .output()
         .expect("it starts");

@@ -21,6 +21,11 @@ pub(crate) fn check_accept(headers: &HeaderMap, types: Types) -> Result<(), Fail
     Err(NOT_ACCEPTABLE.with(detail).into())
 }
 
+/// The same for a route that answers with JSON.
+pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Failure> {
+    check_accept(headers, JSON)
+}
+
 /// No header, and one that cannot be read, allow everything. Problems are sent whatever it says.
 fn accepted(headers: &HeaderMap, types: Types) -> bool {
     let mut ranges: Vec<Mime> = Vec::new();

@@ -4,10 +4,12 @@ mod documents;
 mod movies;
 mod original;
 mod ratings;
+mod sessions;
+mod users;
 
 use axum::{
     Json, Router,
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 use marquee_problem::Problem;
 use serde::Deserialize;
@@ -22,14 +24,32 @@ type Answer<T> = Result<Json<T>, Failure>;
 /// instance makes this, and few are asked for the document.
 pub(crate) fn all() -> Router {
     Router::new()
-        .route("/v1/movies", get(movies::list).post(movies::create))
-        .route("/v1/movies/{id}", get(movies::one))
-        .route("/v1/movies/{id}/details", get(movies::details))
+        .route(
+            "/v1/movies",
+            get(movies::read::list).post(movies::write::create),
+        )
+        .route("/v1/movies/batch", post(movies::write::create_many))
+        .route(
+            "/v1/movies/{id}",
+            get(movies::read::one)
+                .patch(movies::write::change)
+                .delete(movies::write::delete),
+        )
+        .route("/v1/movies/{id}/details", get(movies::read::details))
         .route(
             "/v1/movies/{id}/ratings/{user}",
             put(ratings::put).delete(ratings::delete),
         )
         .route("/v1/users/{user}/ratings", get(ratings::of_user))
+        .route("/v1/users", post(users::register))
+        .route(
+            "/v1/users/me",
+            get(users::me).patch(users::change).delete(users::delete),
+        )
+        .route("/v1/users/{user}/role", put(users::give_role))
+        .route("/v1/sessions", post(sessions::log_in))
+        .route("/v1/sessions/current", delete(sessions::log_out))
+        .route("/v1/sessions/refresh", post(sessions::refresh))
         .route("/v1/get-metadata", get(original::metadata))
         .route("/v1/get-movie-details", get(original::details))
         .route("/v1/submit-metadata", post(original::submit_metadata))
@@ -44,7 +64,11 @@ pub(crate) fn all() -> Router {
 #[derive(OpenApi)]
 #[openapi(
     paths(
-        movies::list, movies::create, movies::one, movies::details, ratings::put, ratings::delete, ratings::of_user,
+        movies::read::list, movies::read::one, movies::read::details,
+        movies::write::create, movies::write::create_many, movies::write::change, movies::write::delete,
+        ratings::put, ratings::delete, ratings::of_user,
+        users::register, users::me, users::change, users::delete, users::give_role,
+        sessions::log_in, sessions::refresh, sessions::log_out,
         original::metadata, original::details, original::submit_metadata, original::submit_rating,
         documents::root, documents::openapi, documents::docs, documents::problem,
     ),
@@ -54,6 +78,7 @@ pub(crate) fn all() -> Router {
     tags(
         (name = "movies", description = "What there is."),
         (name = "ratings", description = "What people think of it."),
+        (name = "users", description = "Who rates, and how they say so."),
         (name = "original", description = "The paths of the original system, with its fields. Each does what a resource path does."),
         (name = "documents", description = "This document, and what the types of problems mean."),
     )

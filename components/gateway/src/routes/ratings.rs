@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{Answer, PageQuery};
 use crate::{
+    caller::Caller,
     domain::{self, Change, MovieId, RECORD_TYPE, RatingEvent, UserId},
     failure::Failure,
     http::{Body, Path, Query, Whole, log},
@@ -25,14 +26,14 @@ use crate::{
 pub(super) struct Subject {
     /// The movie's id.
     id: MovieId,
-    /// Who rates, percent-encoded.
+    /// Who rates, percent-encoded. `me`: whoever's token it is.
     user: UserId,
 }
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct OfUser {
-    /// Who rated, percent-encoded.
+    /// Who rated, percent-encoded. `me`: whoever's token it is.
     user: UserId,
 }
 
@@ -87,36 +88,43 @@ pub(super) struct RatingPage {
 
 /// Rate a movie
 ///
-/// Replaces the user's earlier rating of the movie.
+/// Replaces the user's earlier rating of the movie. For the user themselves, and for importers.
 #[utoipa::path(put, path = "/v1/movies/{id}/ratings/{user}", operation_id = "putRating", tag = "ratings",
-    params(Subject), request_body = PutRating,
-    responses((status = 202, description = "Accepted: it is durable.", body = Accepted), (status = 404, description = "")))]
+    params(Subject), request_body = PutRating, security(("token" = [])),
+    responses((status = 202, description = "Accepted: it is durable.", body = Accepted), (status = 401, description = ""), (status = 403, description = ""),
+        (status = 404, description = "")))]
 pub(super) async fn put(
     Path(Subject { id, user }): Path<Subject>,
+    caller: Caller,
     Body(rating): Body<PutRating>,
 ) -> Accepting {
+    let user = caller.rates_for(user)?;
     accept(id, user, change(rating.value)?).await
 }
 
 /// Delete a rating
 ///
-/// Without a rating there is nothing to delete, which is no error.
+/// Without a rating there is nothing to delete, which is no error. For the user themselves, and for importers.
 #[utoipa::path(delete, path = "/v1/movies/{id}/ratings/{user}", operation_id = "deleteRating", tag = "ratings",
-    params(Subject),
-    responses((status = 202, description = "Accepted: it is durable.", body = Accepted), (status = 404, description = "")))]
-pub(super) async fn delete(Path(Subject { id, user }): Path<Subject>) -> Accepting {
-    accept(id, user, Change::Delete).await
+    params(Subject), security(("token" = [])),
+    responses((status = 202, description = "Accepted: it is durable.", body = Accepted), (status = 401, description = ""), (status = 403, description = ""),
+        (status = 404, description = "")))]
+pub(super) async fn delete(Path(Subject { id, user }): Path<Subject>, caller: Caller) -> Accepting {
+    accept(id, caller.rates_for(user)?, Change::Delete).await
 }
 
 /// A page of a user's ratings
 ///
-/// Newest first. A user of whom nothing is known has none.
+/// Newest first. A user of whom nothing is known has none. For the user themselves, and for whoever has a role.
 #[utoipa::path(get, path = "/v1/users/{user}/ratings", operation_id = "listUserRatings", tag = "ratings",
-    params(OfUser, PageQuery), responses((status = 200, description = "The page.", body = RatingPage)))]
+    params(OfUser, PageQuery), security(("token" = [])),
+    responses((status = 200, description = "The page.", body = RatingPage), (status = 401, description = ""), (status = 403, description = "")))]
 pub(super) async fn of_user(
     Path(OfUser { user }): Path<OfUser>,
     Query(page): Query<PageQuery>,
+    caller: Caller,
 ) -> Answer<RatingPage> {
+    let user = caller.reads_of(user)?;
     let (ratings, next) = upstream::ratings(user, page.after, page.limit.0).await?;
     let ratings = ratings.into_iter().map(shown).collect::<Result<_, _>>()?;
     Ok(Json(RatingPage { ratings, next }))
@@ -143,7 +151,7 @@ pub(super) fn change(value: Whole) -> Result<Change, Failure> {
 /// it, for whatever reason: a rating is not lost to a setting that is wrong. Only when both fail is the client told to
 /// come again.
 pub(super) async fn accept(record_id: MovieId, user_id: UserId, change: Change) -> Accepting {
-    upstream::movie(&record_id).await?;
+    upstream::movies::one(&record_id).await?;
     // A clock before 1970 is broken; the oldest time loses against every other rating, which is right.
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -23,9 +23,11 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Databases on the run's PostgreSQL; the embedded bus in one of its own.
+    /// Databases on the run's PostgreSQL; the embedded bus in one of its own. Nobody is asked for a token.
     pub(crate) async fn databases() -> Self {
-        Self::application("spin.toml", &["METADATA", "RATING", "BUS"]).await
+        let names = ["METADATA", "RATING", "USERS", "BUS"];
+        let setup = Self::application("spin.toml", &names).await;
+        setup.with("SPIN_VARIABLE_AUTH", "open")
     }
 
     /// Another application, with these databases.
@@ -61,6 +63,7 @@ impl Setup {
             data: data(),
             _databases: Vec::new(),
         }
+        .with("SPIN_VARIABLE_AUTH", "open")
     }
 
     /// One more variable.
@@ -163,6 +166,7 @@ impl Setup {
         for name in [
             "DATABASE_URL_METADATA",
             "DATABASE_URL_RATING",
+            "DATABASE_URL_USERS",
             "DATABASE_URL_BUS",
             "KAFKA_BROKERS",
             "MARQUEE_ADMIN",

@@ -9,11 +9,7 @@ mod buckets;
 mod standing;
 mod subjects;
 
-use std::{
-    collections::BTreeMap,
-    hash::Hash,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeMap, hash::Hash, net::IpAddr};
 
 use governor::{
     Quota, RateLimiter,
@@ -28,12 +24,10 @@ use self::{
     standing::Standing,
     subjects::{Credentials, Subject, Subjects},
 };
-use crate::client::{Proxies, client};
 
 /// The rates of all components.
 pub(crate) struct Limits<C: Clock + Clone = DefaultClock> {
     components: BTreeMap<ComponentId, Component<C>>,
-    proxies: Proxies,
     subjects: Subjects,
 }
 
@@ -65,8 +59,8 @@ impl<C> Limits<C>
 where
     C: Clock + Clone,
 {
-    /// Those of these components, whose clients are behind so many proxies.
-    pub(crate) fn new(rates: BTreeMap<ComponentId, Rates>, proxies: Proxies, clock: &C) -> Self {
+    /// Those of these components.
+    pub(crate) fn new(rates: BTreeMap<ComponentId, Rates>, clock: &C) -> Self {
         let addresses = Buckets::new("client addresses", KEYS, clock);
         let subjects = Buckets::new("subjects", KEYS, clock);
         let mut number = 0;
@@ -90,17 +84,16 @@ where
         };
         Self {
             components: rates.into_iter().map(component).collect(),
-            proxies,
             subjects: Subjects::new(KEYS),
         }
     }
 
-    /// Count a request of this component. None: the component has no rates.
+    /// Count a request of this component by the client at `address`. None: the component has no rates.
     pub(crate) fn admit<'a>(
         &'a self,
         component: &'a ComponentId,
         request: &request::Parts,
-        peer: SocketAddr,
+        address: IpAddr,
     ) -> Option<Admission<'a>> {
         let found = self.components.get(component)?;
         let class = found
@@ -109,7 +102,6 @@ where
         let credentials = self.subjects.credentials(component, &request.headers);
         let standing = class.and_then(|(at, class)| {
             let limiters = found.limiters.get(at)?;
-            let address = client(peer, &request.headers, self.proxies);
             let (standing, by) = self.count(limiters, address, credentials);
             if let Some(wait) = standing.retry_after() {
                 tracing::debug!(

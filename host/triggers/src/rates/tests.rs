@@ -46,7 +46,7 @@ impl Setup {
             .collect();
         let clock = FakeRelativeClock::default();
         Self {
-            limits: Limits::new(rates, "1".parse().unwrap(), &clock),
+            limits: Limits::new(rates, &clock),
             clock,
             web: "web".parse().unwrap(),
         }
@@ -55,16 +55,13 @@ impl Setup {
     /// One request, and an answer in which the component names a subject.
     fn ask_as(&self, request: &str, client: &str, token: &str, subject: &str) -> Option<Seen> {
         let (method, path) = request.split_once(' ').unwrap();
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("x-forwarded-for", client);
+        let mut request = Request::builder().method(method).uri(path);
         if !token.is_empty() {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let peer = "10.0.0.1:4711".parse().unwrap();
-        let admission = self.limits.admit(&self.web, &parts, peer).unwrap();
+        let address = client.parse().unwrap();
+        let admission = self.limits.admit(&self.web, &parts, address).unwrap();
         let refused = admission.is_refused();
         let mut answer = HeaderMap::new();
         if !refused && !subject.is_empty() {
@@ -228,8 +225,8 @@ fn tokens_of_one_subject_count_together_once_the_component_has_named_it() {
 fn what_a_component_says_of_its_own_limit_stays() {
     let setup = Setup::new("rates = [{ class = \"all\", client = { rate = \"5/m\" } }]");
     let (parts, ()) = Request::new(()).into_parts();
-    let peer = "192.0.2.1:1".parse().unwrap();
-    let admission = setup.limits.admit(&setup.web, &parts, peer).unwrap();
+    let address = "192.0.2.1".parse().unwrap();
+    let admission = setup.limits.admit(&setup.web, &parts, address).unwrap();
     let mut answer = HeaderMap::new();
     answer.insert("ratelimit-limit", 1.into());
     admission.see_off(&mut answer);

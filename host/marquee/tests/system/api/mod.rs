@@ -4,7 +4,9 @@
 mod bad_input;
 mod documents;
 mod failures;
+mod movies;
 mod reading;
+pub(crate) mod users;
 mod writing;
 
 use serde_json::Value;

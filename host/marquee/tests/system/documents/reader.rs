@@ -66,7 +66,7 @@ impl Reader {
             .env("MARQUEE_ADMIN_LISTEN", &admin)
             .env("PGPORT", server.rsplit(':').next().unwrap_or_default())
             .env("SPIN_VARIABLE_POSTGRES_ADDRESS", server);
-        for name in ["METADATA", "RATING"] {
+        for name in ["METADATA", "RATING", "USERS"] {
             let url = format!("postgres://postgres@{server}/{}", name.to_lowercase());
             command.env(format!("SPIN_VARIABLE_{name}_DATABASE_URL"), url);
         }
@@ -186,7 +186,10 @@ impl Reader {
     fn start(&mut self, line: &str) -> String {
         self.host = None;
         let command = line.split(" #").next().unwrap_or_default();
-        let mut command = command.replace("make up", "target/release/marquee up");
+        let mut command = command.replace(
+            "make up",
+            "SPIN_VARIABLE_AUTH=open target/release/marquee up",
+        );
         if command.contains("spin up") {
             command += &self.here(" --listen 127.0.0.1:3000");
         }

@@ -1,0 +1,251 @@
+//! Who asks, and what they may do.
+//!
+//! Promises: a token is verified by the users component, and then taken for as good for [`CACHED_FOR`] by this instance:
+//! so long at most a session that has ended is still let in. Without the users component nobody is let in, and whatever
+//! is for everybody goes on. Not here: how a session begins (`routes::sessions`).
+//!
+//! `auth = "open"` is for the first minutes on one's own machine: whoever shows no token may do what everybody together
+//! may. A token that is shown is verified then too.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, header, request::Parts},
+};
+use lru::LruCache;
+use marquee_guest::variables;
+use marquee_problem::{FORBIDDEN, UNAUTHORIZED};
+
+use crate::{
+    domain::UserId,
+    failure::Failure,
+    http::{check_json, log, only},
+    upstream::{Principal, Role, users},
+};
+
+/// Whoever sent the request.
+#[derive(Debug, Clone)]
+pub(crate) enum Caller {
+    /// A user, by a token.
+    User(Principal),
+    /// Somebody without a token where none is needed.
+    Anyone,
+    /// Somebody without a token.
+    Nobody,
+}
+
+/// Whose the request turned out to be; for the answer.
+pub(crate) type Subject = Arc<OnceLock<String>>;
+
+impl Caller {
+    /// The user; for what only a user has.
+    pub(crate) fn user(&self) -> Result<&Principal, Failure> {
+        match self {
+            Self::User(principal) => Ok(principal),
+            Self::Anyone | Self::Nobody => Err(nobody()),
+        }
+    }
+
+    /// Whether they may do what every user may.
+    pub(crate) fn may_write(&self) -> Result<(), Failure> {
+        match self {
+            Self::User(_) | Self::Anyone => Ok(()),
+            Self::Nobody => Err(nobody()),
+        }
+    }
+
+    /// Whether they may change and delete movies.
+    pub(crate) fn may_edit(&self) -> Result<(), Failure> {
+        self.needs(&[Role::Moderator, Role::Admin], "moderators edit movies")
+    }
+
+    /// Whether they may give roles. Nobody may without a token, not even where none is needed.
+    pub(crate) fn may_give_roles(&self) -> Result<(), Failure> {
+        self.user()?;
+        self.needs(&[Role::Admin], "admins give roles")
+    }
+
+    /// Who rates, if they may rate for them: themselves, or anybody as an importer. `me` is whoever asks.
+    pub(crate) fn rates_for(&self, user: UserId) -> Result<UserId, Failure> {
+        self.on_behalf_of(user, &[Role::Importer, Role::Admin], "rates")
+    }
+
+    /// Whose ratings are read, if they may see them: their own, or anybody's as whoever is more than a user.
+    pub(crate) fn reads_of(&self, user: UserId) -> Result<UserId, Failure> {
+        let more = [Role::Moderator, Role::Importer, Role::Admin];
+        self.on_behalf_of(user, &more, "sees the ratings of")
+    }
+
+    fn on_behalf_of(&self, user: UserId, others: &[Role], does: &str) -> Result<UserId, Failure> {
+        let is_me = user.0 == ME;
+        match self {
+            Self::User(principal) if is_me || user.0 == principal.user_id => {
+                Ok(UserId(principal.user_id.clone()))
+            }
+            Self::User(principal) if others.contains(&principal.role) => Ok(user),
+            Self::User(_) => {
+                let detail = format!("a user {does} nobody else; `{ME}` stands for the own id");
+                Err(FORBIDDEN.with(detail).into())
+            }
+            Self::Anyone if !is_me => Ok(user),
+            Self::Anyone | Self::Nobody => Err(nobody()),
+        }
+    }
+
+    fn needs(&self, roles: &[Role], rule: &'static str) -> Result<(), Failure> {
+        match self {
+            Self::User(principal) if roles.contains(&principal.role) => Ok(()),
+            Self::User(_) => Err(FORBIDDEN.with(rule).into()),
+            Self::Anyone => Ok(()),
+            Self::Nobody => Err(nobody()),
+        }
+    }
+
+    /// Who sent a request with these headers, by whatever protocol.
+    pub(crate) async fn of(headers: &HeaderMap) -> Result<Self, Failure> {
+        if !headers.contains_key(header::AUTHORIZATION) {
+            return Ok(match Auth::setting().await {
+                Auth::Open => Self::Anyone,
+                Auth::Required => Self::Nobody,
+            });
+        }
+        let token = bearer(headers).ok_or_else(|| {
+            Failure::from(UNAUTHORIZED.with("`Authorization` must be `Bearer` and an access token"))
+        })?;
+        verified(token).await.map(Self::User)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        check_json(&parts.headers)?;
+        let caller = Self::of(&parts.headers).await?;
+        if let (Self::User(principal), Some(subject)) = (&caller, parts.extensions.get::<Subject>())
+        {
+            let _ = subject.set(principal.user_id.clone());
+        }
+        Ok(caller)
+    }
+}
+
+/// Forgets whose a token is: its session has ended.
+pub(crate) fn forget(session_id: &str) {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let of_session = known
+        .iter()
+        .filter(|(_, known)| known.principal.session_id == session_id);
+    let tokens: Vec<_> = of_session.map(|(token, _)| token.clone()).collect();
+    for token in tokens {
+        known.pop(&token);
+    }
+}
+
+/// The access token that a request shows.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = only(headers, &header::AUTHORIZATION)?.split_once(' ')?;
+    Some(token.trim()).filter(|token| {
+        scheme.eq_ignore_ascii_case("bearer") && (1..=TOKEN_MAX_BYTES).contains(&token.len())
+    })
+}
+
+async fn verified(token: &str) -> Result<Principal, Failure> {
+    if let Some(principal) = known(token) {
+        return Ok(principal);
+    }
+    let asked_at = Instant::now();
+    let principal = users::verify(token).await?;
+    let until = asked_at + CACHED_FOR;
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let entry = Known {
+        principal: principal.clone(),
+        until,
+    };
+    known.put(token.to_owned(), entry);
+    Ok(principal)
+}
+
+fn known(token: &str) -> Option<Principal> {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = known.get(token)?;
+    (Instant::now() < found.until).then(|| found.principal.clone())
+}
+
+fn nobody() -> Failure {
+    UNAUTHORIZED
+        .with("log in (`POST /v1/sessions`) and send `Authorization: Bearer ACCESS_TOKEN`")
+        .into()
+}
+
+struct Known {
+    principal: Principal,
+    until: Instant,
+}
+
+/// Whose tokens are, of the callers of late. Never locked across a call.
+static KNOWN: LazyLock<Mutex<LruCache<String, Known>>> =
+    LazyLock::new(|| Mutex::new(LruCache::new(TOKENS)));
+
+/// Whether writing needs a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Auth {
+    Required,
+    Open,
+}
+
+impl Auth {
+    /// As the application's variable `auth` says. Whatever cannot be understood opens nothing.
+    pub(crate) async fn setting() -> Self {
+        if let Some(auth) = AUTH.get() {
+            return *auth;
+        }
+        let auth = Self::read().await.unwrap_or_else(|error| {
+            log(&format!("{error}; every write needs a token"));
+            Self::Required
+        });
+        *AUTH.get_or_init(|| auth)
+    }
+
+    async fn read() -> Result<Self, String> {
+        match variables::get("auth").await?.as_str() {
+            "required" => Ok(Self::Required),
+            "open" => Ok(Self::Open),
+            other => Err(format!(
+                "variable auth is {other:?}; it must be \"required\" or \"open\""
+            )),
+        }
+    }
+}
+
+/// Says aloud, once a version, that nobody is asked who they are.
+pub(crate) async fn announce() -> Result<(), String> {
+    if Auth::read().await? == Auth::Open {
+        log(
+            "AUTH IS OPEN: whoever reaches this server may write, rate as anybody and delete movies, without a token. \
+             Every answer says so (marquee-auth: open). Set SPIN_VARIABLE_AUTH=required for everything but a first try.",
+        );
+    }
+    Ok(())
+}
+
+/// A variable does not change while a component runs.
+static AUTH: OnceLock<Auth> = OnceLock::new();
+
+/// Stands for the caller's own id in paths.
+const ME: &str = "me";
+/// For how long a token that was verified is taken for as good.
+const CACHED_FOR: Duration = Duration::from_secs(5);
+/// Tokens that are remembered.
+const TOKENS: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+/// More than any token has.
+const TOKEN_MAX_BYTES: usize = 256;
+
+#[cfg(test)]
+#[path = "caller_tests.rs"]
+mod tests;

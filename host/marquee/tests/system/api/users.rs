@@ -1,0 +1,453 @@
+//! Who may do what: users, their sessions, their roles.
+
+use std::time::Duration;
+
+use marquee_testkit::eventually;
+use serde_json::{Value, json};
+
+use super::{Api, assert_problem};
+use crate::{
+    host::{Host, Setup},
+    raw::{self, Answer},
+};
+
+const PASSWORD: &str = "a quiet harbour";
+const JSON: &str = "content-type: application/json";
+
+/// A running system that asks for tokens.
+pub(crate) struct Guarded {
+    pub(crate) host: Host,
+    pub(crate) setup: Setup,
+}
+
+/// A user who has logged in.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub(crate) id: String,
+    pub(crate) access: String,
+    refresh: String,
+    session: String,
+}
+
+impl Guarded {
+    pub(crate) async fn start() -> Self {
+        let setup = Setup::databases().await;
+        let setup = setup.with("SPIN_VARIABLE_AUTH", "required");
+        let host = setup.start().await;
+        Self { host, setup }
+    }
+
+    pub(crate) async fn ask(&self, line: &str, token: Option<&str>, body: &Value) -> Answer {
+        let authorization = token.map(|token| format!("authorization: Bearer {token}"));
+        let mut headers: Vec<&str> = authorization.iter().map(String::as_str).collect();
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        if !body.is_empty() {
+            headers.push(JSON);
+        }
+        raw::request(self.host.address(), line, &headers, body).await
+    }
+
+    async fn register(&self, name: &str) -> Answer {
+        let user = json!({"name": name, "password": PASSWORD});
+        self.ask("POST /v1/users", None, &user).await
+    }
+
+    async fn log_in(&self, name: &str, password: &str) -> Answer {
+        let login = json!({"login": name, "password": password});
+        self.ask("POST /v1/sessions", None, &login).await
+    }
+
+    /// Somebody new, who is logged in.
+    pub(crate) async fn member(&self, name: &str) -> Member {
+        let registered = self.register(name).await;
+        assert_eq!(registered.status, 201, "{registered:?}");
+        assert_eq!(registered.header("location"), Some("/v1/users/me"));
+        let session = self.log_in(name, PASSWORD).await;
+        assert_eq!(session.status, 201, "{session:?}");
+        member(&registered.json()["id"], &session)
+    }
+
+    /// Somebody new with a role that an operator has given.
+    pub(crate) async fn member_as(&self, role: &str) -> Member {
+        let member = self.member(role).await;
+        let client = self.setup.connect("USERS").await;
+        let sql = "update users set role = $1 where name = $1";
+        assert_eq!(client.execute(sql, &[&role]).await.expect("it runs"), 1);
+        member
+    }
+
+    /// A movie, created by whoever this is.
+    pub(crate) async fn movie(&self, by: &Member, title: &str) -> String {
+        let movie = json!({"title": title, "description": "", "director": "D"});
+        let made = self.ask("POST /v1/movies", Some(&by.access), &movie).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        made.json()["id"].as_str().expect("an id").to_owned()
+    }
+}
+
+fn member(id: &Value, session: &Answer) -> Member {
+    let session = session.json();
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    Member {
+        id: text(id),
+        access: text(&session["access_token"]),
+        refresh: text(&session["refresh_token"]),
+        session: text(&session["session_id"]),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_registers_logs_in_rates_as_themselves_and_logs_out() {
+    let system = Guarded::start().await;
+    let ann = system.member("Ann").await;
+    let taken = system.register("ANN").await;
+    assert_problem("a name in another case", &taken, 409, "name-taken");
+
+    let me = system
+        .ask("GET /v1/users/me", Some(&ann.access), &Value::Null)
+        .await;
+    assert_eq!(me.status, 200, "{me:?}");
+    let me = me.json();
+    assert_eq!(
+        (&me["id"], &me["name"], &me["role"]),
+        (&json!(ann.id), &json!("Ann"), &json!("user"))
+    );
+
+    let movie = system.movie(&ann, "Heat").await;
+    let rate = format!("PUT /v1/movies/{movie}/ratings/me");
+    let rated = system
+        .ask(&rate, Some(&ann.access), &json!({"value": 8}))
+        .await;
+    assert_eq!(rated.status, 202, "{rated:?}");
+    eventually(Duration::from_secs(20), "it is applied", async || {
+        let own = system
+            .ask("GET /v1/users/me/ratings", Some(&ann.access), &Value::Null)
+            .await;
+        own.json()["ratings"][0]["user_id"] == json!(ann.id)
+    })
+    .await;
+
+    let out = system
+        .ask(
+            "DELETE /v1/sessions/current",
+            Some(&ann.access),
+            &Value::Null,
+        )
+        .await;
+    assert_eq!(out.status, 204, "{out:?}");
+    eventually(
+        Duration::from_secs(20),
+        "the token is no good",
+        async || {
+            let me = system
+                .ask("GET /v1/users/me", Some(&ann.access), &Value::Null)
+                .await;
+            me.status == 401 && me.header("www-authenticate") == Some("Bearer realm=\"movies\"")
+        },
+    )
+    .await;
+}
+
+/// Each route that is not for everybody, for each kind of caller.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_route_is_for_whom_it_is_for() {
+    let system = Guarded::start().await;
+    let (a, b) = (system.member("a").await, system.member("b").await);
+    let moderator = system.member_as("moderator").await;
+    let importer = system.member_as("importer").await;
+    let admin = system.member_as("admin").await;
+    let movie = system.movie(&a, "Heat").await;
+
+    // A token that was logged out, one whose time is over, one that was replaced.
+    let again = async || member(&json!(b.id), &system.log_in("b", PASSWORD).await);
+    let (revoked, expired, rotated) = (again().await, again().await, again().await);
+    let out = system
+        .ask(
+            "DELETE /v1/sessions/current",
+            Some(&revoked.access),
+            &Value::Null,
+        )
+        .await;
+    assert_eq!(out.status, 204, "{out:?}");
+    let refreshed = json!({"refresh_token": rotated.refresh});
+    let refreshed = system
+        .ask("POST /v1/sessions/refresh", None, &refreshed)
+        .await;
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
+    let client = system.setup.connect("USERS").await;
+    let sql = "update sessions set access_expires_at = now() - interval '1 second'
+        where id::text = $1";
+    let changed = client.execute(sql, &[&expired.session]).await;
+    assert_eq!(changed.expect("it runs"), 1);
+
+    let callers = [
+        ("nobody", None),
+        ("a", Some(&a)),
+        ("b", Some(&b)),
+        ("moderator", Some(&moderator)),
+        ("importer", Some(&importer)),
+        ("admin", Some(&admin)),
+        ("expired", Some(&expired)),
+        ("revoked", Some(&revoked)),
+        ("rotated", Some(&rotated)),
+    ];
+    let value = json!({"value": 8});
+    let of_a = format!("/v1/movies/{movie}/ratings/{}", a.id);
+    let submitted =
+        json!({"record_id": movie, "record_type": "movie", "user_id": a.id, "value": 7});
+    let original =
+        json!({"title": "{caller} 2", "description": "", "director": "D", "record_type": "movie"});
+    let new = json!({"title": "{caller}", "description": "", "director": "D"});
+    // In the order of the callers; `e` is what nobody gets whose token is no good.
+    let everybody = |status| [status; 9];
+    let users = |status: u16| [401, status, status, status, status, status, 401, 401, 401];
+    let importers = [401, 202, 403, 403, 202, 202, 401, 401, 401];
+    let table: [(String, Value, [u16; 9]); 15] = [
+        ("GET /v1/movies".into(), Value::Null, everybody(200)),
+        (
+            format!("GET /v1/movies/{movie}"),
+            Value::Null,
+            everybody(200),
+        ),
+        (
+            format!("GET /v1/movies/{movie}/details"),
+            Value::Null,
+            everybody(200),
+        ),
+        (
+            format!("GET /v1/get-metadata?id={movie}"),
+            Value::Null,
+            everybody(200),
+        ),
+        (
+            format!("GET /v1/get-movie-details?id={movie}"),
+            Value::Null,
+            everybody(200),
+        ),
+        ("GET /openapi.json".into(), Value::Null, everybody(200)),
+        ("POST /v1/movies".into(), new, users(201)),
+        ("POST /v1/submit-metadata".into(), original, users(201)),
+        (format!("PUT {of_a}"), value.clone(), importers),
+        (format!("DELETE {of_a}"), Value::Null, importers),
+        ("POST /v1/submit-rating".into(), submitted, importers),
+        (
+            format!("PUT /v1/movies/{movie}/ratings/me"),
+            value,
+            users(202),
+        ),
+        (
+            format!("GET /v1/users/{}/ratings", a.id),
+            Value::Null,
+            [401, 200, 403, 200, 200, 200, 401, 401, 401],
+        ),
+        ("GET /v1/users/me".into(), Value::Null, users(200)),
+        (
+            format!("PUT /v1/users/{}/role", a.id),
+            json!({"role": "user"}),
+            [401, 403, 403, 403, 403, 200, 401, 401, 401],
+        ),
+    ];
+    for (line, body, expected) in table {
+        for ((name, caller), expected) in callers.iter().zip(expected) {
+            let body: Value = serde_json::from_str(&body.to_string().replace("{caller}", name))
+                .expect("still JSON");
+            let token = caller.map(|caller| caller.access.as_str());
+            let answer = system.ask(&line, token, &body).await;
+            assert_eq!(answer.status, expected, "{name}: {line}: {answer:?}");
+            match expected {
+                401 => drop(assert_problem(&line, &answer, 401, "unauthorized")),
+                403 => drop(assert_problem(&line, &answer, 403, "forbidden")),
+                _ => {}
+            }
+            assert_eq!(answer.header("marquee-auth"), None, "{line}");
+            assert_eq!(
+                answer.header("marquee-subject"),
+                None,
+                "it is for the host: {line}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_token_is_good_once_and_its_second_use_ends_the_session() {
+    let system = Guarded::start().await;
+    let ann = system.member("ann").await;
+    let refresh = async |token: &str| {
+        let body = json!({"refresh_token": token});
+        system.ask("POST /v1/sessions/refresh", None, &body).await
+    };
+    let second = refresh(&ann.refresh).await;
+    assert_eq!(second.status, 200, "{second:?}");
+    let second = member(&json!(ann.id), &second);
+    let stolen = refresh(&ann.refresh).await;
+    let problem = assert_problem("used before", &stolen, 401, "unauthorized");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("used before"),
+        "{problem}"
+    );
+    assert_problem(
+        "its successor",
+        &refresh(&second.refresh).await,
+        401,
+        "unauthorized",
+    );
+    let me = system
+        .ask("GET /v1/users/me", Some(&second.access), &Value::Null)
+        .await;
+    assert_problem("its access token", &me, 401, "unauthorized");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_password_ends_all_other_sessions() {
+    let system = Guarded::start().await;
+    let ann = system.member("ann").await;
+    let elsewhere = member(&json!(ann.id), &system.log_in("ann", PASSWORD).await);
+    let change = async |body: Value| {
+        system
+            .ask("PATCH /v1/users/me", Some(&ann.access), &body)
+            .await
+    };
+
+    let new = "an even quieter harbour";
+    let answer = change(json!({"password": new})).await;
+    assert_problem("without the old one", &answer, 422, "out-of-bounds");
+    let answer =
+        change(json!({"password": new, "current_password": "guessed", "name": "eve"})).await;
+    assert_problem("with a wrong one", &answer, 403, "forbidden");
+    let answer = change(json!({"password": "ann", "current_password": PASSWORD})).await;
+    assert_problem("too short", &answer, 422, "out-of-bounds");
+    let answer =
+        change(json!({"password": new, "current_password": PASSWORD, "name": "Anna"})).await;
+    assert_eq!(
+        (answer.status, &answer.json()["name"]),
+        (200, &json!("Anna")),
+        "{answer:?}"
+    );
+
+    assert_problem(
+        "the old one",
+        &system.log_in("anna", PASSWORD).await,
+        401,
+        "unauthorized",
+    );
+    assert_eq!(system.log_in("anna", new).await.status, 201);
+    let me = async |member: &Member| {
+        system
+            .ask("GET /v1/users/me", Some(&member.access), &Value::Null)
+            .await
+            .status
+    };
+    eventually(Duration::from_secs(20), "elsewhere is out", async || {
+        me(&elsewhere).await == 401
+    })
+    .await;
+    assert_eq!(me(&ann).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_erased_is_gone_and_the_averages_follow() {
+    let system = Guarded::start().await;
+    let (ann, bob) = (system.member("ann").await, system.member("bob").await);
+    let movie = system.movie(&ann, "Heat").await;
+    let rate = format!("PUT /v1/movies/{movie}/ratings/me");
+    for (who, value) in [(&ann, 10), (&bob, 5)] {
+        let rated = system
+            .ask(&rate, Some(&who.access), &json!({"value": value}))
+            .await;
+        assert_eq!(rated.status, 202, "{rated:?}");
+    }
+    let average = async || {
+        let details = format!("GET /v1/movies/{movie}/details");
+        system.ask(&details, None, &Value::Null).await.json()["rating"].clone()
+    };
+    eventually(Duration::from_secs(20), "both count", async || {
+        average().await == json!({"average": 7.5, "count": 2})
+    })
+    .await;
+
+    let erased = system
+        .ask("DELETE /v1/users/me", Some(&ann.access), &Value::Null)
+        .await;
+    assert_eq!(erased.status, 204, "{erased:?}");
+    eventually(Duration::from_secs(20), "only bob counts", async || {
+        average().await == json!({"average": 5.0, "count": 1})
+    })
+    .await;
+    let me = system
+        .ask("GET /v1/users/me", Some(&ann.access), &Value::Null)
+        .await;
+    assert_problem("her token", &me, 401, "unauthorized");
+    assert_problem(
+        "her log-in",
+        &system.log_in("ann", PASSWORD).await,
+        401,
+        "unauthorized",
+    );
+    let client = system.setup.connect("RATING").await;
+    let sql = "select count(*) from ratings where user_id = $1";
+    let left = client.query_one(sql, &[&ann.id]).await.expect("it runs");
+    assert_eq!(left.get::<_, i64>(0), 0, "nothing is kept of her ratings");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_that_fails_does_not_tell_who_is_here_and_is_slowed_down() {
+    let system = Guarded::start().await;
+    let registered = system.register("ann").await;
+    assert_eq!(registered.status, 201, "{registered:?}");
+    let detail = |answer: Answer| answer.json()["detail"].clone();
+    let wrong = system.log_in("ann", "guessed it").await;
+    assert_problem("a wrong password", &wrong, 401, "unauthorized");
+    let nobody = system.log_in("eve", "guessed it").await;
+    assert_problem("nobody", &nobody, 401, "unauthorized");
+    assert_eq!(detail(wrong), detail(nobody));
+    let mut last = system.log_in("ann", "guessed it").await;
+    for _ in 0..20 {
+        if last.status == 429 {
+            break;
+        }
+        last = system.log_in("ann", "guessed it").await;
+    }
+    assert_problem("many", &last, 429, "too-many-requests");
+    assert!(last.header("retry-after").is_some(), "{last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_server_says_so_at_its_start_and_in_every_answer() {
+    let api = Api::start().await;
+    let answer = api.get("/v1/movies").await;
+    assert_eq!(answer.header("marquee-auth"), Some("open"), "{answer:?}");
+    assert!(
+        api.host.log().contains("AUTH IS OPEN"),
+        "{}",
+        api.host.log()
+    );
+    // Roles are given by somebody, and a token that is shown is verified.
+    let role = format!("PUT /v1/users/{}/role", super::UNKNOWN);
+    let answer = api.json(&role, r#"{"role": "admin"}"#).await;
+    assert_problem("a role from nobody", &answer, 401, "unauthorized");
+    let headers = ["authorization: Bearer mqa_made-up"];
+    let answer = api.ask("GET /v1/users/ann/ratings", &headers, "").await;
+    assert_problem("a made-up token", &answer, 401, "unauthorized");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_is_not_understood_keeps_the_host_from_starting() {
+    let setup = Setup::databases().await.with("SPIN_VARIABLE_AUTH", "off");
+    let ended = setup.verb(&[
+        "up",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ]);
+    assert!(!ended.status.success());
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("must be \"required\" or \"open\""), "{said}");
+}

@@ -4,6 +4,7 @@ mod bare;
 mod costs;
 mod host;
 mod lab;
+mod lists;
 mod load;
 mod log_ins;
 mod movies;
@@ -36,6 +37,7 @@ enum Verb {
     Costs(costs::Costs),
     Neighbours(neighbours::Neighbours),
     LogIns(log_ins::LogIns),
+    Lists(lists::Lists),
 }
 
 #[tokio::main]
@@ -45,6 +47,7 @@ async fn main() -> ExitCode {
         Verb::Swaps(verb) => swaps::run(verb).await,
         Verb::Neighbours(verb) => neighbours::run(verb).await.map(|table| (table, true)),
         Verb::LogIns(verb) => log_ins::run(verb).await.map(|table| (table, true)),
+        Verb::Lists(verb) => lists::run(verb).await.map(|table| (table, true)),
         Verb::Costs(verb) => costs::run(verb).await.map(|table| (table, true)),
     };
     match done {

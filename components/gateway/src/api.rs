@@ -24,6 +24,7 @@ pub(crate) static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
     let responses = &mut api.components.get_or_insert_default().responses;
     let methods = api.paths.paths.values_mut();
     let methods = methods.flat_map(|item| {
+        item.get.as_mut().map(conditional);
         [
             &mut item.get,
             &mut item.put,
@@ -81,6 +82,23 @@ fn complete(operation: &mut Operation) -> Vec<u16> {
         );
     }
     problems
+}
+
+/// Adds what `http::conditional` does to answers with JSON.
+fn conditional(operation: &mut Operation) {
+    let responses = &mut operation.responses.responses;
+    let Some(RefOr::T(found)) = responses.get_mut("200") else {
+        return;
+    };
+    if !found.content.contains_key("application/json") {
+        return;
+    }
+    let tag = || header(Type::String, "Of this content, for `If-None-Match`.");
+    found.headers.insert("ETag".to_owned(), tag());
+    let unchanged = ResponseBuilder::new()
+        .description("The content is the one that `If-None-Match` names.")
+        .header("ETag", tag());
+    responses.insert("304".to_owned(), unchanged.build().into());
 }
 
 /// The answer with this status: one of the kinds that have it.

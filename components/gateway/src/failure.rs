@@ -16,12 +16,26 @@ pub(crate) const UNKNOWN_MOVIE: Kind = Kind {
     title: "No movie has this id",
     meaning: "The id is well formed, and there is no such movie.",
 };
-/// Another movie has the title.
+/// Another movie has title and year.
 pub(crate) const TITLE_TAKEN: Kind = Kind {
     uri: "/problems/title-taken",
     status: 409,
-    title: "Another movie has this title",
-    meaning: "`existing_id` is that movie's. Titles are compared without letter case and outer blanks.",
+    title: "Another movie has this title and year",
+    meaning: "`existing_id` is that movie's. Titles are compared without letter case and outer blanks; no year is a year of its own.",
+};
+/// The movie is not in the version that `If-Match` names.
+pub(crate) const MOVIE_CHANGED: Kind = Kind {
+    uri: "/problems/movie-changed",
+    status: 412,
+    title: "The movie has been changed",
+    meaning: "`If-Match` names another version than the movie has. Read it again, and decide again.",
+};
+/// An idempotency key came with something else than before.
+pub(crate) const KEY_REUSED: Kind = Kind {
+    uri: "/problems/key-reused",
+    status: 422,
+    title: "The idempotency key belongs to another request",
+    meaning: "A key names one act: repeated with the same content it is answered as before, and it is refused with any other.",
 };
 
 /// Another user has the name or the address.
@@ -43,7 +57,8 @@ pub(crate) const UNKNOWN_USER: Kind = Kind {
 pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
     problem::ALL
         .iter()
-        .chain(&[UNKNOWN_MOVIE, TITLE_TAKEN, NAME_TAKEN, UNKNOWN_USER])
+        .chain(&[UNKNOWN_MOVIE, TITLE_TAKEN, MOVIE_CHANGED, KEY_REUSED])
+        .chain(&[NAME_TAKEN, UNKNOWN_USER])
 }
 
 /// Why a route has no result. As a response it is empty until [`Failure::render`] has the request's id.

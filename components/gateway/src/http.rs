@@ -8,6 +8,9 @@
 mod accept;
 mod body;
 mod client;
+mod conditional;
+mod cors;
+mod idempotency;
 mod url;
 
 use std::sync::LazyLock;
@@ -28,25 +31,26 @@ use crate::{
 };
 
 pub(crate) use accept::{check_accept, check_json};
-pub(crate) use body::{Body, Text, Whole};
+pub(crate) use body::{Body, List, MergePatch, Text, Whole, present};
 pub(crate) use client::Client;
-pub(crate) use url::{Path, Query};
+pub(crate) use conditional::{Expected, version_tag};
+pub(crate) use idempotency::IdempotencyKey;
+pub(crate) use url::{Path, Query, check as check_url};
 
 /// Answers a request: never with an error of its own, and never without the request's id.
 pub(crate) async fn answer(mut request: Request) -> Response {
     let id = request_id(request.headers()).map(str::to_owned);
+    let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     let method = request.method().clone();
     let subject = Subject::default();
-    request.extensions_mut().insert(Subject::clone(&subject));
-    let mut response = match url::check(request.uri()) {
-        Ok(()) if grpc::is_meant(&request) => grpc::answer(request).await,
-        Ok(()) => match ROUTER.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        },
-        Err(failure) => failure.into_response(),
+    let extensions = request.extensions_mut();
+    extensions.insert(Subject::clone(&subject));
+    extensions.insert(RequestId(id.clone()));
+    let mut response = if grpc::is_meant(&request) {
+        grpc::answer(request).await
+    } else {
+        answer_rest(&method, request).await
     };
-    let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     if !grpc::is_answer(&response) {
         response = finish(response, &method, &id);
     }
@@ -63,8 +67,44 @@ pub(crate) async fn answer(mut request: Request) -> Response {
     response
 }
 
+async fn answer_rest(method: &Method, mut request: Request) -> Response {
+    let headers = request.headers().clone();
+    // As GET to the end, so that both have the same headers; then without content.
+    if method == Method::HEAD {
+        *request.method_mut() = Method::GET;
+    }
+    let around = cors::around(&request, &ROUTER).await;
+    let mut router = around.unwrap_or_else(|| ROUTER.clone());
+    let response = match router.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    conditional::answer(method, &headers, response).await
+}
+
+/// Fails where a setting of this module cannot be understood.
+pub(crate) async fn check_settings() -> Result<(), String> {
+    cors::check().await
+}
+
+/// The id of a request, for what tells of problems inside an answer.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
 /// Made once an instance.
-static ROUTER: LazyLock<Router> = LazyLock::new(routes::all);
+static ROUTER: LazyLock<Router> = LazyLock::new(|| {
+    let checked = |request: Request| async move {
+        match url::check(request.uri()) {
+            Ok(()) => match ROUTES.clone().call(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+            Err(failure) => failure.into_response(),
+        }
+    };
+    Router::new().fallback(checked)
+});
+static ROUTES: LazyLock<Router> = LazyLock::new(routes::all);
 
 /// What went wrong: what a route says, or the router by a status without more.
 fn failure(response: &mut Response) -> Option<Failure> {
@@ -106,9 +146,12 @@ pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
         .ok()
 }
 
-/// Adds what every answer has. What depends on the data is never stored: it changes with the next rating.
+/// Adds what every answer has. What says nothing else is never stored.
 fn finish(mut response: Response, method: &Method, id: &str) -> Response {
-    if method == Method::OPTIONS && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+    let is_preflight = response.status() == StatusCode::OK;
+    if method == Method::OPTIONS
+        && (is_preflight || response.status() == StatusCode::METHOD_NOT_ALLOWED)
+    {
         *response.status_mut() = StatusCode::NO_CONTENT;
         response.headers_mut().remove(header::CONTENT_LENGTH);
     } else if let Some(failure) = failure(&mut response) {
@@ -146,6 +189,7 @@ pub(crate) fn log(line: &str) {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Tells the host whose the credentials were, for its rates; the host takes it out.
 const SUBJECT: HeaderName = HeaderName::from_static("marquee-subject");
 /// Says that nobody is asked who they are.

@@ -27,6 +27,7 @@ marquee_guest::component!(Gateway, {
         "../../wit/marquee-messaging",
         "../../wit/marquee-health",
         "../../wit/movie-metadata",
+        "../../wit/movie-metadata-0.2",
         "../../wit/movie-rating",
         "../../wit/movie-users",
         "../../wit/movie-passwords",
@@ -42,6 +43,7 @@ struct Gateway;
 impl probe::Guest for Gateway {
     /// Refuses a setting that it does not understand, and says aloud if nobody is asked who they are.
     async fn ready() -> Result<(), String> {
+        http::check_settings().await?;
         caller::announce().await
     }
 }

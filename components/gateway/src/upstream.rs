@@ -1,5 +1,7 @@
-//! What the gateway asks of others: the metadata and rating components and the bus, through the component's imports. Of users, `users`.
+//! What the gateway asks of others: the rating component and the bus, through the component's imports. Of movies,
+//! `movies`; of users, `users`.
 
+pub(crate) mod movies;
 pub(crate) mod users;
 
 use marquee_problem::{INVALID_PARAMETER, OUT_OF_BOUNDS};
@@ -7,49 +9,17 @@ use marquee_problem::{INVALID_PARAMETER, OUT_OF_BOUNDS};
 use crate::{
     bindings::{
         marquee::messaging::{producer, types as messaging},
-        movie::{
-            metadata::{commands, queries, types as metadata},
-            rating::{commands as rating_commands, queries as rating_queries, types as rating},
-        },
+        movie::rating::{commands as rating_commands, queries as rating_queries, types as rating},
     },
     domain::{Change, MovieId, RECORD_TYPE, RatingEvent, TOPIC, UserId},
-    failure::{Failure, TITLE_TAKEN, UNKNOWN_MOVIE},
+    failure::Failure,
 };
 
-pub(crate) use commands::NewMovie;
-pub(crate) use metadata::Movie;
 pub(crate) use rating::{Aggregate, Rating};
 pub(crate) use users::{Principal, Role};
 
 /// A page, and where the next one begins.
 pub(crate) type Page<T> = (Vec<T>, Option<String>);
-
-/// The movie with this id.
-pub(crate) async fn movie(id: &MovieId) -> Result<Movie, Failure> {
-    let movie = queries::movie_by_id(id.0.clone()).await?;
-    movie.ok_or_else(|| {
-        UNKNOWN_MOVIE
-            .with(format!("there is no movie {}", id.0))
-            .into()
-    })
-}
-
-/// A page of the movies whose titles begin with the prefix, or of all.
-pub(crate) async fn movies(
-    prefix: Option<String>,
-    after: Option<String>,
-    limit: u32,
-) -> Result<Page<Movie>, Failure> {
-    let page = queries::movies(prefix, after, limit)
-        .await
-        .map_err(in_url)?;
-    Ok((page.movies, page.next))
-}
-
-/// Creates a movie.
-pub(crate) async fn create(movie: NewMovie) -> Result<Movie, Failure> {
-    Ok(commands::submit(movie).await?)
-}
 
 /// What a movie's ratings come to.
 pub(crate) async fn aggregate(id: &MovieId) -> Result<Aggregate, Failure> {
@@ -112,21 +82,6 @@ fn in_url(error: impl Into<Failure>) -> Failure {
         return Failure::refused(&INVALID_PARAMETER, failure.problem.detail.into_owned());
     }
     failure
-}
-
-impl From<metadata::Error> for Failure {
-    fn from(error: metadata::Error) -> Self {
-        match error {
-            metadata::Error::TitleTaken(id) => {
-                let mut problem = TITLE_TAKEN.with("`existing_id` is that movie's");
-                problem.existing_id = Some(id);
-                problem.into()
-            }
-            metadata::Error::Invalid(text) => Self::refused(&OUT_OF_BOUNDS, text),
-            metadata::Error::Unavailable(text) => Self::unavailable(text),
-            metadata::Error::Other(text) => Self::internal(text),
-        }
-    }
 }
 
 impl From<rating::Error> for Failure {

@@ -31,6 +31,10 @@ pub fn migrations() -> Result<Migrations, MigrateError> {
             ("0001_outbox.sql", include_str!("../schema/0001_outbox.sql")),
             ("0002_inbox.sql", include_str!("../schema/0002_inbox.sql")),
             ("0003_jobs.sql", include_str!("../schema/0003_jobs.sql")),
+            (
+                "0004_event_state.sql",
+                include_str!("../schema/0004_event_state.sql"),
+            ),
         ],
     )
 }

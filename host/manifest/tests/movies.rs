@@ -38,7 +38,10 @@ fn each_component_has_its_own_database_and_the_gateway_none() {
     assert_eq!(name(component(&app, "passwords")), None);
     assert_eq!(name(component(&app, "gateway")), None);
     let variables = &component(&app, "gateway").variables;
-    assert_eq!(variables.keys().collect::<Vec<_>>(), ["auth"]);
+    assert_eq!(
+        variables.keys().collect::<Vec<_>>(),
+        ["auth", "cors_origins"]
+    );
 }
 
 #[test]

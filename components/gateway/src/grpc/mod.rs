@@ -23,7 +23,7 @@ use http_body_util::{BodyExt as _, Empty};
 use marquee_problem::UNSUPPORTED_MEDIA_TYPE;
 use tonic::Status;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, http::check_url};
 
 /// What is made of `proto/movie.proto`.
 #[allow(
@@ -46,6 +46,9 @@ pub(crate) async fn answer(request: Request) -> Response {
     if request.method() != Method::POST {
         let allow = [(header::ALLOW, "POST")];
         return (StatusCode::METHOD_NOT_ALLOWED, allow).into_response();
+    }
+    if let Err(failure) = check_url(request.uri()) {
+        return failure.into_response();
     }
     if ![GRPC, "application/grpc+proto"].contains(&media_type(request.headers())) {
         let detail = "a call of gRPC has Content-Type application/grpc or application/grpc+proto";

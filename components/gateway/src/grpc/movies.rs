@@ -22,8 +22,11 @@ use crate::{
     domain::{self, Change, MovieId, RECORD_TYPE, UserId},
     failure::Failure,
     http::Text,
-    routes::{movies, ratings},
-    upstream::{self, Movie},
+    routes::ratings,
+    upstream::{
+        self, Aggregate,
+        movies::{self, Movie, NewMovie},
+    },
 };
 
 /// A request and its message.
@@ -51,7 +54,7 @@ pub(super) async fn movie(request: Request) -> HttpResponse {
 impl MetadataService for Movies {
     async fn get_metadata(&self, call: Call<GetMetadataRequest>) -> Answer<GetMetadataResponse> {
         let id = movie_id("movie_id", call.into_inner().movie_id)?;
-        let movie = upstream::movie(&id).await?;
+        let movie = movies::one(&id).await?;
         Ok(Response::new(GetMetadataResponse {
             metadata: Some(shown(movie)),
             response_status: status(200),
@@ -71,13 +74,13 @@ impl MetadataService for Movies {
             let rule = "must be empty: the server gives it";
             return Err(Failure::of(&OUT_OF_BOUNDS, "metadata.id", rule).into());
         }
-        let (title, description, director) = (
-            text("metadata.title", new.title)?,
-            text("metadata.description", new.description)?,
-            text("metadata.director", new.director)?,
-        );
-        let created = movies::created(title, description, director).await;
-        let (_, movie) = created.map_err(|mut failure| {
+        let new = NewMovie {
+            title: text("metadata.title", new.title)?,
+            year: None,
+            description: text("metadata.description", new.description)?,
+            director: text("metadata.director", new.director)?,
+        };
+        let movie = movies::create(new, None).await.map_err(|mut failure| {
             let field = failure.problem.field.take();
             failure.problem.field = field.map(|field| format!("metadata.{field}"));
             failure
@@ -98,10 +101,7 @@ impl RatingService for Movies {
         let asked = call.into_inner();
         check_record_type("record_type", &asked.record_type)?;
         let id = movie_id("record_id", asked.record_id)?;
-        // Joined, not raced: a call that is under way is never dropped.
-        let (movie, rating) = future::join(upstream::movie(&id), upstream::aggregate(&id)).await;
-        movie?;
-        let rating = rating?;
+        let (_, rating) = of(&id).await?;
         Ok(Response::new(GetAggregatedRatingResponse {
             rating_value: rating.average.unwrap_or_default(),
             amount_rating: i32::try_from(rating.count).unwrap_or(i32::MAX),
@@ -133,7 +133,7 @@ impl MovieService for Movies {
         call: Call<GetMovieDetailsRequest>,
     ) -> Answer<GetMovieDetailsResponse> {
         let id = movie_id("movie_id", call.into_inner().movie_id)?;
-        let (movie, rating) = movies::of(&id).await?;
+        let (movie, rating) = of(&id).await?;
         Ok(Response::new(GetMovieDetailsResponse {
             movie_details: Some(MovieDetails {
                 rating: narrow(rating.average.unwrap_or_default()),
@@ -144,12 +144,20 @@ impl MovieService for Movies {
     }
 }
 
+/// Both components are asked at once.
+async fn of(id: &MovieId) -> Result<(Movie, Aggregate), Failure> {
+    // Joined, not raced: a call that is under way is never dropped.
+    let (movie, rating) = future::join(movies::one(id), upstream::aggregate(id)).await;
+    Ok((movie?, rating?))
+}
+
 fn movie_id(field: &str, text: String) -> Result<MovieId, Failure> {
     MovieId::try_from(text).map_err(|rule| Failure::of(&OUT_OF_BOUNDS, field, rule))
 }
 
-fn text(field: &str, text: String) -> Result<Text, Failure> {
-    Text::try_from(text).map_err(|rule| Failure::of(&OUT_OF_BOUNDS, field, rule))
+fn text(field: &str, text: String) -> Result<String, Failure> {
+    let text = Text::try_from(text).map(|text| text.0);
+    text.map_err(|rule| Failure::of(&OUT_OF_BOUNDS, field, rule))
 }
 
 /// Empty is what a client sends that does not name it.

@@ -1,4 +1,5 @@
-//! Reading a request's body: one JSON object of known fields, each once, of at most 64 KiB, read at most once.
+//! Reading a request's body: one JSON object of known fields, each once, or a list of them; at most 64 KiB, read at most
+//! once.
 
 use std::error::Error as _;
 
@@ -10,7 +11,7 @@ use axum::{
 use http_body_util::LengthLimitError;
 use marquee_problem as problem;
 use mime::Mime;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{
     accept::{JSON, check_accept},
@@ -18,35 +19,50 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// A body as a route takes it.
+/// A body as a route takes it: one object.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
-        check_accept(&parts.headers, JSON)?;
-        check_media_type(&parts.headers)?;
-        // By what the client says of it, nothing is read.
-        if body
-            .size_hint()
-            .upper()
-            .is_some_and(|size| size > MAX_BYTES as u64)
-        {
-            return Err(too_large());
-        }
-        let bytes = to_bytes(body, MAX_BYTES).await.map_err(|error| {
-            match error
-                .source()
-                .is_some_and(|source| source.is::<LengthLimitError>())
-            {
-                true => too_large(),
-                false => malformed("the body ended too early"),
-            }
-        })?;
-        parse(&bytes).map(Self)
+        read(request, &[JSON_TYPE], OBJECT).await.map(Self)
     }
+}
+
+/// A list of objects. How many, its route judges.
+pub(crate) struct List<T>(pub(crate) Vec<T>);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for List<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        read(request, &[JSON_TYPE], LIST).await.map(Self)
+    }
+}
+
+/// What is to change of something (RFC 7396): one object, of this media type or of JSON's.
+pub(crate) struct MergePatch<T>(pub(crate) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for MergePatch<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        read(
+            request,
+            &[JSON_TYPE, "application/merge-patch+json"],
+            OBJECT,
+        )
+        .await
+        .map(Self)
+    }
+}
+
+/// For a field of a patch: whatever is there, null too, is told from what is not.
+pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// A text without NUL: nothing that keeps texts could keep it.
@@ -78,22 +94,54 @@ impl TryFrom<f64> for Whole {
     }
 }
 
-/// A body that is not JSON is told so whatever else is wrong with it.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
-    shape(bytes).map_err(
-        |failure| match serde_json::from_slice::<serde_json::Value>(bytes) {
-            Err(error) => malformed(format!("the body is not JSON: {error}")),
-            Ok(_) => failure,
-        },
-    )
+/// What a body begins with, and what it is called.
+type Shape = (&'static [u8], &'static str);
+const OBJECT: Shape = (b"{", "the body must be a JSON object");
+const LIST: Shape = (b"[", "the body must be a JSON array");
+const JSON_TYPE: &str = "application/json";
+
+async fn read<T: DeserializeOwned>(
+    request: Request,
+    types: &[&str],
+    shape: Shape,
+) -> Result<T, Failure> {
+    let (parts, body) = request.into_parts();
+    check_accept(&parts.headers, JSON)?;
+    check_media_type(&parts.headers, types)?;
+    // By what the client says of it, nothing is read.
+    if body
+        .size_hint()
+        .upper()
+        .is_some_and(|size| size > MAX_BYTES as u64)
+    {
+        return Err(too_large());
+    }
+    let bytes = to_bytes(body, MAX_BYTES).await.map_err(|error| {
+        match error
+            .source()
+            .is_some_and(|source| source.is::<LengthLimitError>())
+        {
+            true => too_large(),
+            false => malformed("the body ended too early"),
+        }
+    })?;
+    parse(&bytes, shape)
 }
 
-fn shape<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+/// A body that is not JSON is told so whatever else is wrong with it.
+fn parse<T: DeserializeOwned>(bytes: &[u8], shape: Shape) -> Result<T, Failure> {
+    shaped(bytes, shape).map_err(|failure| {
+        match serde_json::from_slice::<serde_json::Value>(bytes) {
+            Err(error) => malformed(format!("the body is not JSON: {error}")),
+            Ok(_) => failure,
+        }
+    })
+}
+
+fn shaped<T: DeserializeOwned>(bytes: &[u8], (first, rule): Shape) -> Result<T, Failure> {
     // Read into a struct, an array would be taken for its fields' values.
-    if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err(problem::WRONG_SHAPE
-            .with("the body must be a JSON object")
-            .into());
+    if !bytes.trim_ascii_start().starts_with(first) {
+        return Err(problem::WRONG_SHAPE.with(rule).into());
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -120,7 +168,7 @@ pub(super) fn field_of<'a>(path: &'a str, text: &'a str) -> Option<&'a str> {
     }
 }
 
-fn check_media_type(headers: &HeaderMap) -> Result<(), Failure> {
+fn check_media_type(headers: &HeaderMap, types: &[&str]) -> Result<(), Failure> {
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let plain = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"identity");
     let media_type = only(headers, &header::CONTENT_TYPE).map(str::parse::<Mime>);
@@ -129,9 +177,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Failure> {
         _ if !codings.all(|coding| plain(coding.as_bytes())) => {
             "a body must not be encoded (Content-Encoding)"
         }
-        Some(Ok(own))
-            if own.essence_str() == mime::APPLICATION_JSON.as_ref() && own.params().all(utf_8) =>
-        {
+        Some(Ok(own)) if types.contains(&own.essence_str()) && own.params().all(utf_8) => {
             return Ok(());
         }
         _ => "a body must have Content-Type application/json, in UTF-8",

@@ -14,7 +14,7 @@ struct Fields {
 
 /// The name of the problem, and the field.
 fn fault(bytes: impl AsRef<[u8]>) -> (String, Option<String>) {
-    let problem = parse::<Fields>(bytes.as_ref()).unwrap_err().problem;
+    let problem = parse::<Fields>(bytes.as_ref(), OBJECT).unwrap_err().problem;
     assert!(problem.detail.chars().count() < 260, "{}", problem.detail);
     (problem.kind.into_owned(), problem.field)
 }
@@ -29,7 +29,7 @@ fn wrong(field: Option<&str>) -> (String, Option<String>) {
 
 #[test]
 fn an_object_with_known_fields_is_read() {
-    let fields: Fields = parse(br#" {"b": 7, "a": "x\u00e9"} "#).unwrap();
+    let fields: Fields = parse(br#" {"b": 7, "a": "x\u00e9"} "#, OBJECT).unwrap();
     assert_eq!((fields.a.0.as_str(), fields.b.0), ("xé", 7.0));
 }
 
@@ -121,10 +121,19 @@ fn the_field_that_is_missing_repeated_or_of_another_type_is_named() {
 }
 
 #[test]
+fn a_list_names_the_field_of_the_element_that_is_wrong() {
+    let found = parse::<Vec<Fields>>(br#"[{"a": "", "b": 1}, {"a": "", "b": "x"}]"#, LIST);
+    assert_eq!(found.unwrap_err().problem.field.as_deref(), Some("[1].b"));
+    assert!(parse::<Vec<Fields>>(b"[]", LIST).unwrap().is_empty());
+    let object = parse::<Vec<Fields>>(br#"{"a": "", "b": 1}"#, LIST);
+    assert_eq!(object.unwrap_err().problem.kind, problem::WRONG_SHAPE.uri);
+}
+
+#[test]
 fn an_integer_is_a_number_without_a_fractional_part() {
     let check = |text: &str| {
         let json = format!("{{\"a\":\"\",\"b\":{text}}}");
-        parse::<Fields>(json.as_bytes())
+        parse::<Fields>(json.as_bytes(), OBJECT)
             .ok()
             .map(|fields| fields.b.0)
     };
@@ -160,7 +169,7 @@ fn a_body_is_json_in_utf_8_and_not_encoded() {
         for (name, value) in fields {
             headers.append(name, value);
         }
-        check_media_type(&headers).is_ok()
+        check_media_type(&headers, &[JSON_TYPE]).is_ok()
     };
     for content_type in [
         "application/json",
@@ -203,12 +212,12 @@ fn a_body_is_json_in_utf_8_and_not_encoded() {
 proptest! {
     #[test]
     fn no_body_is_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse::<Fields>(&bytes);
+        let _ = parse::<Fields>(&bytes, OBJECT);
     }
 
     #[test]
     fn every_text_without_nul_comes_through(text in "[^\0]{0,60}") {
         let json = serde_json::json!({ "a": text, "b": 1 }).to_string();
-        prop_assert_eq!(parse::<Fields>(json.as_bytes()).unwrap().a.0, text);
+        prop_assert_eq!(parse::<Fields>(json.as_bytes(), OBJECT).unwrap().a.0, text);
     }
 }

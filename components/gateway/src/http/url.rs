@@ -70,7 +70,7 @@ fn refused(detail: impl Into<Cow<'static, str>>) -> Failure {
 
 /// Refuses wrong escapes, bytes that are not UTF-8, and NUL, wherever they stand: the libraries that decode would let
 /// them pass as they stand, or as a replacement character. An empty segment is no value: there is nothing at such a path.
-pub(super) fn check(uri: &Uri) -> Result<(), Failure> {
+pub(crate) fn check(uri: &Uri) -> Result<(), Failure> {
     let mut decoded = Vec::new();
     let mut rest = uri
         .path_and_query()

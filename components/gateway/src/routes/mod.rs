@@ -1,7 +1,7 @@
 //! The routes. Each handler stands with its documentation, of which the OpenAPI document is made.
 
 mod documents;
-pub(crate) mod movies;
+mod movies;
 mod original;
 pub(crate) mod ratings;
 mod sessions;
@@ -24,9 +24,18 @@ type Answer<T> = Result<Json<T>, Failure>;
 /// instance makes this, and few are asked for the document.
 pub(crate) fn all() -> Router {
     Router::new()
-        .route("/v1/movies", get(movies::list).post(movies::create))
-        .route("/v1/movies/{id}", get(movies::one))
-        .route("/v1/movies/{id}/details", get(movies::details))
+        .route(
+            "/v1/movies",
+            get(movies::read::list).post(movies::write::create),
+        )
+        .route("/v1/movies/batch", post(movies::write::create_many))
+        .route(
+            "/v1/movies/{id}",
+            get(movies::read::one)
+                .patch(movies::write::change)
+                .delete(movies::write::delete),
+        )
+        .route("/v1/movies/{id}/details", get(movies::read::details))
         .route(
             "/v1/movies/{id}/ratings/{user}",
             put(ratings::put).delete(ratings::delete),
@@ -55,7 +64,9 @@ pub(crate) fn all() -> Router {
 #[derive(OpenApi)]
 #[openapi(
     paths(
-        movies::list, movies::create, movies::one, movies::details, ratings::put, ratings::delete, ratings::of_user,
+        movies::read::list, movies::read::one, movies::read::details,
+        movies::write::create, movies::write::create_many, movies::write::change, movies::write::delete,
+        ratings::put, ratings::delete, ratings::of_user,
         users::register, users::me, users::change, users::delete, users::give_role,
         sessions::log_in, sessions::refresh, sessions::log_out,
         original::metadata, original::details, original::submit_metadata, original::submit_rating,

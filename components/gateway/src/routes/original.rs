@@ -3,13 +3,18 @@
 //! They do what the resource paths do; only the JSON differs. A movie's kind (`record_type`) is always `movie`, and a
 //! movie without ratings has the number 0, where a resource has null.
 
-use axum::{Json, http::StatusCode, response::IntoResponse};
+use axum::{
+    Json,
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
 use marquee_problem::OUT_OF_BOUNDS;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Answer, movies,
+    Answer,
+    movies::{read, write::place},
     ratings::{self, Accepted, Accepting},
 };
 use crate::{
@@ -17,7 +22,7 @@ use crate::{
     domain::{MovieId, RECORD_TYPE, UserId},
     failure::Failure,
     http::{Body, Query, Text, Whole},
-    upstream::{self, Movie},
+    upstream::movies::{self, Movie, NewMovie},
 };
 
 #[derive(Deserialize, IntoParams)]
@@ -32,8 +37,11 @@ pub(super) struct ById {
 #[schema(examples(json!({"record_type": "movie", "id": "0192f0c1-2345-7abc-8def-0123456789ab", "title": "Playtime",
     "description": "A day in a city of glass.", "director": "Jacques Tati"})))]
 pub(super) struct OriginalMovie {
-    #[serde(flatten)]
-    movie: Movie,
+    #[schema(value_type = MovieId)]
+    id: String,
+    title: String,
+    description: String,
+    director: String,
     /// `movie`.
     record_type: &'static str,
 }
@@ -88,7 +96,7 @@ pub(super) struct SubmitRating {
 #[utoipa::path(get, path = "/v1/get-metadata", operation_id = "getMetadata", tag = "original", params(ById),
     responses((status = 200, description = "The movie.", body = OriginalMovie), (status = 404, description = "")))]
 pub(super) async fn metadata(Query(ById { id }): Query<ById>) -> Answer<OriginalMovie> {
-    Ok(Json(shown(upstream::movie(&id).await?)))
+    Ok(Json(shown(movies::one(&id).await?)))
 }
 
 /// One movie with its rating
@@ -97,7 +105,8 @@ pub(super) async fn metadata(Query(ById { id }): Query<ById>) -> Answer<Original
 #[utoipa::path(get, path = "/v1/get-movie-details", operation_id = "getMovieDetailsById", tag = "original", params(ById),
     responses((status = 200, description = "The movie and its rating.", body = OriginalDetails), (status = 404, description = "")))]
 pub(super) async fn details(Query(ById { id }): Query<ById>) -> Answer<OriginalDetails> {
-    let (movie, aggregate) = movies::of(&id).await?;
+    let (movie, aggregate) = read::of(&id).await;
+    let (movie, aggregate) = (movie?, aggregate?);
     let (rating, amount_ratings) = (aggregate.average.unwrap_or_default(), aggregate.count);
     Ok(Json(OriginalDetails {
         rating,
@@ -126,7 +135,14 @@ pub(super) async fn submit_metadata(
             "must be empty: the server gives it",
         ));
     }
-    let (location, movie) = movies::created(new.title, new.description, new.director).await?;
+    let new = NewMovie {
+        title: new.title.0,
+        year: None,
+        description: new.description.0,
+        director: new.director.0,
+    };
+    let movie = movies::create(new, None).await?;
+    let location = (header::LOCATION, place(&movie.id));
     Ok((StatusCode::CREATED, [location], Json(shown(movie))))
 }
 
@@ -152,7 +168,10 @@ fn check_record_type(text: &Text) -> Result<(), Failure> {
 
 fn shown(movie: Movie) -> OriginalMovie {
     OriginalMovie {
-        movie,
+        id: movie.id,
+        title: movie.title,
+        description: movie.description,
+        director: movie.director,
         record_type: RECORD_TYPE,
     }
 }

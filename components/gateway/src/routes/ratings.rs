@@ -151,7 +151,7 @@ pub(super) fn change(value: Whole) -> Result<Change, Failure> {
 /// it, for whatever reason: a rating is not lost to a setting that is wrong. Only when both fail is the client told to
 /// come again.
 pub(crate) async fn accept(record_id: MovieId, user_id: UserId, change: Change) -> Accepting {
-    upstream::movie(&record_id).await?;
+    upstream::movies::one(&record_id).await?;
     // A clock before 1970 is broken; the oldest time loses against every other rating, which is right.
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,12 +1,19 @@
 //! What metadata knows of movies, without a database, a clock or a host.
+//!
+//! How titles are compared is not here: the database has the one rule (`movie_title_fold` and `movie_title_words` of the
+//! migrations), because it must hold for rows of every version of the component.
 
+mod ids;
+mod key;
 mod movie;
-mod page;
-mod title;
+mod patch;
+mod selection;
 
-pub use movie::{Movie, NewMovie};
-pub use page::{LIMIT_MAX, PREFIX_MAX_CHARS, PageQuery};
-pub use title::TitleKey;
+pub use ids::{Ids, parse_id};
+pub use key::Key;
+pub use movie::{Movie, NewMovie, deleted_event};
+pub use patch::Patch;
+pub use selection::{LIMIT_MAX, Part, Position, Selection, Sort};
 
 /// A field breaks one of its bounds. The text names both and may be shown to a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,50 +21,24 @@ pub use title::TitleKey;
 pub struct Invalid(pub String);
 
 impl Invalid {
-    fn new(field: &str, bound: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(field: &str, bound: impl std::fmt::Display) -> Self {
         Self(format!("{field} {bound}"))
     }
 }
 
-/// An id as a client may write it: a UUID in its hyphenated form, of either case.
-pub fn parse_id(text: &str) -> Result<uuid::Uuid, Invalid> {
-    if text.len() == uuid::fmt::Hyphenated::LENGTH
-        && let Ok(id) = uuid::Uuid::try_parse(text)
-    {
-        return Ok(id);
-    }
-    Err(Invalid::new("id", "must be a UUID in its hyphenated form"))
-}
+/// Most movies of one creation.
+pub const BATCH_MAX: usize = 100;
 
-/// Refuse what PostgreSQL cannot keep in a text.
-fn without_nul(field: &str, text: &str) -> Result<(), Invalid> {
+/// Refuse what PostgreSQL cannot keep in a text, and what is too long.
+fn text(field: &str, text: &str, max_chars: usize) -> Result<(), Invalid> {
     if text.contains('\0') {
         return Err(Invalid::new(field, "must not have the character U+0000"));
     }
+    if text.chars().count() > max_chars {
+        return Err(Invalid::new(
+            field,
+            format_args!("must have at most {max_chars} characters"),
+        ));
+    }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parse_id;
-
-    #[test]
-    fn only_the_hyphenated_form_is_an_id() {
-        let check = |text: &str, good: bool| assert_eq!(parse_id(text).is_ok(), good, "{text}");
-        check("0192f0c1-2345-7abc-8def-0123456789ab", true);
-        check("0192F0C1-2345-7ABC-8DEF-0123456789AB", true);
-        check("0192f0c123457abc8def0123456789ab", false);
-        check("{0192f0c1-2345-7abc-8def-0123456789ab}", false);
-        check("urn:uuid:0192f0c1-2345-7abc-8def-0123456789ab", false);
-        check("0192f0c1-2345-7abc-8def-0123456789a", false);
-        check("0192f0c1-2345-7abc-8def-0123456789aé", false);
-        check("1' or '1'='1", false);
-        check("", false);
-    }
-
-    #[test]
-    fn an_id_is_given_back_in_lower_case() {
-        let id = parse_id("0192F0C1-2345-7ABC-8DEF-0123456789AB").unwrap();
-        assert_eq!(id.to_string(), "0192f0c1-2345-7abc-8def-0123456789ab");
-    }
 }

@@ -20,9 +20,31 @@ impl Aggregate {
     }
 }
 
+/// How a record's ratings are spread: how many there are of each value, 1 first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Histogram(pub [u64; 10]);
+
+impl Histogram {
+    /// What they come to.
+    pub fn aggregate(&self) -> Aggregate {
+        let values = (1..).zip(self.0);
+        values.fold(Aggregate::default(), |all, (value, count)| Aggregate {
+            sum: all.sum + value * count,
+            count: all.count + count,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Aggregate;
+    use super::{Aggregate, Histogram};
+
+    #[test]
+    fn a_histogram_comes_to_its_aggregate() {
+        assert_eq!(Histogram::default().aggregate(), Aggregate::default());
+        let spread = Histogram([1, 0, 0, 0, 0, 0, 2, 0, 0, 3]);
+        assert_eq!(spread.aggregate(), Aggregate { sum: 45, count: 6 });
+    }
 
     #[test]
     fn the_average_is_the_mean_or_none() {

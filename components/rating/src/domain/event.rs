@@ -1,12 +1,13 @@
 //! One act of rating, as it is checked and kept.
 //!
 //! The JSON form on topic `ratings` is read strictly in the fields that this version knows, and fields that it does
-//! not know are passed over: while two versions run, the older one reads what the newer one sends.
+//! not know are passed over: while two versions run, the older one reads what the newer one sends. An event that says
+//! what it is in a field `type` is none of these, whatever else it has, and nothing to this version.
 
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Invalid, check_name};
+use super::{Invalid, check_name, news::News};
 
 /// What is rated.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,12 +39,17 @@ pub struct Event {
 impl Record {
     /// A record of any kind, for questions: one of a kind that nobody rates is merely not known.
     pub fn parse(kind: &str, id: &str) -> Result<Self, Invalid> {
-        check_name("record_type", kind, KIND_MAX_BYTES)?;
+        Self::check_kind(kind)?;
         check_name("record_id", id, NAME_MAX_BYTES)?;
         Ok(Self {
             kind: kind.to_owned(),
             id: id.to_owned(),
         })
+    }
+
+    /// A kind of record, for questions.
+    pub fn check_kind(kind: &str) -> Result<(), Invalid> {
+        check_name("record_type", kind, KIND_MAX_BYTES)
     }
 
     /// What kind of record it is.
@@ -64,7 +70,7 @@ impl std::fmt::Display for Record {
 }
 
 impl Event {
-    /// Check every bound.
+    /// Check every bound but that of the time against the clock, which is the database's to tell.
     pub fn parse(
         event_id: &str,
         record_type: &str,
@@ -73,10 +79,7 @@ impl Event {
         change: Change,
         occurred_at_us: u64,
     ) -> Result<Self, Invalid> {
-        let id = (event_id.len() == uuid::fmt::Hyphenated::LENGTH)
-            .then(|| Uuid::try_parse(event_id).ok())
-            .flatten()
-            .ok_or_else(|| Invalid::new("event_id", "must be a UUID in its hyphenated form"))?;
+        let id = parse_event_id(event_id)?;
         let record = Record::parse(record_type, record_id)?;
         if record.kind != MOVIE {
             return Err(Invalid::new("record_type", format_args!("must be {MOVIE}")));
@@ -103,10 +106,21 @@ impl Event {
         })
     }
 
-    /// Reads the form that travels on topic `ratings`.
-    pub fn from_json(bytes: &[u8]) -> Result<Self, Invalid> {
-        let wire: Wire<'_> = serde_json::from_slice(bytes)
-            .map_err(|error| Invalid::new("the event", format_args!("cannot be read: {error}")))?;
+    /// Reads the form that travels on topic `ratings`. None: another type of event.
+    pub fn from_json(bytes: &[u8]) -> Result<Option<Self>, Invalid> {
+        let wire: Wire<'_> = match serde_json::from_slice(bytes) {
+            Ok(wire) => wire,
+            Err(_) if News::read(bytes).is_ok() => return Ok(None),
+            Err(error) => {
+                return Err(Invalid::new(
+                    "the event",
+                    format_args!("cannot be read: {error}"),
+                ));
+            }
+        };
+        if wire.kind.is_some() {
+            return Ok(None);
+        }
         let change = match (wire.change, wire.value) {
             (Verb::Put, Some(value)) => Change::Put(value),
             (Verb::Delete, None) => Change::Delete,
@@ -123,10 +137,10 @@ impl Event {
             change,
             wire.occurred_at_us,
         )?;
-        Ok(Self {
+        Ok(Some(Self {
             record_exists: wire.record_exists,
             ..event
-        })
+        }))
     }
 
     /// Names the act for ever.
@@ -168,6 +182,13 @@ impl Event {
     }
 }
 
+/// The id of an event.
+pub fn parse_event_id(text: &str) -> Result<Uuid, Invalid> {
+    let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
+    let id = Uuid::try_parse(text).ok().filter(|_| hyphenated);
+    id.ok_or_else(|| Invalid::new("event_id", "must be a UUID in its hyphenated form"))
+}
+
 /// A user's id as other contexts give it.
 pub(super) fn check_user(user_id: &str) -> Result<(), Invalid> {
     check_name("user_id", user_id, NAME_MAX_BYTES)
@@ -184,6 +205,8 @@ struct Wire<'a> {
     occurred_at_us: u64,
     #[serde(default)]
     record_exists: bool,
+    #[serde(rename = "type")]
+    kind: Option<std::borrow::Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -200,7 +223,7 @@ const KIND_MAX_BYTES: usize = 32;
 /// Most bytes of a record's or a user's id.
 const NAME_MAX_BYTES: usize = 128;
 /// The last microsecond of the year 9999.
-pub(super) const OCCURRED_AT_MAX_US: u64 = 253_402_300_799_999_999;
+const OCCURRED_AT_MAX_US: u64 = 253_402_300_799_999_999;
 
 #[cfg(test)]
 mod tests {
@@ -213,7 +236,8 @@ mod tests {
         let check = |from: &str, to: &str, good: bool| {
             assert!(GOOD.contains(from), "{from}");
             let text = GOOD.replacen(from, to, 1);
-            assert_eq!(Event::from_json(text.as_bytes()).is_ok(), good, "{text}");
+            let event = Event::from_json(text.as_bytes());
+            assert_eq!(event.is_ok_and(|event| event.is_some()), good, "{text}");
         };
         check("{", "{", true);
         check("{", r#"{"added_later":[1,{}],"#, true);
@@ -259,10 +283,23 @@ mod tests {
     }
 
     #[test]
+    fn another_type_of_event_is_none_and_no_error() {
+        for text in [
+            r#"{"type":"rating.flagged","event_id":7}"#.to_owned(),
+            r#"{"type":"rating.flagged"}"#.to_owned(),
+            GOOD.replacen('{', r#"{"type":"rating.imported","#, 1),
+        ] {
+            assert_eq!(Event::from_json(text.as_bytes()), Ok(None), "{text}");
+        }
+        let unclear = GOOD.replacen('{', r#"{"type":7,"#, 1);
+        assert!(Event::from_json(unclear.as_bytes()).is_err());
+    }
+
+    #[test]
     fn only_a_sender_who_says_so_vouches_for_the_record() {
         let check = |from: &str, to: &str, exists: bool| {
             let text = GOOD.replacen(from, to, 1);
-            let event = Event::from_json(text.as_bytes()).unwrap();
+            let event = Event::from_json(text.as_bytes()).unwrap().unwrap();
             assert_eq!(event.record_exists(), exists, "{text}");
         };
         check("{", "{", false);

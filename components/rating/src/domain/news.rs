@@ -3,29 +3,30 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Invalid;
 
-/// Reads an event of this type: the id of what it tells of. Fields that are not needed here are passed over. A type of
-/// event that this version does not know is refused and not forgotten: an operator brings it again once a version that
-/// knows it is live.
-pub(super) fn subject(bytes: &[u8], of_type: &str) -> Result<Uuid, Invalid> {
-    let news: News<'_> = serde_json::from_slice(bytes)
-        .map_err(|error| Invalid::new("the event", format_args!("cannot be read: {error}")))?;
-    if news.kind != of_type {
-        let kind: String = news.kind.chars().take(100).collect();
-        return Err(Invalid::new(
-            "type",
-            format_args!("{kind:?} is not known to this version"),
-        ));
-    }
-    Ok(news.id)
+/// An event of another context. What it tells beside these is passed over: a context may tell more tomorrow.
+#[derive(Deserialize)]
+pub(super) struct News<'a> {
+    /// What happened. A type that is not known here is nothing to rating.
+    #[serde(rename = "type")]
+    pub(super) kind: Cow<'a, str>,
+    id: Option<Value>,
 }
 
-#[derive(Deserialize)]
-struct News<'a> {
-    #[serde(rename = "type")]
-    kind: Cow<'a, str>,
-    id: Uuid,
+impl<'a> News<'a> {
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Invalid> {
+        serde_json::from_slice(bytes)
+            .map_err(|error| Invalid::new("the event", format_args!("cannot be read: {error}")))
+    }
+
+    /// The id of what it tells of.
+    pub(super) fn subject(&self) -> Result<Uuid, Invalid> {
+        let text = self.id.as_ref().and_then(Value::as_str);
+        text.and_then(|text| Uuid::try_parse(text).ok())
+            .ok_or_else(|| Invalid::new("id", "must be a UUID"))
+    }
 }

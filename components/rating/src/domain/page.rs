@@ -1,148 +1,137 @@
-//! A page of a user's ratings, newest first, and where it begins.
+//! A page of a list, and where it begins.
 
 use marquee_guest::cursor::{Cursors, Foreign, cut};
+use serde::{Serialize, de::DeserializeOwned};
 
-use super::{
-    Invalid, Record,
-    event::{OCCURRED_AT_MAX_US, check_user},
-};
+use super::{Invalid, Record, event::check_user};
 
-/// Most ratings of a page.
+/// Most entries of a page.
 pub const LIMIT_MAX: u32 = 100;
 
-/// A stretch of one user's ratings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageQuery {
-    user: String,
-    after: Option<Position>,
+/// A stretch of a list whose entries stand by a position.
+#[derive(Debug, Clone)]
+pub struct Page<P> {
+    cursors: Cursors,
+    after: Option<P>,
     limit: u32,
 }
 
-/// Where a rating stands among its user's. The next page begins after the last one of a page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Position {
-    /// When it was made, in microseconds since 1970.
-    pub occurred_at_us: u64,
-    /// What was rated.
-    pub record: Record,
-}
+/// Of a user's ratings: by their place among them, last the one that came first.
+pub type OfUser = Page<i64>;
+/// Of a record's ratings: by the user.
+pub type OfRecord = Page<String>;
+/// Of the records of a kind: by score and id, best first.
+pub type Ranked = Page<(i16, String)>;
 
-impl PageQuery {
+impl OfUser {
     /// Check every bound.
     pub fn parse(user: &str, after: Option<&str>, limit: u32) -> Result<Self, Invalid> {
         check_user(user)?;
+        Self::of(Cursors::of("ratings-of-user", user), after, limit, |_| true)
+    }
+}
+
+impl OfRecord {
+    /// Check every bound.
+    pub fn parse(record: &Record, after: Option<&str>, limit: u32) -> Result<Self, Invalid> {
+        let cursors = Cursors::of("ratings-of-record", (record.kind(), record.id()));
+        Self::of(cursors, after, limit, |user| check_user(user).is_ok())
+    }
+}
+
+impl Ranked {
+    /// Check every bound.
+    pub fn parse(kind: &str, after: Option<&str>, limit: u32) -> Result<Self, Invalid> {
+        Record::check_kind(kind)?;
+        Self::of(Cursors::of("ranked", kind), after, limit, |(_, id)| {
+            Record::parse(kind, id).is_ok()
+        })
+    }
+}
+
+impl<P: Serialize + DeserializeOwned> Page<P> {
+    /// A cursor is no secret: whether a position is one that an entry can have is asked of whoever knows.
+    fn of(
+        cursors: Cursors,
+        after: Option<&str>,
+        limit: u32,
+        is_possible: impl Fn(&P) -> bool,
+    ) -> Result<Self, Invalid> {
         if !(1..=LIMIT_MAX).contains(&limit) {
             return Err(Invalid::new(
                 "limit",
                 format_args!("must be 1 to {LIMIT_MAX}"),
             ));
         }
-        let after = after
-            .map(|after| Position::decode(after, user))
-            .transpose()?;
+        let decode = |after: &str| {
+            let position = cursors.decode(after)?;
+            is_possible(&position).then_some(position).ok_or(Foreign)
+        };
+        let after = after.map(decode).transpose();
         Ok(Self {
-            user: user.to_owned(),
-            after,
+            cursors,
+            after: after.map_err(|foreign| Invalid::new("after", foreign))?,
             limit,
         })
     }
 
-    /// Whose ratings.
-    pub fn user(&self) -> &str {
-        &self.user
-    }
-
-    /// The last rating of the page before.
-    pub fn after(&self) -> Option<&Position> {
+    /// The position of the last entry of the page before.
+    pub fn after(&self) -> Option<&P> {
         self.after.as_ref()
     }
 
-    /// At most as many.
-    pub fn limit(&self) -> u32 {
-        self.limit
+    /// How many to read: one more than the page has, to see whether there is a next one.
+    pub fn reads(&self) -> i64 {
+        i64::from(self.limit) + 1
     }
 
-    /// Cut off what was read beyond the page to see whether there is a next one, and say where that begins.
-    pub fn cut<T>(
-        &self,
-        found: Vec<T>,
-        position: impl Fn(&T) -> Position,
-    ) -> (Vec<T>, Option<String>) {
+    /// Cut off what was read beyond the page, and say where the next one begins.
+    pub fn cut<T>(&self, found: Vec<(P, T)>) -> (Vec<T>, Option<String>) {
         let (page, beyond) = cut(found, self.limit);
         let last = page.last().filter(|_| beyond.is_some());
-        let next = last.map(|last| position(last).encode(&self.user));
-        (page, next)
+        let next = last.map(|(position, _)| self.cursors.encode(position));
+        (page.into_iter().map(|(_, entry)| entry).collect(), next)
     }
-}
-
-impl Position {
-    fn encode(&self, user: &str) -> String {
-        let record = &self.record;
-        cursors(user).encode(&(self.occurred_at_us, record.kind(), record.id()))
-    }
-
-    fn decode(after: &str, user: &str) -> Result<Self, Invalid> {
-        let read = || {
-            let (occurred_at_us, kind, id): (u64, String, String) = cursors(user).decode(after)?;
-            let record = Record::parse(&kind, &id).map_err(|_| Foreign)?;
-            let known = occurred_at_us <= OCCURRED_AT_MAX_US;
-            known
-                .then_some(Self {
-                    occurred_at_us,
-                    record,
-                })
-                .ok_or(Foreign)
-        };
-        read().map_err(|foreign| Invalid::new("after", foreign))
-    }
-}
-
-/// A cursor is tied to the user.
-fn cursors(user: &str) -> Cursors {
-    Cursors::of("ratings-by-user", user)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    fn position(occurred_at_us: u64, id: &str) -> Position {
-        Position {
-            occurred_at_us,
-            record: Record::parse("movie", id).unwrap(),
-        }
+    fn record(id: &str) -> Record {
+        Record::parse("movie", id).unwrap()
     }
 
     #[test]
-    fn a_position_of_another_user_or_that_no_rating_can_have_is_refused() {
-        let check = |after: &str, user: &str, taken: bool| {
+    fn a_cursor_of_another_list_or_of_a_position_that_no_entry_can_have_is_refused() {
+        let after = |cursor: &str, user: &str| OfUser::parse(user, Some(cursor), 1).is_ok();
+        let good = Cursors::of("ratings-of-user", "ann").encode(&7_i64);
+        assert!(after(&good, "ann"));
+        for (cursor, user) in [(good.as_str(), "bob"), (&good, "Ann"), ("", "ann")] {
+            assert!(!after(cursor, user), "{cursor} {user}");
+        }
+        let cursors = Cursors::of("ratings-of-record", ("movie", "r"));
+        for (user, good) in [("ann", true), ("", false), ("a\0", false)] {
+            let cursor = cursors.encode(&user);
             assert_eq!(
-                Position::decode(after, user).is_ok(),
-                taken,
-                "{after} {user}"
+                OfRecord::parse(&record("r"), Some(&cursor), 1).is_ok(),
+                good
             );
-        };
-        let good = position(7, "r").encode("ann");
-        check(&good, "ann", true);
-        check(&good, "bob", false);
-        check(&good, "Ann", false);
-        check("", "ann", false);
-        let late = position(OCCURRED_AT_MAX_US + 1, "r").encode("ann");
-        check(&late, "ann", false);
-        let nameless = cursors("ann").encode(&(7_u64, "movie", ""));
-        check(&nameless, "ann", false);
+            assert!(OfRecord::parse(&record("s"), Some(&cursor), 1).is_err());
+        }
+        let cursors = Cursors::of("ranked", "movie");
+        for (id, good) in [("r", true), ("", false), ("a\0", false)] {
+            let cursor = cursors.encode(&(850_i16, id));
+            assert_eq!(Ranked::parse("movie", Some(&cursor), 1).is_ok(), good);
+            assert!(Ranked::parse("book", Some(&cursor), 1).is_err());
+        }
     }
 
     #[test]
     fn bounds_of_a_page() {
         let check = |user: &str, after: Option<&str>, limit: u32, good: bool| {
-            assert_eq!(
-                PageQuery::parse(user, after, limit).is_ok(),
-                good,
-                "{user} {limit}"
-            );
+            let page = OfUser::parse(user, after, limit);
+            assert_eq!(page.is_ok(), good, "{user} {limit}");
         };
         check("u", None, 1, true);
         check("u", None, 100, true);
@@ -152,24 +141,18 @@ mod tests {
         check("a\0", None, 1, false);
         check(&"u".repeat(129), None, 1, false);
         check("u", Some(""), 1, false);
+        assert!(Ranked::parse("", None, 1).is_err());
+        assert!(Ranked::parse(&"k".repeat(33), None, 1).is_err());
     }
 
     #[test]
     fn only_a_page_with_more_behind_it_has_a_next() {
-        let query = PageQuery::parse("u", None, 2).unwrap();
-        let at = |id: &&str| position(1, id);
-        assert_eq!(query.cut(vec!["a", "b"], at), (vec!["a", "b"], None));
-        let (page, next) = query.cut(vec!["a", "b", "c"], at);
-        assert_eq!(page, ["a", "b"]);
-        let second = PageQuery::parse("u", next.as_deref(), 2).unwrap();
-        assert_eq!(second.after(), Some(&position(1, "b")));
-    }
-
-    proptest! {
-        #[test]
-        fn a_position_comes_back_as_it_was(at in 0..=OCCURRED_AT_MAX_US, id in "[^\0]{1,20}", user in "[^\0]{1,20}") {
-            let position = position(at, &id);
-            prop_assert_eq!(Position::decode(&position.encode(&user), &user), Ok(position));
-        }
+        let page = OfUser::parse("u", None, 2).unwrap();
+        assert_eq!(page.reads(), 3);
+        assert_eq!(page.cut(vec![(9, "a"), (5, "b")]), (vec!["a", "b"], None));
+        let (entries, next) = page.cut(vec![(9, "a"), (5, "b"), (3, "c")]);
+        assert_eq!(entries, ["a", "b"]);
+        let second = OfUser::parse("u", next.as_deref(), 2).unwrap();
+        assert_eq!(second.after(), Some(&5));
     }
 }

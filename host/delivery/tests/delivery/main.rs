@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod consume;
+mod event_state;
 mod job;
 mod lease;
 mod messages;

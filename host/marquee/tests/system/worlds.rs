@@ -45,9 +45,9 @@ fn each_component_imports_only_what_it_uses() {
         &[
             "marquee:messaging/producer@0.1.0",
             "marquee:messaging/types@0.1.0",
-            "movie:metadata/commands@0.1.0",
-            "movie:metadata/queries@0.1.0",
-            "movie:metadata/types@0.1.0",
+            "movie:metadata/commands@0.2.0",
+            "movie:metadata/queries@0.2.0",
+            "movie:metadata/types@0.2.0",
             "movie:passwords/hashing@0.1.0",
             "movie:rating/commands@0.1.0",
             "movie:rating/queries@0.1.0",
@@ -68,8 +68,11 @@ fn each_component_imports_only_what_it_uses() {
         ],
         &[
             "movie:metadata/commands@0.1.0",
+            "movie:metadata/commands@0.2.0",
             "movie:metadata/queries@0.1.0",
+            "movie:metadata/queries@0.2.0",
             "movie:metadata/types@0.1.0",
+            "movie:metadata/types@0.2.0",
         ],
     );
     check(

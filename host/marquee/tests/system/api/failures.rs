@@ -62,7 +62,6 @@ async fn while_ratings_are_away_movies_are_read_and_created() {
     proxies[0].cut();
     let id = &api.known;
     for target in [
-        format!("/v1/movies/{id}/details"),
         format!("/v1/get-movie-details?id={id}"),
         "/v1/users/ana/ratings".to_owned(),
     ] {
@@ -75,6 +74,12 @@ async fn while_ratings_are_away_movies_are_read_and_created() {
         .call(&details, grpc::frame(&grpc::ById { movie_id }))
         .await;
     assert!(matches!(reply.code(), Some("14" | "4")), "{reply:?}");
+    let details = api.get(&format!("/v1/movies/{id}/details")).await;
+    assert_eq!(details.status, 200, "{details:?}");
+    let details = details.json();
+    assert_eq!(details["metadata"]["id"], id.as_str());
+    assert_eq!(details["rating"], json!(null));
+    assert_eq!(details["warnings"].as_array().map(Vec::len), Some(1));
     for target in [
         format!("/v1/movies/{id}"),
         format!("/v1/get-metadata?id={id}"),

@@ -4,6 +4,7 @@
 mod bad_input;
 mod documents;
 mod failures;
+mod movies;
 mod reading;
 pub(crate) mod users;
 mod writing;

@@ -12,12 +12,21 @@ use crate::raw;
 async fn a_movie_and_its_details_are_read_by_all_of_their_paths() {
     let api = Api::start().await;
     let id = &api.known;
-    let movie = json!({
+    let movie = api.get(&format!("/v1/movies/{id}")).await.json();
+    let at = movie["created_at"].as_str().expect("a time");
+    assert!(
+        at.len() == "2026-11-25T02:54:36.000Z".len() && at.ends_with('Z'),
+        "{at}"
+    );
+    let original = json!({
         "id": id, "title": "Playtime", "description": "A day in a city of glass.", "director": "Jacques Tati",
+        "record_type": "movie",
     });
-    let mut original = movie.clone();
-    original["record_type"] = "movie".into();
-    assert_eq!(api.get(&format!("/v1/movies/{id}")).await.json(), movie);
+    let expected = json!({
+        "id": id, "title": "Playtime", "year": null, "description": "A day in a city of glass.",
+        "director": "Jacques Tati", "version": 1, "created_at": at,
+    });
+    assert_eq!(movie, expected);
     assert_eq!(
         api.get(&format!("/v1/movies/{}", id.to_uppercase()))
             .await
@@ -101,6 +110,8 @@ async fn a_page_of_movies_has_what_was_asked() {
         "?utm_source=x",
         "?utm_source=x&utm_source=y&limit=3",
         "?LIMIT=0",
+        "?q=",
+        "?q=+&sort=title",
     ] {
         assert_eq!(titles(query).await, (all.clone(), None), "{query}");
     }

@@ -75,7 +75,7 @@ impl Guarded {
     }
 
     /// Somebody new with a role that an operator has given.
-    async fn member_as(&self, role: &str) -> Member {
+    pub(crate) async fn member_as(&self, role: &str) -> Member {
         let member = self.member(role).await;
         let client = self.setup.connect("USERS").await;
         let sql = "update users set role = $1 where name = $1";

@@ -42,6 +42,9 @@ async fn a_movie_is_created_by_both_of_its_paths_and_is_where_location_says() {
         assert_eq!(movie["director"], "Tati");
         if line.ends_with("metadata") {
             movie["record_type"] = "movie".into();
+            for newer in ["year", "version", "created_at"] {
+                movie.as_object_mut().expect("an object").remove(newer);
+            }
         }
         assert_eq!(created.json(), movie);
     }

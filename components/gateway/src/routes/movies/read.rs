@@ -1,0 +1,142 @@
+//! Movies that are read: one, a page, one with its rating.
+
+use axum::{Json, response::IntoResponse};
+use futures::future;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Movie, Year, example};
+use crate::{
+    domain::MovieId,
+    failure::Failure,
+    http::{Path, Query, log, version_tag},
+    routes::{Answer, OfMovie, PageQuery},
+    upstream::{self, Aggregate, movies},
+};
+
+/// A part of the movies.
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct MoviePage {
+    #[schema(max_items = 100)]
+    movies: Vec<Movie>,
+    /// Where the next page begins, for `after`; null on the last one. Opaque.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// A movie and its rating.
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct Details {
+    metadata: Movie,
+    /// Null where it is not known just now; then `warnings` says so.
+    #[schema(required)]
+    rating: Option<Aggregate>,
+    /// What is missing of the answer, for people. Only there where something is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<&'static str>,
+}
+
+/// The order of a list. `-` is descending.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+pub(in crate::routes) enum Order {
+    #[serde(rename = "title")]
+    Title,
+    #[serde(rename = "year")]
+    Year,
+    #[serde(rename = "-created")]
+    Newest,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::routes) struct Search {
+    /// Words of the title: each begins a word of it. Letter case, accents and punctuation do not count. Words with a
+    /// typing error are found where others do not fill the page.
+    #[param(max_length = 200, example = "play")]
+    q: Option<String>,
+    /// How the title begins, in any letter case; every character means itself. Empty: no matter.
+    #[param(max_length = 200, example = "play")]
+    prefix: Option<String>,
+    /// The year.
+    #[param(value_type = Option<u16>, minimum = 1870, maximum = 2200, example = 1967)]
+    year: Option<Year>,
+    /// By title, by year (the oldest first, those without one last) or the newest first. Without it: what fits `q` best
+    /// comes first; without `q`, by title.
+    #[param(inline, example = "title")]
+    sort: Option<Order>,
+}
+
+/// A page of movies
+///
+/// Movies that have all that is asked for. Titles are in the order in which people look for them: letter case and accents
+/// decide last; with `prefix`, by the characters of the folded title.
+#[utoipa::path(get, path = "/v1/movies", operation_id = "listMovies", tag = "movies", params(Search, PageQuery),
+    responses((status = 200, description = "The page.", body = MoviePage, example = json!({"movies": [example()], "next": null}))))]
+pub(in crate::routes) async fn list(
+    Query(search): Query<Search>,
+    Query(page): Query<PageQuery>,
+) -> Answer<MoviePage> {
+    let has_words = search.q.as_ref().is_some_and(|q| !q.trim().is_empty());
+    let selection = movies::Selection {
+        sort: match search.sort {
+            Some(Order::Title) => movies::Sort::Title,
+            Some(Order::Year) => movies::Sort::Year,
+            Some(Order::Newest) => movies::Sort::Newest,
+            None if has_words => movies::Sort::Relevance,
+            None => movies::Sort::Title,
+        },
+        query: search.q,
+        prefix: search.prefix,
+        year: search.year.map(|year| year.0),
+        after: page.after,
+        limit: page.limit.0,
+    };
+    let (found, next) = movies::page(selection).await?;
+    let movies = found.into_iter().map(Movie::try_from);
+    let movies = movies.collect::<Result<_, _>>()?;
+    Ok(Json(MoviePage { movies, next }))
+}
+
+/// One movie
+#[utoipa::path(get, path = "/v1/movies/{id}", operation_id = "getMovie", tag = "movies", params(OfMovie),
+    responses((status = 200, description = "The movie.", body = Movie, example = json!(example())), (status = 404, description = "")))]
+pub(in crate::routes) async fn one(
+    Path(OfMovie { id }): Path<OfMovie>,
+) -> Result<impl IntoResponse, Failure> {
+    let movie = movies::one(&id).await?;
+    let tag = version_tag(movie.version);
+    Ok(([tag], Json(Movie::try_from(movie)?)))
+}
+
+/// One movie with its rating
+///
+/// The movie, and what its ratings come to at this moment. While ratings are away it is the movie alone, with a warning.
+#[utoipa::path(get, path = "/v1/movies/{id}/details", operation_id = "getMovieDetails", tag = "movies", params(OfMovie),
+    responses((status = 200, description = "The movie and its rating.", body = Details,
+        example = json!({"metadata": example(), "rating": {"average": 8.5, "count": 2}})), (status = 404, description = "")))]
+pub(in crate::routes) async fn details(Path(OfMovie { id }): Path<OfMovie>) -> Answer<Details> {
+    let (movie, rating) = of(&id).await;
+    let metadata = movie?.try_into()?;
+    let mut warnings = Vec::new();
+    let rating = rating.map_err(|failure| {
+        let cause = failure.cause.unwrap_or_default();
+        log(&format!("details of {} without its rating: {cause}", id.0));
+        warnings.push(WITHOUT_RATING);
+    });
+    Ok(Json(Details {
+        metadata,
+        rating: rating.ok(),
+        warnings,
+    }))
+}
+
+/// Both components are asked at once.
+pub(in crate::routes) async fn of(
+    id: &MovieId,
+) -> (Result<movies::Movie, Failure>, Result<Aggregate, Failure>) {
+    // Joined, not raced: a call that is under way is never dropped.
+    future::join(movies::one(id), upstream::aggregate(id)).await
+}
+
+const WITHOUT_RATING: &str = "the rating is not known just now; ask again in a moment";

@@ -1,0 +1,129 @@
+//! Which plans PostgreSQL takes, over tables with rows and statistics.
+
+use metadata::{
+    domain::{Part, Sort},
+    store::{Statement, queries},
+};
+
+use crate::support::{Fixture, List, send};
+
+/// 20,000 movies: every second one is of love, every thousandth of a dragon. Without a hundred words that recur PostgreSQL
+/// does not count words.
+async fn library() -> Fixture {
+    let fixture = Fixture::new().await;
+    let fill = "
+        insert into movies (id, title, title_key, year, description, director)
+        select gen_random_uuid(),
+            chr(65 + n % 26) || n || ' w' || n % 300 || case when n % 2 = 0 then ' love' else ' hate' end
+                || case when n % 1000 = 0 then ' dragon' else '' end,
+            md5(n::text), 1900 + n % 120, '', 'd'
+        from generate_series(1, 20000) as n";
+    let mut connection = fixture.connection().await;
+    connection.batch(fill).await.unwrap();
+    connection
+        .batch("vacuum analyze movies, lexicon")
+        .await
+        .unwrap();
+    fixture
+}
+
+async fn plan(fixture: &Fixture, mut statement: Statement) -> String {
+    let sql = format!("explain {}", statement.sql);
+    statement.sql = Box::leak(sql.into_boxed_str());
+    let rows = fixture.send(statement).await;
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    lines.join("\n")
+}
+
+fn page(list: &List<'_>, after: Option<&str>) -> Statement {
+    queries::stretch(&list.selection(after, 20), Part::Others, 21)
+}
+
+async fn later(fixture: &Fixture, list: &List<'_>) -> Option<String> {
+    let selection = list.selection(None, 20);
+    selection.cut(fixture.page(&selection).await).1
+}
+
+#[tokio::test]
+async fn every_order_is_that_of_an_index_on_every_page() {
+    let fixture = library().await;
+    let check = async |list: List<'static>, index: &str| {
+        let next = later(&fixture, &list).await;
+        assert!(next.is_some());
+        for after in [None, next.as_deref()] {
+            let plan = plan(&fixture, page(&list, after)).await;
+            assert!(plan.contains(index), "{plan}");
+            for costly in ["Sort", "Seq Scan", "InitPlan"] {
+                assert!(!plan.contains(costly), "{plan}");
+            }
+        }
+    };
+    let by = |sort| List {
+        sort,
+        ..List::default()
+    };
+    check(by(Sort::Title), "movies_title_idx").await;
+    check(by(Sort::Year), "movies_year_idx").await;
+    check(by(Sort::Newest), "movies_pkey").await;
+    let list = List {
+        prefix: Some("b"),
+        ..by(Sort::Title)
+    };
+    check(list, "movies_folded_title_idx").await;
+    let list = List {
+        year: Some(1950),
+        ..by(Sort::Title)
+    };
+    check(list, "movies_year_idx").await;
+}
+
+#[tokio::test]
+async fn a_rare_word_is_looked_up_and_a_common_one_is_met_on_the_way() {
+    let fixture = library().await;
+    let check = async |query: &'static str, sort, index: &str| {
+        let list = List {
+            query: Some(query),
+            sort,
+            ..List::default()
+        };
+        let plan = plan(&fixture, page(&list, None)).await;
+        assert!(plan.contains(index), "{query} {sort:?}: {plan}");
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+    };
+    for sort in [Sort::Relevance, Sort::Title, Sort::Year, Sort::Newest] {
+        check("dragon", sort, "movies_title_lexemes_idx").await;
+    }
+    check("love", Sort::Relevance, "movies_title_words_idx").await;
+    check("love", Sort::Title, "movies_title_idx").await;
+    check("love", Sort::Newest, "movies_pkey").await;
+}
+
+#[tokio::test]
+async fn a_list_is_never_planned_for_all_values_at_once() {
+    let fixture = library().await;
+    let mut connection = fixture.connection().await;
+    for query in ["love", "dragon"].repeat(10) {
+        let list = List {
+            query: Some(query),
+            ..List::default()
+        };
+        send(&mut connection, page(&list, None)).await.unwrap();
+    }
+    let sql = "select generic_plans, custom_plans from pg_prepared_statements where statement like 'select id, title%'";
+    let rows = connection.query(sql, &[]).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].get::<_, i64>(0), 0);
+    assert_eq!(rows[0].get::<_, i64>(1), 20);
+}
+
+#[tokio::test]
+async fn words_that_are_like_a_word_are_found_by_their_index() {
+    let fixture = library().await;
+    let list = List {
+        query: Some("dargon"),
+        sort: Sort::Relevance,
+        ..List::default()
+    };
+    let plan = plan(&fixture, queries::like(&list.selection(None, 20))).await;
+    assert!(plan.contains("lexicon_word_idx"), "{plan}");
+}

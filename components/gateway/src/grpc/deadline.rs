@@ -1,7 +1,8 @@
 //! How long a client waits for its call.
 //!
 //! Promise: it has an answer by then, and a call whose time is up is not begun. What is under way in another component
-//! is never dropped: it goes on, to its end or the host's deadline, and may take effect.
+//! is not dropped here: it goes on, to its end or the host's deadline, and may take effect. A client that hangs up, as
+//! most do at their deadline, cancels it as a whole; that is the host's doing, for every protocol.
 
 use std::{pin::pin, time::Duration};
 

@@ -11,7 +11,7 @@ ARGS ?=
 # Where a Docker engine answers, the servers of a test run are its containers.
 DOCKER = $(shell docker info >/dev/null 2>&1 && echo --features marquee-testkit/docker)
 
-.PHONY: help up demo bench swap-proof test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
+.PHONY: components-before help up demo bench swap-proof test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ swap-proof: setup-up components ## Swap all components under load; nothing may f
 	@exec "$(OUT)/release/marquee-bench" swaps $(ARGS)
 
 # The first line builds with-servers too, with the same features as the tests, so that nothing is built twice.
-test: setup-test components test-components ## Run every test, over real servers
+test: setup-test components test-components components-before ## Run every test, over real servers
 	@cargo test --locked --workspace $(DOCKER) --no-run
 	@exec "$(OUT)/debug/with-servers" cargo test --locked --workspace $(DOCKER) $(ARGS)
 
@@ -59,6 +59,9 @@ deny: ## Licences, bans and sources of dependencies; advisories where they can b
 
 components: setup-up ## Build the components to target/wasm32-wasip2/guest
 	@scripts/components
+
+components-before: setup-up
+	@scripts/components --before
 
 test-components:
 	@scripts/components --tests

@@ -25,6 +25,15 @@ pub(crate) struct Host {
 impl Host {
     /// Start it and wait until it serves.
     pub(crate) async fn start(program: &Path, manifest: &Path) -> anyhow::Result<Self> {
+        Self::start_with(program, manifest, &[]).await
+    }
+
+    /// The same with these variables, such as databases that are there already.
+    pub(crate) async fn start_with(
+        program: &Path,
+        manifest: &Path,
+        environment: &[(String, String)],
+    ) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         // The embedded PostgreSQL may run as another user.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -44,6 +53,9 @@ impl Host {
             .arg(manifest)
             // Where an application knows of tokens, the load needs none.
             .env("SPIN_VARIABLE_AUTH", "open")
+            // A load may be sent for many clients.
+            .env("MARQUEE_TRUSTED_PROXIES", "1")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

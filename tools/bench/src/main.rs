@@ -4,7 +4,9 @@ mod bare;
 mod costs;
 mod host;
 mod lab;
+mod lists;
 mod load;
+mod log_ins;
 mod movies;
 mod neighbours;
 mod requests;
@@ -34,6 +36,8 @@ enum Verb {
     Swaps(swaps::Swaps),
     Costs(costs::Costs),
     Neighbours(neighbours::Neighbours),
+    LogIns(log_ins::LogIns),
+    Lists(lists::Lists),
 }
 
 #[tokio::main]
@@ -42,6 +46,8 @@ async fn main() -> ExitCode {
         Verb::Requests(verb) => requests::run(verb).await.map(|table| (table, true)),
         Verb::Swaps(verb) => swaps::run(verb).await,
         Verb::Neighbours(verb) => neighbours::run(verb).await.map(|table| (table, true)),
+        Verb::LogIns(verb) => log_ins::run(verb).await.map(|table| (table, true)),
+        Verb::Lists(verb) => lists::run(verb).await.map(|table| (table, true)),
         Verb::Costs(verb) => costs::run(verb).await.map(|table| (table, true)),
     };
     match done {

@@ -16,7 +16,10 @@ use hyper_util::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
-use crate::retry::{self, Pulse};
+use crate::{
+    retry::{self, Pulse},
+    session::{Credentials, Session},
+};
 
 /// A film to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +140,7 @@ pub struct Client {
     pulse: Pulse,
     patience: Duration,
     retries: std::sync::atomic::AtomicU64,
+    session: Session,
 }
 
 struct Answer {
@@ -180,7 +184,15 @@ impl Client {
             pulse: Pulse::new(),
             patience,
             retries: std::sync::atomic::AtomicU64::new(0),
+            session: Session::default(),
         })
+    }
+
+    /// The same, for whoever has these credentials.
+    #[must_use]
+    pub fn logged_in_as(mut self, credentials: Option<Credentials>) -> Self {
+        self.session = Session::of(credentials);
+        self
     }
 
     /// The server's address.
@@ -336,8 +348,22 @@ impl Client {
         let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
         let started = Instant::now();
         let mut failures = 0;
+        // Once a call: a token that was good a moment ago may have run out, a new one has not.
+        let mut may_log_in = path != LOG_IN && self.session.credentials.is_some();
         loop {
-            let (last, retry_after) = match self.attempt(&method, path, body.clone()).await? {
+            // Whoever logs in holds the token until there is another one.
+            let token = match path {
+                LOG_IN => None,
+                _ => self.session.token().await,
+            };
+            let token = token.as_deref();
+            let tried = self.attempt(&method, path, body.clone(), token).await?;
+            let (last, retry_after) = match tried {
+                Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && may_log_in => {
+                    may_log_in = false;
+                    self.session.renew(token, || self.log_in()).await?;
+                    continue;
+                }
                 Ok(answer) if !is_passing(answer.status) => {
                     self.pulse.beat();
                     return Ok(answer);
@@ -361,14 +387,37 @@ impl Client {
         }
     }
 
+    /// An access token.
+    async fn log_in(&self) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        struct Begun {
+            access_token: String,
+        }
+        let Some(user) = &self.session.credentials else {
+            return Ok(String::new());
+        };
+        let body = json!({ "login": user.login, "password": user.password });
+        let answer = Box::pin(self.call(Method::POST, LOG_IN, Some(&body))).await?;
+        if answer.status.is_success() {
+            parse::<Begun>("POST /v1/sessions", &answer.body).map(|begun| begun.access_token)
+        } else {
+            Err(refusal(&answer))
+        }
+    }
+
     /// One try: an answer, or why there is none.
     async fn attempt(
         &self,
         method: &Method,
         path: &str,
         body: Bytes,
+        token: Option<&str>,
     ) -> Result<Result<Answer, String>, Error> {
-        let request = Request::builder()
+        let mut request = Request::builder();
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(header::CONTENT_TYPE, "application/json")
@@ -403,6 +452,9 @@ impl Client {
             .unwrap_or_else(|_| Err(format!("no answer within {} s", ATTEMPT_DEADLINE.as_secs()))))
     }
 }
+
+/// Where a session begins.
+const LOG_IN: &str = "/v1/sessions";
 
 /// Statuses that say "not now" rather than "no".
 fn is_passing(status: StatusCode) -> bool {

@@ -13,5 +13,6 @@ pub mod input;
 pub mod plan;
 pub mod progress;
 pub mod retry;
+pub mod session;
 pub mod state;
 pub mod tally;

@@ -16,6 +16,7 @@ use marquee_import::{
     bulk, demo,
     input::{self, Format},
     progress::Progress,
+    session::Credentials,
     state::State,
 };
 
@@ -53,6 +54,12 @@ struct Server {
     /// Where Marquee listens
     #[arg(long, env = "MARQUEE_URL", default_value = "http://127.0.0.1:3000")]
     url: String,
+    /// Who imports, by name or e-mail address; rating for others needs the role importer
+    #[arg(long, env = "MARQUEE_USER", requires = "password")]
+    user: Option<String>,
+    /// Their password. Others see arguments: better in the environment
+    #[arg(long, env = "MARQUEE_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
     /// Requests in flight
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
@@ -218,11 +225,10 @@ async fn run_demo(demo: &Demo) -> Result<bool, Failure> {
 
 fn connect(server: &Server) -> Result<Client, Failure> {
     let patience = Duration::from_secs(server.patience);
-    Ok(Client::new(
-        &server.url,
-        usize::from(server.concurrency),
-        patience,
-    )?)
+    let credentials = server.user.clone().zip(server.password.clone());
+    let credentials = credentials.map(|(login, password)| Credentials { login, password });
+    let client = Client::new(&server.url, usize::from(server.concurrency), patience)?;
+    Ok(client.logged_in_as(credentials))
 }
 
 type Opened = (Client, Box<dyn Read + Send>, Format, bulk::Notes);

@@ -55,6 +55,16 @@ impl Setup {
         setup.with("KAFKA_BROKERS", brokers)
     }
 
+    /// Another release on the same databases and bus, with a data folder of its own.
+    pub(crate) fn release(&self, manifest: &str) -> Self {
+        Self {
+            manifest: manifest.into(),
+            environment: self.environment.clone(),
+            data: data(),
+            _databases: Vec::new(),
+        }
+    }
+
     /// Nothing configured: the host starts its own PostgreSQL.
     pub(crate) fn nothing() -> Self {
         Self {

@@ -15,6 +15,7 @@ mod bus;
 mod cli;
 mod contract;
 mod documents;
+mod evolution;
 mod examples;
 mod host;
 mod lifecycle;

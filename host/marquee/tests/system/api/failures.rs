@@ -10,6 +10,12 @@ use crate::{host::Setup, raw::Answer};
 
 /// A system whose databases of these names can be cut off.
 async fn behind_proxies<const N: usize>(names: [&str; N]) -> (Api, Vec<Proxy>) {
+    let (setup, proxies) = proxied(names).await;
+    (Api::on(setup).await, proxies)
+}
+
+/// What it stands on.
+pub(super) async fn proxied<const N: usize>(names: [&str; N]) -> (Setup, Vec<Proxy>) {
     let mut setup = Setup::databases().await;
     let mut proxies = Vec::new();
     for name in names {
@@ -27,7 +33,7 @@ async fn behind_proxies<const N: usize>(names: [&str; N]) -> (Api, Vec<Proxy>) {
         );
         proxies.push(proxy);
     }
-    (Api::on(setup).await, proxies)
+    (setup, proxies)
 }
 
 /// 503 or 504, whichever the loss looks like, and when to come again.

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use marquee_import::{
+    api::{Client, Error, Movie},
+    session::Credentials,
+};
 use marquee_testkit::eventually;
 use serde_json::{Value, json};
 
@@ -450,4 +454,83 @@ async fn a_setting_that_is_not_understood_keeps_the_host_from_starting() {
     assert!(!ended.status.success());
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(said.contains("must be \"required\" or \"open\""), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_logs_in_and_again_when_its_session_has_ended() {
+    let system = Guarded::start().await;
+    system.member_as("importer").await;
+    let client = |password: &str| {
+        let credentials = Credentials {
+            login: "importer".into(),
+            password: password.into(),
+        };
+        let client = Client::new(&system.host.url, 4, Duration::from_secs(20)).expect("a URL");
+        client.logged_in_as(Some(credentials))
+    };
+    let film = Movie {
+        title: "Heat".into(),
+        description: String::new(),
+        director: "Michael Mann".into(),
+    };
+    let refused = client("guessed it").keep(&film).await;
+    assert!(
+        matches!(refused, Err(Error::Refused { status: 401, .. })),
+        "{refused:?}"
+    );
+
+    let importer = client(PASSWORD);
+    let kept = importer.keep(&film).await.expect("it is kept");
+    importer
+        .rate(kept.id(), "ml-17", 8)
+        .await
+        .expect("it is taken");
+    let database = system.setup.connect("USERS").await;
+    let ended = database.execute("delete from sessions", &[]).await;
+    assert!(ended.expect("it runs") > 0);
+    // Whoever is known to the gateway is let in for some seconds more.
+    eventually(
+        Duration::from_secs(20),
+        "it has logged in anew",
+        async || {
+            importer
+                .rate(kept.id(), "ml-18", 8)
+                .await
+                .expect("it is taken");
+            let sessions = database
+                .query_one("select count(*) from sessions", &[])
+                .await;
+            sessions.expect("it runs").get::<_, i64>(0) == 1
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_users_database_nobody_logs_in_and_everybody_reads() {
+    let (setup, proxies) = super::failures::proxied(["USERS"]).await;
+    let setup = setup.with("SPIN_VARIABLE_AUTH", "required");
+    let host = setup.start().await;
+    let system = Guarded { host, setup };
+    let ann = system.member("ann").await;
+    let movie = system.movie(&ann, "Heat").await;
+    proxies[0].cut();
+    let refused = system.log_in("ann", PASSWORD).await;
+    assert!(matches!(refused.status, 503 | 504), "{refused:?}");
+    let details = format!("GET /v1/movies/{movie}/details");
+    for token in [None, Some(ann.access.as_str()), Some("mqa_made-up")] {
+        let read = system.ask(&details, token, &Value::Null).await;
+        assert_eq!(read.status, 200, "{read:?}");
+    }
+    eventually(
+        Duration::from_secs(20),
+        "her token is not known any more",
+        async || {
+            let me = system
+                .ask("GET /v1/users/me", Some(&ann.access), &Value::Null)
+                .await;
+            matches!(me.status, 503 | 504)
+        },
+    )
+    .await;
 }

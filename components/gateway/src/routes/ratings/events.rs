@@ -16,6 +16,7 @@ use crate::{
 #[into_params(parameter_in = Path)]
 pub(in crate::routes) struct OfEvent {
     /// The event's id, as it was given when the act was accepted.
+    #[param(inline)]
     event_id: EventId,
 }
 

@@ -606,7 +606,10 @@ async fn a_method_that_a_path_does_not_have_is_405_and_allow_says_which_it_has()
         ("/v1/movies/batch", "POST, OPTIONS"),
         ("/v1/movies/x/details", "GET, HEAD, OPTIONS"),
         ("/v1/movies/x/ratings", "GET, HEAD, OPTIONS"),
-        ("/v1/movies/x/ratings/ana", "GET, HEAD, PUT, DELETE, OPTIONS"),
+        (
+            "/v1/movies/x/ratings/ana",
+            "GET, HEAD, PUT, DELETE, OPTIONS",
+        ),
         ("/v1/ratings/batch", "POST, OPTIONS"),
         ("/v1/events/x", "GET, HEAD, OPTIONS"),
         ("/v1/users/ana/ratings", "GET, HEAD, OPTIONS"),

@@ -77,8 +77,24 @@ impl Caller {
 
     /// Whose ratings are read, if they may see them: their own, or anybody's as whoever is more than a user.
     pub(crate) fn reads_of(&self, user: UserId) -> Result<UserId, Failure> {
-        let more = [Role::Moderator, Role::Importer, Role::Admin];
-        self.on_behalf_of(user, &more, "sees the ratings of")
+        self.on_behalf_of(user, &READERS, "sees the ratings of")
+    }
+
+    /// Whether they see who rated what: whoever is more than a user.
+    pub(crate) fn reads_of_all(&self) -> bool {
+        match self {
+            Self::User(principal) => READERS.contains(&principal.role),
+            Self::Anyone => true,
+            Self::Nobody => false,
+        }
+    }
+
+    /// Whose an idempotency key is: the user's; all who need no token share theirs.
+    pub(crate) fn of_keys(&self) -> &str {
+        match self {
+            Self::User(principal) => &principal.user_id,
+            Self::Anyone | Self::Nobody => "",
+        }
     }
 
     fn on_behalf_of(&self, user: UserId, others: &[Role], does: &str) -> Result<UserId, Failure> {
@@ -236,6 +252,8 @@ pub(crate) async fn announce() -> Result<(), String> {
 /// A variable does not change while a component runs.
 static AUTH: OnceLock<Auth> = OnceLock::new();
 
+/// Who sees the ratings of others.
+const READERS: [Role; 3] = [Role::Moderator, Role::Importer, Role::Admin];
 /// Stands for the caller's own id in paths.
 const ME: &str = "me";
 /// For how long a token that was verified is taken for as good.

@@ -29,6 +29,7 @@ fn a_user_acts_for_themselves_and_a_role_may_act_for_others() {
         assert_eq!(found, reads.map(str::to_owned), "{caller:?} {user:?}");
     };
     for role in [Role::User, Role::Moderator, Role::Importer, Role::Admin] {
+        assert_eq!(caller(role).reads_of_all(), role != Role::User, "{role:?}");
         check(caller(role), "me", Ok("u1"), Ok("u1"));
         check(caller(role), "u1", Ok("u1"), Ok("u1"));
     }

@@ -5,8 +5,9 @@
 //! rating goes to the bus, where nobody can refuse it any more, so its bounds are.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
-use uuid::{Uuid, fmt::Hyphenated};
+use uuid::{Builder, Uuid, fmt::Hyphenated};
 
 /// A movie's id: a UUID in its hyphenated form, in any letter case. Answers have it in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,6 +29,26 @@ impl TryFrom<String> for MovieId {
         id.map(|id| Self(id.to_string())).ok_or(
             "must be a UUID in its hyphenated form, as in 0192f0c1-2345-7abc-8def-0123456789ab",
         )
+    }
+}
+
+/// An event's id: a UUID in its hyphenated form, in any letter case.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(
+    value_type = String,
+    examples("0192f0c1-9999-7abc-8def-0123456789ab"),
+    pattern = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+)]
+pub(crate) struct EventId(pub(crate) Uuid);
+
+impl TryFrom<String> for EventId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let hyphenated = text.len() == Hyphenated::LENGTH;
+        let id = Uuid::try_parse(&text).ok().filter(|_| hyphenated);
+        id.map(Self).ok_or("must be a UUID in its hyphenated form")
     }
 }
 
@@ -82,16 +103,65 @@ pub(crate) enum Change {
 pub(crate) struct RatingEvent {
     /// Names the act for ever; it counts once, whichever way it travels.
     pub(crate) event_id: Uuid,
-    /// The movie, which orders the event: all acts on one movie keep their order.
     pub(crate) record_id: MovieId,
     pub(crate) record_type: &'static str,
     pub(crate) user_id: UserId,
     #[serde(flatten)]
     pub(crate) change: Change,
-    /// Microseconds since 1970-01-01T00:00:00Z.
+    /// Microseconds since 1970-01-01T00:00:00Z, by the clock of metadata's database.
     pub(crate) occurred_at_us: u64,
     /// The gateway has asked metadata, so the rating need not wait for the movie's own event.
     pub(crate) record_exists: bool,
+}
+
+impl RatingEvent {
+    /// Movie and user: what cannot be applied holds up that user's ratings of that movie, and nothing else. Which of two
+    /// acts counts is decided by their times, in whatever order they come.
+    pub(crate) fn key(&self) -> String {
+        format!("{}/{}", self.record_id.0, self.user_id.0)
+    }
+}
+
+/// What a user does to their rating of a movie.
+#[derive(Debug, Clone)]
+pub(crate) struct Act {
+    pub(crate) movie: MovieId,
+    pub(crate) user: UserId,
+    pub(crate) change: Change,
+}
+
+impl Act {
+    /// The id of the event, where the act has an idempotency key: the same for the same act under the same key of the
+    /// same caller. A UUID of version 8 whose first ten bytes are of the key, so that whoever has seen another act under
+    /// the key can tell, and whose last six are of the act. `number` tells apart the acts of one request.
+    pub(crate) fn event_id(&self, caller: &str, key: &str, number: usize) -> Uuid {
+        let of_key = digest(&[caller, key, &number.to_string()]);
+        let value = match self.change {
+            Change::Put(value) => value,
+            Change::Delete => 0,
+        };
+        let of_act = digest(&[&self.movie.0, &self.user.0, &value.to_string()]);
+        let mut bytes = [0; 16];
+        let (first, last) = bytes.split_at_mut(10);
+        first
+            .iter_mut()
+            .zip(of_key)
+            .for_each(|(to, from)| *to = from);
+        last.iter_mut()
+            .zip(of_act)
+            .for_each(|(to, from)| *to = from);
+        Builder::from_custom_bytes(bytes).into_uuid()
+    }
+}
+
+/// Of these texts, each with its length, so that none can run into the next.
+fn digest(texts: &[&str]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update(text.len().to_be_bytes());
+        hash.update(text);
+    }
+    hash.finalize().into()
 }
 
 #[cfg(test)]

@@ -130,3 +130,36 @@ proptest::proptest! {
         assert_eq!(movie(&once.0).unwrap(), once);
     }
 }
+
+#[test]
+fn an_act_under_a_key_has_one_id_and_acts_under_one_key_have_ids_that_begin_alike() {
+    let act = |user: &str, change| Act {
+        movie: MovieId("0192f0c1-2345-7abc-8def-0123456789ab".to_owned()),
+        user: UserId(user.to_owned()),
+        change,
+    };
+    let first = act("ana", Change::Put(7));
+    let id = first.event_id("caller", "key", 0);
+    assert_eq!(id, first.event_id("caller", "key", 0));
+    assert_eq!(
+        (id.get_version_num(), id.get_variant()),
+        (8, uuid::Variant::RFC4122)
+    );
+    for other in [
+        act("ana", Change::Put(8)),
+        act("ana", Change::Delete),
+        act("bo", Change::Put(7)),
+    ] {
+        let other = other.event_id("caller", "key", 0);
+        assert_ne!(id, other);
+        assert_eq!(id.as_bytes()[..10], other.as_bytes()[..10]);
+    }
+    for other in [
+        first.event_id("other", "key", 0),
+        first.event_id("caller", "kez", 0),
+        first.event_id("callerk", "ey", 0),
+        first.event_id("caller", "key", 1),
+    ] {
+        assert_ne!(id.as_bytes()[..10], other.as_bytes()[..10]);
+    }
+}

@@ -38,6 +38,14 @@ pub(crate) const KEY_REUSED: Kind = Kind {
     meaning: "A key names one act: repeated with the same content it is answered as before, and it is refused with any other.",
 };
 
+/// The user has not rated the movie.
+pub(crate) const NOT_RATED: Kind = Kind {
+    uri: "/problems/not-rated",
+    status: 404,
+    title: "The user has no rating of this movie",
+    meaning: "There is such a movie, and the user has not rated it, or took the rating away.",
+};
+
 /// Another user has the name or the address.
 pub(crate) const NAME_TAKEN: Kind = Kind {
     uri: "/problems/name-taken",
@@ -58,7 +66,7 @@ pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
     problem::ALL
         .iter()
         .chain(&[UNKNOWN_MOVIE, TITLE_TAKEN, MOVIE_CHANGED, KEY_REUSED])
-        .chain(&[NAME_TAKEN, UNKNOWN_USER])
+        .chain(&[NOT_RATED, NAME_TAKEN, UNKNOWN_USER])
 }
 
 /// Why a route has no result. As a response it is empty until [`Failure::render`] has the request's id.

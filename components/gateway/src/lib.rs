@@ -29,6 +29,7 @@ marquee_guest::component!(Gateway, {
         "../../wit/movie-metadata",
         "../../wit/movie-metadata-0.2",
         "../../wit/movie-rating",
+        "../../wit/movie-rating-0.2",
         "../../wit/movie-users",
         "../../wit/movie-passwords",
         "../../wit/movie-gateway",

@@ -19,13 +19,14 @@ use super::{
 };
 use crate::{
     caller::Caller,
-    domain::{self, Change, MovieId, RECORD_TYPE, UserId},
+    domain::{self, Act, Change, MovieId, RECORD_TYPE, UserId},
     failure::Failure,
     http::Text,
-    routes::ratings,
+    routes::ratings::accept,
     upstream::{
-        self, Aggregate,
+        Aggregate,
         movies::{self, Movie, NewMovie},
+        ratings,
     },
 };
 
@@ -119,7 +120,12 @@ impl RatingService for Movies {
         let user = caller.rates_for(user)?;
         let value = domain::value(rating.rating_value.into());
         let value = value.map_err(|rule| Failure::of(&OUT_OF_BOUNDS, "rating_value", rule))?;
-        let _accepted = ratings::accept(movie, user, Change::Put(value)).await?;
+        let act = Act {
+            movie,
+            user,
+            change: Change::Put(value),
+        };
+        let _accepted = accept::one(&caller, None, act).await?;
         Ok(Response::new(SubmitRatingResponse {
             response_status: status(202),
         }))
@@ -147,7 +153,7 @@ impl MovieService for Movies {
 /// Both components are asked at once.
 async fn of(id: &MovieId) -> Result<(Movie, Aggregate), Failure> {
     // Joined, not raced: a call that is under way is never dropped.
-    let (movie, rating) = future::join(movies::one(id), upstream::aggregate(id)).await;
+    let (movie, rating) = future::join(movies::one(id), ratings::aggregate(id)).await;
     Ok((movie?, rating?))
 }
 

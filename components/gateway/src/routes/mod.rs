@@ -38,9 +38,14 @@ pub(crate) fn all() -> Router {
         .route("/v1/movies/{id}/details", get(movies::read::details))
         .route(
             "/v1/movies/{id}/ratings/{user}",
-            put(ratings::put).delete(ratings::delete),
+            get(ratings::read::one)
+                .put(ratings::write::put)
+                .delete(ratings::write::delete),
         )
-        .route("/v1/users/{user}/ratings", get(ratings::of_user))
+        .route("/v1/movies/{id}/ratings", get(ratings::read::of_movie))
+        .route("/v1/ratings/batch", post(ratings::write::put_many))
+        .route("/v1/events/{event_id}", get(ratings::events::one))
+        .route("/v1/users/{user}/ratings", get(ratings::read::of_user))
         .route("/v1/users", post(users::register))
         .route(
             "/v1/users/me",
@@ -66,7 +71,8 @@ pub(crate) fn all() -> Router {
     paths(
         movies::read::list, movies::read::one, movies::read::details,
         movies::write::create, movies::write::create_many, movies::write::change, movies::write::delete,
-        ratings::put, ratings::delete, ratings::of_user,
+        ratings::write::put, ratings::write::delete, ratings::write::put_many,
+        ratings::read::one, ratings::read::of_movie, ratings::read::of_user, ratings::events::one,
         users::register, users::me, users::change, users::delete, users::give_role,
         sessions::log_in, sessions::refresh, sessions::log_out,
         original::metadata, original::details, original::submit_metadata, original::submit_rating,

@@ -15,13 +15,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Answer,
     movies::{read, write::place},
-    ratings::{self, Accepted, Accepting},
+    ratings::accept::{self, Accepted, Accepting},
 };
 use crate::{
     caller::Caller,
-    domain::{MovieId, RECORD_TYPE, UserId},
+    domain::{Act, MovieId, RECORD_TYPE, UserId},
     failure::Failure,
-    http::{Body, Query, Text, Whole},
+    http::{Body, IdempotencyKey, Query, Text, Whole},
     upstream::movies::{self, Movie, NewMovie},
 };
 
@@ -150,15 +150,25 @@ pub(super) async fn submit_metadata(
 ///
 /// As `PUT /v1/movies/{id}/ratings/{user}`.
 #[utoipa::path(post, path = "/v1/submit-rating", operation_id = "submitRating", tag = "original",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names this act, of the caller's own: 1 to 200 visible characters.")),
     request_body = SubmitRating, security(("token" = [])),
-    responses((status = 202, description = "Accepted: it is durable.", body = Accepted), (status = 401, description = ""), (status = 403, description = ""),
+    responses((status = 202, description = "Accepted: it is durable.", body = Accepted,
+        headers(("Location" = String, description = "Where to ask what became of it."))), (status = 401, description = ""), (status = 403, description = ""),
         (status = 404, description = "")))]
-pub(super) async fn submit_rating(caller: Caller, Body(rating): Body<SubmitRating>) -> Accepting {
+pub(super) async fn submit_rating(
+    caller: Caller,
+    IdempotencyKey(key): IdempotencyKey,
+    Body(rating): Body<SubmitRating>,
+) -> Accepting {
     check_record_type(&rating.record_type)?;
     let user = UserId::try_from(rating.user_id.0);
     let user = user.map_err(|rule| Failure::of(&OUT_OF_BOUNDS, "user_id", rule))?;
-    let user = caller.rates_for(user)?;
-    ratings::accept(rating.record_id, user, ratings::change(rating.value)?).await
+    let act = Act {
+        movie: rating.record_id,
+        user: caller.rates_for(user)?,
+        change: accept::change(&rating.value)?,
+    };
+    accept::one(&caller, key.as_deref(), act).await
 }
 
 fn check_record_type(text: &Text) -> Result<(), Failure> {

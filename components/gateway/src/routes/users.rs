@@ -14,7 +14,7 @@ use crate::{
     caller::{Caller, forget},
     failure::Failure,
     http::{Body, Client, Path, Text, log},
-    upstream::{self, Role, users},
+    upstream::{Role, ratings, users},
 };
 
 /// Somebody who registers: with a name, an e-mail address, or both.
@@ -146,7 +146,7 @@ pub(super) async fn delete(caller: Caller) -> Result<StatusCode, Failure> {
     users::delete(&principal.user_id).await?;
     forget(&principal.session_id);
     // The event that was published with it makes sure of it. Under Spin, which relays none, this is the only way.
-    if let Err(failure) = upstream::erase_ratings(&principal.user_id).await {
+    if let Err(failure) = ratings::erase(&principal.user_id).await {
         let cause = failure.cause.unwrap_or_default();
         let id = &principal.user_id;
         log(&format!(

@@ -1,5 +1,7 @@
 //! What the gateway asks of the metadata component.
 
+use std::collections::HashSet;
+
 use marquee_problem::OUT_OF_BOUNDS;
 
 use super::{Page, in_url};
@@ -23,6 +25,17 @@ pub(crate) async fn one(id: &MovieId) -> Result<Movie, Failure> {
 pub(crate) async fn page(selection: Selection) -> Result<Page<Movie>, Failure> {
     let page = queries::movies(selection).await.map_err(in_url)?;
     Ok((page.movies, page.next))
+}
+
+/// Which of these 1 to 500 movies there are, and what time it is, in microseconds since 1970: the one clock of ratings.
+pub(crate) async fn existing(ids: Vec<String>) -> Result<(HashSet<String>, u64), Failure> {
+    let found = queries::existing(ids).await?;
+    Ok((found.ids.into_iter().collect(), found.now_us))
+}
+
+/// Those of these 1 to 100 movies that there are.
+pub(crate) async fn by_ids(ids: Vec<String>) -> Result<Vec<Movie>, Failure> {
+    Ok(queries::movies_by_ids(ids).await?)
 }
 
 /// Creates a movie, once a key.
@@ -62,7 +75,8 @@ fn of(error: types::Error, id: &MovieId) -> Failure {
     }
 }
 
-fn unknown(id: &MovieId) -> Failure {
+/// There is no such movie.
+pub(crate) fn unknown(id: &MovieId) -> Failure {
     let detail = format!("there is no movie {}", id.0);
     UNKNOWN_MOVIE.with(detail).into()
 }

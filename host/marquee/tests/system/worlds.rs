@@ -49,9 +49,9 @@ fn each_component_imports_only_what_it_uses() {
             "movie:metadata/queries@0.2.0",
             "movie:metadata/types@0.2.0",
             "movie:passwords/hashing@0.1.0",
-            "movie:rating/commands@0.1.0",
-            "movie:rating/queries@0.1.0",
-            "movie:rating/types@0.1.0",
+            "movie:rating/commands@0.2.0",
+            "movie:rating/queries@0.2.0",
+            "movie:rating/types@0.2.0",
             "movie:users/commands@0.1.0",
             "movie:users/queries@0.1.0",
             "movie:users/sessions@0.1.0",
@@ -85,8 +85,11 @@ fn each_component_imports_only_what_it_uses() {
         &[
             "marquee:messaging/consumer@0.1.0",
             "movie:rating/commands@0.1.0",
+            "movie:rating/commands@0.2.0",
             "movie:rating/queries@0.1.0",
+            "movie:rating/queries@0.2.0",
             "movie:rating/types@0.1.0",
+            "movie:rating/types@0.2.0",
         ],
     );
     check("passwords", &[], &["movie:passwords/hashing@0.1.0"]);

@@ -11,7 +11,7 @@ use crate::{
     failure::Failure,
     http::{Path, Query, log, version_tag},
     routes::{Answer, OfMovie, PageQuery},
-    upstream::{self, Aggregate, movies},
+    upstream::{Aggregate, movies, ratings},
 };
 
 /// A part of the movies.
@@ -136,7 +136,7 @@ pub(in crate::routes) async fn of(
     id: &MovieId,
 ) -> (Result<movies::Movie, Failure>, Result<Aggregate, Failure>) {
     // Joined, not raced: a call that is under way is never dropped.
-    future::join(movies::one(id), upstream::aggregate(id)).await
+    future::join(movies::one(id), ratings::aggregate(id)).await
 }
 
 const WITHOUT_RATING: &str = "the rating is not known just now; ask again in a moment";

@@ -53,7 +53,7 @@ async fn the_openapi_document_is_one_of_version_3_1() {
             }
         }
     }
-    assert_eq!(operations, 26);
+    assert_eq!(operations, 30);
     for (name, schema) in document["components"]["schemas"]
         .as_object()
         .expect("schemas")

@@ -5,6 +5,7 @@ mod bad_input;
 mod documents;
 mod failures;
 mod movies;
+mod ratings;
 mod reading;
 pub(crate) mod users;
 mod writing;

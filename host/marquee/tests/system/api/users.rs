@@ -209,7 +209,8 @@ async fn each_route_is_for_whom_it_is_for() {
     let everybody = |status| [status; 9];
     let users = |status: u16| [401, status, status, status, status, status, 401, 401, 401];
     let importers = [401, 202, 403, 403, 202, 202, 401, 401, 401];
-    let table: [(String, Value, [u16; 9]); 15] = [
+    let many = json!([{"movie_id": movie, "user": a.id, "value": 7}]);
+    let table: [(String, Value, [u16; 9]); 17] = [
         ("GET /v1/movies".into(), Value::Null, everybody(200)),
         (
             format!("GET /v1/movies/{movie}"),
@@ -247,6 +248,13 @@ async fn each_route_is_for_whom_it_is_for() {
             Value::Null,
             [401, 200, 403, 200, 200, 200, 401, 401, 401],
         ),
+        (
+            format!("GET /v1/movies/{movie}/ratings"),
+            Value::Null,
+            [200, 200, 200, 200, 200, 200, 401, 401, 401],
+        ),
+        // Whoever may not rate for a user is told so in the entry.
+        ("POST /v1/ratings/batch".into(), many.clone(), users(202)),
         ("GET /v1/users/me".into(), Value::Null, users(200)),
         (
             format!("PUT /v1/users/{}/role", a.id),
@@ -274,6 +282,23 @@ async fn each_route_is_for_whom_it_is_for() {
             );
         }
     }
+    let of_movie = format!("GET /v1/movies/{movie}/ratings");
+    for (name, caller) in &callers[..6] {
+        let page = system
+            .ask(
+                &of_movie,
+                caller.map(|member| member.access.as_str()),
+                &Value::Null,
+            )
+            .await
+            .json();
+        let sees_users = !["nobody", "a", "b"].contains(name);
+        assert_eq!(page["ratings"].is_array(), sees_users, "{name}: {page}");
+    }
+    let answer = system
+        .ask("POST /v1/ratings/batch", Some(&b.access), &many)
+        .await;
+    assert_eq!(answer.json()[0]["status"], 403, "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

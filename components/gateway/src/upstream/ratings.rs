@@ -30,6 +30,18 @@ pub(crate) async fn aggregates(ids: Vec<String>) -> Result<Vec<Aggregate>, Failu
     Ok(queries::aggregates_of(RECORD_TYPE.to_owned(), ids).await?)
 }
 
+/// A page of the movies that have ratings, the best first: their ids, and what their ratings come to.
+pub(crate) async fn best(
+    after: Option<String>,
+    limit: u32,
+) -> Result<Page<(String, Aggregate)>, Failure> {
+    let ranking = queries::ranked(RECORD_TYPE.to_owned(), after, limit).await;
+    let ranking = ranking.map_err(in_url)?;
+    let records = ranking.records.into_iter();
+    let records = records.map(|record| (record.record_id, record.aggregate));
+    Ok((records.collect(), ranking.next))
+}
+
 /// How a movie's ratings are spread.
 pub(crate) async fn histogram(id: &MovieId) -> Result<Histogram, Failure> {
     Ok(queries::histogram_of(RECORD_TYPE.to_owned(), id.0.clone()).await?)

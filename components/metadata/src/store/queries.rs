@@ -255,24 +255,25 @@ const OTHERS: &str = sorted!(
     "(title_words, id) > (movie_title_words($6::text), $5::uuid)"
 );
 
-/// `$1` a query. One row: a `tsquery` of its words, each or one of the words that are like it; null without a word. A
-/// likeness of 0.4 forgives a letter that is missing, or two that changed places, in a word of six. The bounds: 8 words of
-/// the query, and 8 for each.
+/// `$1` a query. One row: a `tsquery` of its words, where one that no title has may be one of the words that are like it;
+/// null where there is nothing like any. A likeness of 0.4 forgives a letter that is missing, or two that changed places,
+/// in a word of six. The bounds: 8 words of the query, and 8 for each.
 const LIKE: &str = "
-select string_agg('(''' || w.word || ''':*' || coalesce(l.words, '') || ')', ' & ' order by w.n) as words
+select case when count(l.words) > 0 then string_agg('(''' || w.word || ''':*' || coalesce(l.words, '') || ')', ' & ' order by w.n) end as words
 from unnest(string_to_array(movie_title_words($1), ' ')) with ordinality as w (word, n)
 left join lateral (
     select string_agg(' | ''' || o.word || '''', '') as words
     from (
         select x.word
         from lexicon as x
-        where w.n <= 8 and x.word % w.word and similarity(x.word, w.word) >= 0.4
+        where w.n <= 8 and not exists (select from lexicon as k where k.word = w.word)
+            and x.word % w.word and similarity(x.word, w.word) >= 0.4
         order by similarity(x.word, w.word) desc, x.word
         limit 8
     ) as o
 ) as l on true";
 
-/// As [`filter!`]; `$5` what [`LIKE`] made. Of at most 500 movies the ones that are most like the query, without those that
+/// As [`filter!`]; `$5` what [`LIKE`] made. Of at most 200 movies the ones that are most like the query, without those that
 /// have its words.
 const NEAR: &str = concat!(
     "select ",
@@ -281,7 +282,7 @@ const NEAR: &str = concat!(
     filter!(),
     "title_lexemes @@ $5::text::tsquery and not ",
     found!(),
-    " limit 500) as m
+    " limit 200) as m
 order by similarity(title_words, movie_title_words($2)) desc, title_words, id
 limit $1"
 );

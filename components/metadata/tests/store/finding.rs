@@ -124,6 +124,13 @@ async fn words_with_a_typing_error_are_near() {
     check("spiderman", "Spider-Man").await;
     check("ameli poulin", "Le Fabuleux Destin d’Amélie Poulain").await;
     check("strase", "Straße der Nacht").await;
+    // A word that there is has no typing error, however like another one it is.
+    assert_eq!(
+        fixture.near("part godfater").await,
+        ["The Godfather Part II"]
+    );
+    fixture.movie("Parts", None).await;
+    assert_eq!(fixture.near("part").await, [""; 0]);
     // What the words themselves find is not near, it is there.
     assert_eq!(fixture.near("matrix").await, [""; 0]);
     assert_eq!(fixture.near("xylophone").await, [""; 0]);

@@ -106,6 +106,7 @@ async fn kinds(address: &str, movies: u32) -> anyhow::Result<Vec<(&'static str, 
         ("20 movies by title", ""),
         ("20 movies by year", "sort=year"),
         ("20 movies, the newest first", "sort=-created"),
+        ("20 movies, the best first", "sort=-average"),
         ("20 movies of a year", "year=1967"),
     ] {
         let pages = Arc::new(walk(address, query).await?);

@@ -2,6 +2,7 @@
 
 use axum::{Json, response::IntoResponse};
 use futures::future;
+use marquee_problem::INVALID_PARAMETER;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -18,10 +19,24 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub(in crate::routes) struct MoviePage {
     #[schema(max_items = 100)]
-    movies: Vec<Movie>,
+    movies: Vec<RatedMovie>,
     /// Where the next page begins, for `after`; null on the last one. Opaque.
     #[schema(required)]
     next: Option<String>,
+    /// What is missing of the answer, for people. Only there where something is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<&'static str>,
+}
+
+/// A movie of a list.
+#[derive(Serialize, ToSchema)]
+pub(in crate::routes) struct RatedMovie {
+    #[serde(flatten)]
+    movie: Movie,
+    /// What its ratings come to; null where that is not known just now.
+    #[schema(required)]
+    rating: Option<Aggregate>,
 }
 
 /// A movie and its rating.
@@ -46,6 +61,8 @@ pub(in crate::routes) enum Order {
     Year,
     #[serde(rename = "-created")]
     Newest,
+    #[serde(rename = "-average")]
+    Best,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -61,8 +78,10 @@ pub(in crate::routes) struct Search {
     /// The year.
     #[param(value_type = Option<u16>, minimum = 1870, maximum = 2200, example = 1967)]
     year: Option<Year>,
-    /// By title, by year (the oldest first, those without one last) or the newest first. Without it: what fits `q` best
-    /// comes first; without `q`, by title.
+    /// By title, by year (the oldest first, those without one last), the newest first, or the best first. Without it: what
+    /// fits `q` best comes first; without `q`, by title. The best are those that have ratings, by the Bayesian mean
+    /// `(10 * 6 + sum) / (10 + count)`, so that a single 10 does not come before a hundred 9s; this order does not go with
+    /// `q`, `prefix` and `year`, and a page of it may be shorter than `limit`.
     #[param(inline, example = "title")]
     sort: Option<Order>,
 }
@@ -72,19 +91,22 @@ pub(in crate::routes) struct Search {
 /// Movies that have all that is asked for. Titles are in the order in which people look for them: letter case and accents
 /// decide last; with `prefix`, by the characters of the folded title.
 #[utoipa::path(get, path = "/v1/movies", operation_id = "listMovies", tag = "movies", params(Search, PageQuery),
-    responses((status = 200, description = "The page.", body = MoviePage, example = json!({"movies": [example()], "next": null}))))]
+    responses((status = 200, description = "The page.", body = MoviePage, example = json!({"movies": [], "next": null}))))]
 pub(in crate::routes) async fn list(
     Query(search): Query<Search>,
     Query(page): Query<PageQuery>,
 ) -> Answer<MoviePage> {
+    if let Some(Order::Best) = search.sort {
+        return best(search, page).await;
+    }
     let has_words = search.q.as_ref().is_some_and(|q| !q.trim().is_empty());
     let selection = movies::Selection {
         sort: match search.sort {
             Some(Order::Title) => movies::Sort::Title,
             Some(Order::Year) => movies::Sort::Year,
             Some(Order::Newest) => movies::Sort::Newest,
-            None if has_words => movies::Sort::Relevance,
-            None => movies::Sort::Title,
+            Some(Order::Best) | None if has_words => movies::Sort::Relevance,
+            Some(Order::Best) | None => movies::Sort::Title,
         },
         query: search.q,
         prefix: search.prefix,
@@ -93,9 +115,62 @@ pub(in crate::routes) async fn list(
         limit: page.limit.0,
     };
     let (found, next) = movies::page(selection).await?;
-    let movies = found.into_iter().map(Movie::try_from);
-    let movies = movies.collect::<Result<_, _>>()?;
-    Ok(Json(MoviePage { movies, next }))
+    let ids: Vec<_> = found.iter().map(|movie| movie.id.clone()).collect();
+    let aggregates = match ids.is_empty() {
+        true => Ok(Vec::new()),
+        false => ratings::aggregates(ids).await,
+    };
+    let mut warnings = Vec::new();
+    let aggregates = aggregates.unwrap_or_else(|failure| {
+        let cause = failure.cause.unwrap_or_default();
+        log(&format!("a page of movies without their ratings: {cause}"));
+        warnings.push(WITHOUT_RATINGS);
+        Vec::new()
+    });
+    let mut aggregates = aggregates.into_iter();
+    let movies = found
+        .into_iter()
+        .map(|movie| rated(movie, aggregates.next()));
+    Ok(Json(MoviePage {
+        movies: movies.collect::<Result<_, _>>()?,
+        next,
+        warnings,
+    }))
+}
+
+/// The best movies are ratings' to say; what they are is metadata's.
+async fn best(search: Search, page: PageQuery) -> Answer<MoviePage> {
+    let is_narrowed = search.year.is_some()
+        || [search.q, search.prefix]
+            .iter()
+            .flatten()
+            .any(|text| !text.trim().is_empty());
+    if is_narrowed {
+        let rule = "-average does not go with q, prefix and year";
+        return Err(Failure::of(&INVALID_PARAMETER, "sort", rule));
+    }
+    let (ranked, next) = ratings::best(page.after, page.limit.0).await?;
+    let ids: Vec<_> = ranked.iter().map(|(id, _)| id.clone()).collect();
+    let found = match ids.is_empty() {
+        true => Vec::new(),
+        false => movies::by_ids(ids).await?,
+    };
+    // A movie that is deleted just now may be ranked still.
+    let mut ranked = ranked.into_iter();
+    let movies = found.into_iter().map(|movie| {
+        let aggregate = ranked.find(|(id, _)| *id == movie.id);
+        rated(movie, aggregate.map(|(_, aggregate)| aggregate))
+    });
+    Ok(Json(MoviePage {
+        movies: movies.collect::<Result<_, _>>()?,
+        next,
+        warnings: Vec::new(),
+    }))
+}
+
+fn rated(movie: movies::Movie, rating: Option<Aggregate>) -> Result<RatedMovie, Failure> {
+    let movie = movie.try_into()?;
+    Ok(RatedMovie { movie, rating })
 }
 
 /// One movie
@@ -139,4 +214,5 @@ pub(in crate::routes) async fn of(
     future::join(movies::one(id), ratings::aggregate(id)).await
 }
 
+const WITHOUT_RATINGS: &str = "the ratings are not known just now; ask again in a moment";
 const WITHOUT_RATING: &str = "the rating is not known just now; ask again in a moment";

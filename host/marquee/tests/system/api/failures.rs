@@ -80,6 +80,11 @@ async fn while_ratings_are_away_movies_are_read_and_created() {
     assert_eq!(details["metadata"]["id"], id.as_str());
     assert_eq!(details["rating"], json!(null));
     assert_eq!(details["warnings"].as_array().map(Vec::len), Some(1));
+    let list = api.get("/v1/movies").await.json();
+    assert_eq!(list["movies"][0]["rating"], json!(null));
+    assert_eq!(list["warnings"].as_array().map(Vec::len), Some(1));
+    let best = api.get("/v1/movies?sort=-average").await;
+    assert_away("the best", &best);
     for target in [
         format!("/v1/movies/{id}"),
         format!("/v1/get-metadata?id={id}"),

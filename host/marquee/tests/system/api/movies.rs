@@ -1,5 +1,8 @@
 //! Movies: their years, how they are found, changed and deleted, and created once; conditional requests and CORS.
 
+use std::time::Duration;
+
+use marquee_testkit::eventually;
 use serde_json::{Value, json};
 
 use super::{Api, JSON, UNKNOWN, assert_problem, users::Guarded};
@@ -110,6 +113,68 @@ async fn movies_are_found_by_words_however_they_are_written() {
     assert_eq!(problem["field"], "after");
     let long = api.get(&format!("/v1/movies?q={}", "e".repeat(201))).await;
     assert_problem("a long query", &long, 400, "invalid-parameter");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_have_averages_and_the_best_movies_come_first() {
+    let api = Api::start().await;
+    let mut ids = vec![api.known.clone()];
+    for title in ["Trafic", "Parade", "Unrated"] {
+        let made = create(&api, title, Value::Null).await;
+        ids.push(made.json()["id"].as_str().expect("an id").to_owned());
+    }
+    // A single 10 is not better than eight 9s.
+    let rate = async |movie: &str, user: String, value: u8| {
+        let line = format!("PUT /v1/movies/{movie}/ratings/{user}");
+        let rated = api.json(&line, format!("{{\"value\": {value}}}")).await;
+        assert_eq!(rated.status, 202, "{rated:?}");
+    };
+    rate(&ids[0], "ann".to_owned(), 10).await;
+    rate(&ids[2], "ann".to_owned(), 1).await;
+    for n in 0..8 {
+        rate(&ids[1], format!("user{n}"), 9).await;
+    }
+    let best = async |query: &str| {
+        let page = api.get(&format!("/v1/movies?sort=-average{query}")).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        page.json()
+    };
+    let titles_of = |page: &Value| -> Vec<String> {
+        let movies = page["movies"].as_array().expect("a list").iter();
+        movies
+            .map(|movie| movie["title"].as_str().expect("a title").to_owned())
+            .collect()
+    };
+    let ranked = ["Trafic", "Playtime", "Parade"];
+    eventually(Duration::from_secs(20), "all are ranked", async || {
+        let page = best("").await;
+        let all = page["movies"][0]["rating"] == json!({"average": 9.0, "count": 8});
+        all && titles_of(&page) == ranked
+    })
+    .await;
+    let first = best("&limit=2").await;
+    assert_eq!(titles_of(&first), ranked[..2]);
+    let next = first["next"].as_str().expect("there is more");
+    let second = best(&format!("&limit=2&after={next}")).await;
+    assert_eq!(
+        (titles_of(&second), &second["next"]),
+        (vec!["Parade".to_owned()], &Value::Null)
+    );
+    for query in ["&q=e", "&prefix=e", "&year=1999", "&limit=0", "&after=x"] {
+        let refused = api.get(&format!("/v1/movies?sort=-average{query}")).await;
+        assert_problem(query, &refused, 400, "invalid-parameter");
+    }
+    let list = api.get("/v1/movies").await.json();
+    let ratings: Vec<_> = (0..4)
+        .map(|n| list["movies"][n]["rating"].clone())
+        .collect();
+    let expected = [
+        json!({"average": 1.0, "count": 1}),
+        json!({"average": 10.0, "count": 1}),
+        json!({"average": 9.0, "count": 8}),
+        json!({"average": null, "count": 0}),
+    ];
+    assert_eq!(ratings, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,7 +91,7 @@ pub(crate) async fn delete(id: Uuid, expected: Option<u64>) -> Result<Changed, E
     left(row, expected)
 }
 
-/// The statement of [`create`].
+/// The statement of `create`.
 pub fn insert(new: &NewMovie, id: Uuid, key: Option<&Key>) -> Statement {
     Statement {
         sql: INSERT,
@@ -108,7 +108,7 @@ pub fn insert(new: &NewMovie, id: Uuid, key: Option<&Key>) -> Statement {
     }
 }
 
-/// The statement of [`create_many`].
+/// The statement of `create_many`.
 pub fn insert_many(movies: &[(Uuid, NewMovie)]) -> Statement {
     let news = || movies.iter().map(|(_, new)| new);
     Statement {
@@ -132,7 +132,7 @@ pub fn holder(new: &NewMovie) -> Statement {
     }
 }
 
-/// The statement of [`replace`].
+/// The statement of `replace`.
 pub fn update(movie: &Movie, renamed: bool) -> Statement {
     let version = i64::try_from(movie.version).unwrap_or(i64::MAX);
     Statement {
@@ -150,7 +150,7 @@ pub fn update(movie: &Movie, renamed: bool) -> Statement {
     }
 }
 
-/// The statement of [`delete`].
+/// The statement of `delete`.
 pub fn remove(id: Uuid, expected: Option<u64>) -> Statement {
     // No movie has a version beyond what the column holds.
     let expected = expected.map(|version| i64::try_from(version).unwrap_or(i64::MAX));

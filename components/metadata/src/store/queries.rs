@@ -2,7 +2,7 @@
 //!
 //! A page is read in the order of an index, or found by its words, its prefix or its year and sorted; which is better
 //! depends on how many movies have them. So each of these statements is planned with its values whenever it is sent, and
-//! never once for all values: see [`page`]. Where a page by relevance is not full, the lexicon has the words that are like
+//! never once for all values: see `page`. Where a page by relevance is not full, the lexicon has the words that are like
 //! the query's.
 
 use marquee_guest::{
@@ -78,7 +78,7 @@ pub fn parts(selection: &Selection) -> &'static [Part] {
     }
 }
 
-/// The statement of [`by_id`].
+/// The statement of `by_id`.
 pub fn one(id: Uuid) -> Statement {
     Statement {
         sql: BY_ID,
@@ -86,7 +86,7 @@ pub fn one(id: Uuid) -> Statement {
     }
 }
 
-/// The statement of [`by_ids`].
+/// The statement of `by_ids`.
 pub fn many(ids: &Ids) -> Statement {
     Statement {
         sql: BY_IDS,
@@ -94,7 +94,7 @@ pub fn many(ids: &Ids) -> Statement {
     }
 }
 
-/// The statement of [`existing`].
+/// The statement of `existing`.
 pub fn some(ids: &Ids) -> Statement {
     Statement {
         sql: EXISTING,

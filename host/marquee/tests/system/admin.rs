@@ -156,7 +156,13 @@ async fn it_tells_of_every_part_that_must_work() {
     let host = setup.start().await;
     let health = ask(&setup, "GET", "/admin/v1/health", "").await.json();
     let ready = |name| json!({ "name": name, "ready": true, "detail": null });
-    let parts = ["database metadata", "database rating", "bus", "components"];
+    let parts = [
+        "database metadata",
+        "database rating",
+        "database users",
+        "bus",
+        "components",
+    ];
     assert_eq!(health, json!({ "ready": true, "parts": parts.map(ready) }));
     for path in ["/healthz", "/readyz"] {
         assert_eq!(ask(&setup, "GET", path, "").await.status, 200, "{path}");

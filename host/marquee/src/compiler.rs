@@ -1,8 +1,8 @@
 //! Compiling in a child process (`marquee compile`), so that bytes from outside cannot take more than they may.
 //!
-//! Bounds: memory, CPU and wall clock; the lowest priority and a thread less than there are CPUs, so that calls go on
-//! meanwhile: where the compiler runs on every CPU, whoever wakes up waits for one, whatever its priority. The child's
-//! environment says only that, so it knows no secret. Not here: keeping what was compiled.
+//! Bounds: memory, CPU and wall clock; beside calls a low priority and a thread less than there are CPUs, so that
+//! they go on meanwhile: where the compiler runs on every CPU, whoever wakes up waits for one, whatever its priority.
+//! The child's environment says only that, so it knows no secret. Not here: keeping what was compiled.
 
 use std::{
     os::unix::process::ExitStatusExt as _,
@@ -15,13 +15,33 @@ use marquee_runtime::{Artifact, background_threads};
 use rustix::process::{Resource, Rlimit};
 use tokio::io::AsyncWriteExt as _;
 
+/// What the host does meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meanwhile {
+    /// Nothing: it starts, and whoever started it waits. At a low priority a host would start late while others fill
+    /// the machine, the one that it is to replace among them.
+    Waits,
+    /// It serves.
+    Serves,
+}
+
 /// Compile a component for a runtime whose largest linear memory is `memory_bytes`.
-pub(crate) async fn compile(bytes: &[u8], memory_bytes: usize) -> anyhow::Result<Artifact> {
+pub(crate) async fn compile(
+    bytes: &[u8],
+    memory_bytes: usize,
+    meanwhile: Meanwhile,
+) -> anyhow::Result<Artifact> {
     // The link of the process, not the path: a host goes on compiling with itself after an update replaced the file.
-    let mut child = tokio::process::Command::new("/proc/self/exe")
+    let mut command = tokio::process::Command::new("/proc/self/exe");
+    command
         .args(["compile", "--memory-bytes", &memory_bytes.to_string()])
-        .env_clear()
-        .env("RAYON_NUM_THREADS", background_threads().to_string())
+        .env_clear();
+    if meanwhile == Meanwhile::Serves {
+        command
+            .arg("--background")
+            .env("RAYON_NUM_THREADS", background_threads().to_string());
+    }
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -61,8 +81,8 @@ fn taken(output: Output) -> anyhow::Result<Artifact> {
     bail!("{}", said.trim().trim_start_matches("error: "))
 }
 
-/// In the child: take no more than one may from here on.
-pub(crate) fn confine() -> anyhow::Result<()> {
+/// In the child: take no more than one may from here on, and give way to all others if it is to run in the background.
+pub(crate) fn confine(background: bool) -> anyhow::Result<()> {
     let limit = |resource, most| {
         let limit = Rlimit {
             current: Some(most),
@@ -73,15 +93,18 @@ pub(crate) fn confine() -> anyhow::Result<()> {
     limit(Resource::As, MEMORY)
         .and_then(|()| limit(Resource::Cpu, CPU.as_secs()))
         .and_then(|()| limit(Resource::Core, 0))
-        .and_then(|()| rustix::process::nice(LOWEST))
         .context("the compiler cannot be confined")?;
+    if background {
+        rustix::process::nice(NICE).context("the compiler cannot be given a low priority")?;
+    }
     Ok(())
 }
 
 /// A component of 32 MiB takes less than a minute of a slow core.
 const CPU: Duration = Duration::from_secs(120);
-/// Longer than its CPU time: at the lowest priority it waits for others.
+/// Longer than its CPU time: at its priority it waits for others.
 const WALL: Duration = Duration::from_secs(300);
 /// Address space, of which the allocator alone asks for a good part ahead of use.
 const MEMORY: u64 = 4 << 30;
-const LOWEST: i32 = 19;
+/// A tenth of the weight of what serves. At 19 it is a seventieth: on a full machine a release took minutes.
+const NICE: i32 = 10;

@@ -8,7 +8,7 @@ use marquee_registry::{Digest, Entry, Store, StoreError};
 use marquee_runtime::{Artifact, Runtime};
 use tokio::sync::Semaphore;
 
-use crate::compiler;
+use crate::compiler::{self, Meanwhile};
 
 /// The store, and the engine that it is for. Cheap to clone.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ struct Inner {
     memory_bytes: usize,
     /// How many are kept that nobody needs.
     kept: usize,
-    /// One at a time: it takes memory, and all CPUs but one.
+    /// One at a time: it takes memory, and all CPUs but one or all of them.
     compiling: Semaphore,
 }
 
@@ -78,13 +78,17 @@ impl Versions {
     }
 
     /// What was compiled of a stored version; it is now, if it was not before.
-    pub(crate) async fn compiled(&self, digest: Digest) -> anyhow::Result<Artifact> {
+    pub(crate) async fn compiled(
+        &self,
+        digest: Digest,
+        meanwhile: Meanwhile,
+    ) -> anyhow::Result<Artifact> {
         if let Some(artifact) = self.blocking(move |inner| inner.artifact(digest)).await?? {
             return Ok(artifact);
         }
         let _turn = self.0.compiling.acquire().await;
         let bytes = self.bytes(digest).await?;
-        let artifact = compiler::compile(&bytes, self.0.memory_bytes)
+        let artifact = compiler::compile(&bytes, self.0.memory_bytes, meanwhile)
             .await
             .context("it cannot be compiled")?;
         self.blocking(move |inner| {

@@ -20,11 +20,14 @@ pub(crate) struct Compile {
     /// The largest linear memory of the host that will run it
     #[arg(long, default_value_t = 64 << 20)]
     memory_bytes: usize,
+    /// Give way to everything else that runs on the machine
+    #[arg(long)]
+    background: bool,
 }
 
 impl Compile {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        compiler::confine()?;
+        compiler::confine(self.background)?;
         let mut bytes = Vec::new();
         std::io::stdin()
             .lock()

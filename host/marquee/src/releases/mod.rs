@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use error::{Error, HostError};
 pub(crate) use report::{ComponentReport, VersionReport};
 
-use crate::{components, settings::Settings, versions::Versions};
+use crate::{compiler::Meanwhile, components, settings::Settings, versions::Versions};
 
 /// All that can be released. Cheap to clone.
 #[derive(Clone)]
@@ -140,7 +140,7 @@ impl Releases {
                 let file = components::open(settings.root(), component)?;
                 let digest = versions.put(file, &component.id, "manifest").await?;
                 let artifact = versions
-                    .compiled(digest)
+                    .compiled(digest, Meanwhile::Waits)
                     .await
                     .with_context(|| format!("component {} cannot be loaded", component.id))?;
                 anyhow::Ok((digest, artifact))
@@ -346,18 +346,20 @@ impl Inner {
             self.versions.mark_ready(source).await?;
             prepared
         } else {
-            self.load(id, stable).await.with_context(|| {
-                format!(
-                    "version {stable} of component {id} was live and cannot be loaded; \
+            self.load(id, stable, Meanwhile::Waits)
+                .await
+                .with_context(|| {
+                    format!(
+                        "version {stable} of component {id} was live and cannot be loaded; \
                      --manifest-versions starts with what the manifest names"
-                )
-            })?
+                    )
+                })?
         };
         let mut state = state;
         let mut live = Live::only(stable.version(), stable);
         live.labels = labels(&state);
         if let Some(trial) = state.active.canary.clone() {
-            match self.load(id, trial.digest).await {
+            match self.load(id, trial.digest, Meanwhile::Waits).await {
                 Ok(payload) => live.canary = Some(canary(&trial, payload)),
                 Err(error) => {
                     // What is tried is not needed.
@@ -383,12 +385,17 @@ impl Inner {
         self.component(id)?;
         let digest = self.versions.put(bytes, id, step.who).await?;
         step.version = Some(digest);
-        step.prepared = Some(self.load(id, digest).await?);
+        step.prepared = Some(self.load(id, digest, Meanwhile::Serves).await?);
         Ok(digest)
     }
 
     /// A version from the store: compiled, checked and tried. What was live just now is checked and tried anew.
-    async fn load(&self, id: &ComponentId, digest: Digest) -> Result<Prepared, Error> {
+    async fn load(
+        &self,
+        id: &ComponentId,
+        digest: Digest,
+        meanwhile: Meanwhile,
+    ) -> Result<Prepared, Error> {
         let left = lock(&self.left).get(id).and_then(|left| {
             let left = left.iter().find(|version| version.version() == digest);
             left.cloned()
@@ -398,7 +405,7 @@ impl Inner {
             return Ok(self.runtime.prepare_again(&left).await?);
         }
         let spec = self.component(id)?.spec.clone();
-        let artifact = self.versions.compiled(digest).await;
+        let artifact = self.versions.compiled(digest, meanwhile).await;
         let artifact = artifact.map_err(|error| match error.downcast::<StoreError>() {
             Ok(error) => Error::Store(error),
             Err(error) => Error::Compile(HostError(error)),
@@ -471,7 +478,7 @@ impl Inner {
                             self.runtime.check(&prepared)?;
                             prepared
                         }
-                        None => self.load(id, digest).await?,
+                        None => self.load(id, digest, Meanwhile::Serves).await?,
                     };
                     if !step.widen
                         && let Some(live) = &current

@@ -212,7 +212,7 @@ async fn a_rating_is_applied_without_the_bus_when_kafka_is_down() {
 async fn ratings_survive_a_database_that_crashes_and_comes_back() {
     let mut server = marquee_testkit::postgres().await;
     let mut setup = Setup::nothing();
-    for name in ["metadata", "rating", "bus"] {
+    for name in ["metadata", "rating", "users", "bus"] {
         server.create_database(name).await;
         setup = setup.with(
             &format!("DATABASE_URL_{}", name.to_uppercase()),

@@ -25,8 +25,18 @@ pub(crate) struct Contract {
     validators: Mutex<HashMap<String, Arc<jsonschema::Validator>>>,
 }
 
+/// The contract holds at an address. Dropped, it holds there no longer: the next who listens there may be anybody.
+pub(crate) struct Held(String);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut addresses = ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.get_or_insert_default().remove(&self.0);
+    }
+}
+
 /// From now on the contract holds at this address.
-pub(crate) async fn hold(address: &str) {
+pub(crate) async fn hold(address: &str) -> Held {
     if CONTRACT.get().is_none() {
         let request =
             format!("GET /openapi.json HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
@@ -36,6 +46,7 @@ pub(crate) async fn hold(address: &str) {
     }
     let mut addresses = ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
     addresses.get_or_insert_default().insert(address.to_owned());
+    Held(address.to_owned())
 }
 
 /// Fails where the answer to this request is none that the document promises.
@@ -250,7 +261,7 @@ impl Contract {
 }
 
 /// Objects have the members that are named, and no others; one that is put together of others has theirs.
-fn close(schema: &mut Value) {
+pub(crate) fn close(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
             members.values_mut().for_each(close);

@@ -146,6 +146,7 @@ impl Setup {
             log,
             url: String::new(),
             admin: String::new(),
+            contract: None,
         };
         eventually(Duration::from_secs(60), "the host serves", async || {
             assert!(
@@ -159,7 +160,7 @@ impl Setup {
         host.url = host.said("serving");
         host.admin = host.said("health").trim_end_matches("/readyz").to_owned();
         if self.manifest == Path::new("spin.toml") {
-            contract::hold(host.address()).await;
+            host.contract = Some(contract::hold(host.address()).await);
         }
         host
     }
@@ -228,6 +229,8 @@ pub(crate) struct Host {
     pub(crate) url: String,
     /// Where it answers about its health.
     pub(crate) admin: String,
+    /// Dropped before the host ends, and with it the right to its address.
+    contract: Option<contract::Held>,
 }
 
 impl Host {
@@ -254,12 +257,14 @@ impl Host {
 
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
+        self.contract = None;
         self.child.kill().expect("it is killed");
         self.child.wait().expect("it has ended");
     }
 
     /// Ask it to end, as a terminal or a supervisor does, and wait.
     pub(crate) async fn stop(mut self, signal: &str) -> (ExitStatus, String) {
+        self.contract = None;
         let pid = self.child.id().to_string();
         let sent = Command::new("kill")
             .args(["-s", signal, &pid])
@@ -287,6 +292,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        self.contract = None;
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

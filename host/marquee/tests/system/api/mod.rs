@@ -7,6 +7,7 @@ mod failures;
 mod movies;
 mod ratings;
 mod reading;
+mod topics;
 pub(crate) mod users;
 mod writing;
 

@@ -21,7 +21,7 @@ use crate::{
     caller::Caller,
     domain::{self, Act, Change, MovieId, RECORD_TYPE, UserId},
     failure::Failure,
-    http::Text,
+    http::{IdempotencyKey, Text},
     routes::ratings::accept,
     upstream::{
         Aggregate,
@@ -68,6 +68,7 @@ impl MetadataService for Movies {
     ) -> Answer<SubmitMetadataResponse> {
         let caller = Caller::of(call.metadata().as_ref(), call.extensions()).await?;
         caller.may_write()?;
+        let IdempotencyKey(key) = IdempotencyKey::of(call.metadata().as_ref())?;
         let new = call.into_inner().metadata;
         let new = new.ok_or_else(|| Failure::of(&OUT_OF_BOUNDS, "metadata", "is missing"))?;
         check_record_type("metadata.record_type", &new.record_type)?;
@@ -81,7 +82,8 @@ impl MetadataService for Movies {
             description: text("metadata.description", new.description)?,
             director: text("metadata.director", new.director)?,
         };
-        let movie = movies::create(new, None).await.map_err(|mut failure| {
+        let movie = movies::create(&caller, key.as_deref(), new).await;
+        let movie = movie.map_err(|mut failure| {
             let field = failure.problem.field.take();
             failure.problem.field = field.map(|field| format!("metadata.{field}"));
             failure
@@ -112,6 +114,7 @@ impl RatingService for Movies {
 
     async fn submit_rating(&self, call: Call<SubmitRatingRequest>) -> Answer<SubmitRatingResponse> {
         let caller = Caller::of(call.metadata().as_ref(), call.extensions()).await?;
+        let IdempotencyKey(key) = IdempotencyKey::of(call.metadata().as_ref())?;
         let rating = call.into_inner();
         check_record_type("record_type", &rating.record_type)?;
         let movie = movie_id("record_id", rating.record_id)?;
@@ -125,7 +128,7 @@ impl RatingService for Movies {
             user,
             change: Change::Put(value),
         };
-        let _accepted = accept::one(&caller, None, act).await?;
+        let _accepted = accept::one(&caller, key.as_deref(), act).await?;
         Ok(Response::new(SubmitRatingResponse {
             response_status: status(202),
         }))

@@ -119,11 +119,13 @@ pub(super) async fn details(Query(ById { id }): Query<ById>) -> Answer<OriginalD
 ///
 /// As `POST /v1/movies`.
 #[utoipa::path(post, path = "/v1/submit-metadata", operation_id = "submitMetadata", tag = "original",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names this creation, of the caller's own: 1 to 200 visible characters.")),
     request_body = SubmitMetadata, security(("token" = [])),
     responses((status = 201, description = "Created.", body = OriginalMovie,
         headers(("Location" = String, description = "The movie's path."))), (status = 401, description = ""), (status = 409, description = "")))]
 pub(super) async fn submit_metadata(
     caller: Caller,
+    IdempotencyKey(key): IdempotencyKey,
     Body(new): Body<SubmitMetadata>,
 ) -> Result<impl IntoResponse, Failure> {
     caller.may_write()?;
@@ -141,7 +143,7 @@ pub(super) async fn submit_metadata(
         description: new.description.0,
         director: new.director.0,
     };
-    let movie = movies::create(new, None).await?;
+    let movie = movies::create(&caller, key.as_deref(), new).await?;
     let location = (header::LOCATION, place(&movie.id));
     Ok((StatusCode::CREATED, [location], Json(shown(movie))))
 }

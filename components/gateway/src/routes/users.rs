@@ -13,7 +13,7 @@ use super::Answer;
 use crate::{
     caller::{Caller, forget},
     failure::Failure,
-    http::{Body, Client, Path, Text, log},
+    http::{Body, Client, Path, Text},
     upstream::{Role, ratings, users},
 };
 
@@ -145,14 +145,7 @@ pub(super) async fn delete(caller: Caller) -> Result<StatusCode, Failure> {
     let principal = caller.user()?;
     users::delete(&principal.user_id).await?;
     forget(&principal.session_id);
-    // The event that was published with it makes sure of it. Under Spin, which relays none, this is the only way.
-    if let Err(failure) = ratings::erase(&principal.user_id).await {
-        let cause = failure.cause.unwrap_or_default();
-        let id = &principal.user_id;
-        log(&format!(
-            "the ratings of {id}, who was erased, go with the event user.deleted only: {cause}"
-        ));
-    }
+    ratings::erase(&principal.user_id).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

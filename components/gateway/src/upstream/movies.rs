@@ -7,6 +7,7 @@ use marquee_problem::OUT_OF_BOUNDS;
 use super::{Page, in_url};
 use crate::{
     bindings::movie::metadata0_2_0::{commands, queries, types},
+    caller::Caller,
     domain::MovieId,
     failure::{Failure, KEY_REUSED, MOVIE_CHANGED, TITLE_TAKEN, UNKNOWN_MOVIE},
 };
@@ -38,8 +39,13 @@ pub(crate) async fn by_ids(ids: Vec<String>) -> Result<Vec<Movie>, Failure> {
     Ok(queries::movies_by_ids(ids).await?)
 }
 
-/// Creates a movie, once a key.
-pub(crate) async fn create(movie: NewMovie, key: Option<String>) -> Result<Movie, Failure> {
+/// Creates a movie, once a key, which is its caller's own.
+pub(crate) async fn create(
+    caller: &Caller,
+    key: Option<&str>,
+    movie: NewMovie,
+) -> Result<Movie, Failure> {
+    let key = key.map(|key| format!("{}/{key}", caller.of_keys()));
     Ok(commands::create(movie, key).await?)
 }
 

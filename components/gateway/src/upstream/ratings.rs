@@ -12,6 +12,7 @@ use crate::{
     },
     domain::{Change, MovieId, RECORD_TYPE, RatingEvent, TOPIC, UserId},
     failure::Failure,
+    http::log,
 };
 
 pub(crate) use commands::Outcome;
@@ -116,9 +117,26 @@ pub(crate) async fn submit(events: Vec<RatingEvent>) -> Result<Vec<Outcome>, Fai
     Ok(commands::submit_many(events.into_iter().map(event).collect()).await?)
 }
 
-/// Deletes all ratings of a user, for ever.
-pub(crate) async fn erase(user_id: &str) -> Result<(), Failure> {
-    Ok(commands::erase(user_id.to_owned()).await?)
+/// Deletes all ratings of a user who was deleted, for ever.
+pub(crate) async fn erase(user_id: &str) {
+    let erased = commands::erase(user_id.to_owned()).await;
+    ahead_of_event(erased, "user.deleted", user_id);
+}
+
+/// Puts the ratings of a movie that was deleted out of sight, for ever.
+pub(crate) async fn remove(id: &MovieId) {
+    let removed = commands::remove(RECORD_TYPE.to_owned(), id.0.clone()).await;
+    ahead_of_event(removed, "movie.deleted", &id.0);
+}
+
+/// The event that was published with the deletion makes sure of what follows from it; so nothing fails here. Under Spin,
+/// which relays no event, this is the only way.
+fn ahead_of_event(done: Result<(), types::Error>, event: &str, id: &str) {
+    if let Err(error) = done {
+        log(&format!(
+            "ratings follow the deletion of {id} with the event {event} only: {error}"
+        ));
+    }
 }
 
 /// The movies that ratings are of, once each.

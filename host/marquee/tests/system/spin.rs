@@ -286,10 +286,30 @@ async fn a_movie_is_made_rated_and_read_with_its_average_under_spin_up() {
     let nobodys = "PUT /v1/movies/0192f0c1-2345-7abc-8def-ffffffffffff/ratings/me";
     let refused = spin.ask(nobodys, &json!({ "value": 8 })).await;
     assert_eq!(refused.status, 404, "{refused:?}");
+
+    // A movie that is deleted takes its ratings with it.
+    let movie = json!({"title": "Ran", "description": "", "director": "Akira Kurosawa"});
+    let made = spin.ask("POST /v1/movies", &movie).await;
+    let gone = made.json()["id"].as_str().expect("an id").to_owned();
+    let rate = format!("PUT /v1/movies/{gone}/ratings/me");
+    let rated = spin.ask(&rate, &json!({ "value": 8 })).await;
+    assert_eq!(rated.status, 202, "{rated:?}");
+    spin.log_in("moderator").await;
+    let users = setup.connect("USERS").await;
+    let appoint = "update users set role = 'moderator' where name = 'moderator'";
+    assert_eq!(users.execute(appoint, &[]).await.expect("it runs"), 1);
+    let deleted = spin
+        .ask(&format!("DELETE /v1/movies/{gone}"), &Value::Null)
+        .await;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
+    let ratings = setup.connect("RATING").await;
+    let sql = "select deleted_at is not null from aggregated_ratings where record_id = $1";
+    let row = ratings.query_one(sql, &[&gone]).await.expect("its row");
+    assert!(row.get::<_, bool>(0), "its ratings are out of sight");
     drop(spin);
 
     // What Spin cannot relay waits in the outbox. A host on the same databases relays it, and counts nothing twice.
-    assert_eq!(unpublished(&setup).await, 1);
+    assert_eq!(unpublished(&setup).await, 3);
     let host = setup.start().await;
     eventually(Duration::from_secs(20), "it is relayed", async || {
         unpublished(&setup).await == 0

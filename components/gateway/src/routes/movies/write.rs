@@ -19,7 +19,7 @@ use crate::{
         version_tag,
     },
     routes::OfMovie,
-    upstream::movies,
+    upstream::{movies, ratings},
 };
 
 /// A movie that is to be created. Lengths are in characters, after blanks at either end of title and director are off.
@@ -91,10 +91,7 @@ pub(in crate::routes) async fn create(
     Body(new): Body<NewMovie>,
 ) -> Result<impl IntoResponse, Failure> {
     caller.may_write()?;
-    // A key is its caller's own; whoever needs no token shares theirs.
-    let whose = caller.user().map(|user| user.user_id.as_str());
-    let key = key.map(|key| format!("{}/{key}", whose.unwrap_or_default()));
-    let movie = movies::create(new.into(), key).await?;
+    let movie = movies::create(&caller, key.as_deref(), new.into()).await?;
     let tag = version_tag(movie.version);
     let location = (header::LOCATION, place(&movie.id));
     Ok((
@@ -107,7 +104,8 @@ pub(in crate::routes) async fn create(
 /// Create movies
 ///
 /// 1 to 100 at once, within the size of a body. Each is created or not by itself: the answer has an entry for each, in
-/// their order. Of two with one title and year the first is created.
+/// their order. Of two with one title and year the first is created. Sent again, a movie that was created is 409 with its
+/// id.
 #[utoipa::path(post, path = "/v1/movies/batch", operation_id = "createMovies", tag = "movies", security(("token" = [])),
     request_body = Vec<NewMovie>,
     responses((status = 207, description = "What came of each.", body = Vec<BatchEntry>,
@@ -185,6 +183,7 @@ pub(in crate::routes) async fn delete(
     caller.may_edit()?;
     let expected = version(&id, &expected).await?;
     movies::delete(&id, expected).await?;
+    ratings::remove(&id).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -289,6 +289,41 @@ async fn who_asks_is_told_by_a_token_as_over_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_again_under_its_key_happens_once() {
+    let api = Api::start().await;
+    let client = Client::to(api.host.address()).await;
+    let keyed = client.under("heat-1");
+    let first = submit(&keyed, heat()).await.expect("created");
+    let again = submit(&keyed, heat()).await.expect("as before");
+    assert_eq!(first, again);
+    let other = Metadata {
+        title: "Ran".to_owned(),
+        ..heat()
+    };
+    let reused = submit(&keyed, other).await.expect_err("another movie");
+    assert_eq!(reused.code(), Code::InvalidArgument, "{reused:?}");
+
+    let keyed = client.under("vote-1");
+    for value in [4, 4] {
+        let rated = rate(&keyed, &first.id, "ann", value).await;
+        rated.expect("accepted, once and again");
+    }
+    rate(&client, &first.id, "ann", 9).await.expect("accepted");
+    eventually(Duration::from_secs(20), "it counts", async || {
+        aggregate(&client, &first.id).await == (9.0, 1)
+    })
+    .await;
+    // It counted before the one that stands now, and does not count anew.
+    rate(&keyed, &first.id, "ann", 4).await.expect("accepted");
+    let reused = rate(&keyed, &first.id, "ann", 5).await;
+    let reused = reused.expect_err("another rating");
+    assert_eq!(reused.code(), Code::InvalidArgument, "{reused:?}");
+    assert_eq!(aggregate(&client, &first.id).await, (9.0, 1));
+    let broken = submit(&client.under("not one word"), heat()).await;
+    assert_eq!(broken.expect_err("no key").code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn health_and_reflection_answer() {
     let api = Api::start().await;
     let mut raw = Raw::to(api.host.address()).await;

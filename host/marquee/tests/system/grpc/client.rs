@@ -120,6 +120,7 @@ pub(crate) struct Details {
 pub(crate) struct Client {
     channel: Channel,
     token: Option<String>,
+    key: Option<&'static str>,
 }
 
 impl Client {
@@ -128,6 +129,7 @@ impl Client {
         Self {
             channel: endpoint.connect().await.expect("it listens"),
             token: None,
+            key: None,
         }
     }
 
@@ -136,6 +138,16 @@ impl Client {
         Self {
             channel: self.channel.clone(),
             token: token.map(str::to_owned),
+            key: self.key,
+        }
+    }
+
+    /// The same connection, with an idempotency key for what is called.
+    pub(crate) fn under(&self, key: &'static str) -> Self {
+        Self {
+            channel: self.channel.clone(),
+            token: self.token.clone(),
+            key: Some(key),
         }
     }
 
@@ -150,6 +162,10 @@ impl Client {
         if let Some(token) = &self.token {
             let value = format!("Bearer {token}").parse().expect("ASCII");
             request.metadata_mut().insert("authorization", value);
+        }
+        if let Some(key) = self.key {
+            let value = key.parse().expect("ASCII");
+            request.metadata_mut().insert("idempotency-key", value);
         }
         let path = http::uri::PathAndQuery::from_static(path);
         let codec = ProstCodec::default();

@@ -74,7 +74,7 @@ async fn what_is_published_is_what_the_topics_document_tells() {
             _ => value["id"].as_str().expect("an id").to_owned(),
         };
         assert_eq!(key, wanted, "{topic}: {value}");
-        let kind = value.get("type").unwrap_or(&value["change"]);
+        let kind = value.get("type").unwrap_or_else(|| &value["change"]);
         kinds.insert(kind.as_str().expect("a name").to_owned());
     }
     let all = [

@@ -37,7 +37,7 @@ swap-proof: setup-up components ## Swap all components under load; nothing may f
 # The first line builds with-servers too, with the same features as the tests, so that nothing is built twice.
 test: setup-test components test-components components-before ## Run every test, over real servers
 	@cargo test --locked --workspace $(DOCKER) --no-run
-	@exec "$(OUT)/debug/with-servers" cargo test --locked --workspace $(DOCKER) $(ARGS)
+	@exec "$(OUT)/debug/with-servers" cargo test --locked --workspace --no-fail-fast $(DOCKER) $(ARGS)
 
 ci: setup-ci fmt-check lint docs deny test ## All that must hold before a change is merged
 

@@ -51,17 +51,26 @@ fn the_example_of_the_documents_is_right() {
 }
 
 #[test]
-fn the_movie_system_bounds_log_in_and_registration_and_nothing_else() {
+fn the_movie_system_bounds_log_in_and_registration_most_and_each_user_by_themselves() {
     let rates = gateway(include_str!("../../../spin.toml"));
     assert_eq!(
         told(&rates),
-        ["log-in: 10/m, 10 at once", "registration: 10/m, 10 at once"]
+        [
+            "log-in: 10/m, 10 at once",
+            "registration: 10/m, 10 at once",
+            "reads: 50000/s, 50000 at once; 100/s, 1000 at once",
+            "reads-grpc: 50000/s, 50000 at once; 100/s, 1000 at once",
+            "writes: 50000/s, 50000 at once; 100/s, 1000 at once",
+        ]
     );
     let class = |method, path| rates.class(method, path).map(|(_, class)| &*class.name);
     assert_eq!(class("POST", "/v1/sessions"), Some("log-in"));
     assert_eq!(class("POST", "/v1/users"), Some("registration"));
-    for free in ["/v1/movies", "/v1/users/ann/ratings"] {
-        assert_eq!(class("GET", free), None);
-        assert_eq!(class("POST", free), None);
+    for path in ["/v1/movies", "/v1/users/ann/ratings"] {
+        assert_eq!(class("GET", path), Some("reads"));
+        assert_eq!(class("POST", path), Some("writes"));
     }
+    let grpc = |path| class("POST", path);
+    assert_eq!(grpc("/MovieService/GetMovieDetails"), Some("reads-grpc"));
+    assert_eq!(grpc("/RatingService/SubmitRating"), Some("writes"));
 }

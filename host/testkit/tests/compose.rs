@@ -32,13 +32,15 @@ fn is_pinned(image: &str) -> bool {
 }
 
 #[test]
-fn the_production_shape_is_two_databases_kafka_and_the_host() {
+fn the_production_shape_is_three_databases_kafka_and_the_host() {
     let compose = compose();
     let names: BTreeSet<&str> = services(&compose).iter().map(|(name, _)| *name).collect();
-    let expected = ["kafka", "marquee", "metadata-database", "rating-database"];
-    assert_eq!(names, BTreeSet::from(expected));
+    let databases = ["metadata-database", "rating-database", "users-database"];
+    let mut expected = BTreeSet::from(databases);
+    expected.extend(["kafka", "marquee"]);
+    assert_eq!(names, expected);
     assert_eq!(compose["services"]["marquee"]["build"], ".");
-    for database in ["metadata-database", "rating-database"] {
+    for database in databases {
         let image = compose["services"][database]["image"]
             .as_str()
             .expect("an image");

@@ -31,6 +31,18 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// The statement was not sent: a call's transaction is the host's, and what one call does to a session is not for the
+    /// next to see.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// The transaction that a unit of work was is not there any more at its end. What stands of it is not known.
+    #[error(
+        "the transaction of a unit of work on database {database} was ended by something else than the host"
+    )]
+    Lost {
+        /// The database by name.
+        database: String,
+    },
     /// A statement came after one that failed in the same unit of work.
     #[error(
         "the unit of work on database {database} has failed before; it can only be rolled back"
@@ -68,9 +80,16 @@ impl Error {
         }
     }
 
-    /// Whether the same work may succeed if it is done again from its start: a serialization failure or a deadlock.
+    /// Whether the same work may succeed if it is done again from its start: a serialization failure, a deadlock, or a
+    /// statement that was prepared before a change of what it is about.
     pub fn is_conflict(&self) -> bool {
-        self.code().is_some_and(is_conflict)
+        self.code().is_some_and(is_conflict) || self.is_stale()
+    }
+
+    /// Whether the statement was prepared before a change of what it is about, or its prepared form is gone. Nothing was
+    /// done.
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(self, Self::Statement { source, .. } if is_stale(source))
     }
 
     /// Whether the database could not be reached, which is no fault of the statement.
@@ -117,6 +136,23 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 pub(crate) fn is_conflict(code: &SqlState) -> bool {
     *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED
+}
+
+/// The statement's plan would have other columns now, or the session does not know its name any more.
+pub(crate) fn is_stale(error: &tokio_postgres::Error) -> bool {
+    let Some(error) = error.as_db_error() else {
+        return false;
+    };
+    *error.code() == SqlState::INVALID_SQL_STATEMENT_NAME
+        || *error.code() == SqlState::FEATURE_NOT_SUPPORTED
+            && error.routine() == Some("RevalidateCachedQuery")
+}
+
+/// The session is not one to go on with: it is in a transaction that failed, or on a server that only reads.
+pub(crate) fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
+    let code = error.code();
+    code == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+        || code == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
 }
 
 /// Class 08 (connection), 57P (the server is going down or starting) and 53300 (no connection left): the

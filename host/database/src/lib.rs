@@ -6,9 +6,11 @@
 mod config;
 mod durability;
 mod error;
+mod kind;
 mod listen;
 pub mod migrate;
 mod pool;
+mod session;
 mod tls;
 mod unit;
 
@@ -18,4 +20,5 @@ pub use error::{CommitError, Error, code};
 pub use listen::Listener;
 pub use migrate::Migrations;
 pub use pool::{Connection, Database};
+pub use session::{Alone, Transaction, begins};
 pub use unit::Unit;

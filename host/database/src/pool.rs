@@ -1,9 +1,10 @@
 //! A database and its pooled connections.
 //!
-//! Bound: `pool_size` connections, `acquire_timeout` for one of them. A connection goes back to the pool only
-//! when it is known to be outside a transaction; one in doubt is closed.
+//! Bounds: `pool_size` connections, `acquire_timeout` for one of them, `statement_timeout` and a little for an answer,
+//! whether the server is there to keep it or not. A connection goes back to the pool only when it is known to be outside
+//! a transaction and as it was; one in doubt is closed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
@@ -11,7 +12,11 @@ use deadpool_postgres::{
 use tokio_postgres::{NoTls, Row, Statement, config::SslMode, types::ToSql};
 use tokio_util::task::TaskTracker;
 
-use crate::{Config, Error, Listener, Unit, error::chain, tls};
+use crate::{
+    Config, Error, Listener, Unit,
+    error::{chain, is_of_the_session, is_stale},
+    tls,
+};
 
 /// One database: cheap to clone, shared by all who use it.
 #[derive(Clone)]
@@ -20,6 +25,8 @@ pub struct Database(Arc<Inner>);
 struct Inner {
     name: String,
     pool: Pool,
+    /// How long a statement's answer is waited for: the server's own bound does not help where it cannot be reached.
+    patience: Duration,
     /// For connections that are not the pool's.
     postgres: tokio_postgres::Config,
     /// Owns the short tasks that end statements nobody waits for any more.
@@ -45,6 +52,7 @@ impl Database {
             config.idle_in_transaction_timeout.as_millis(),
         );
         postgres.options(options.trim_start());
+        notice_silence(&mut postgres);
         if postgres.get_application_name().is_none() {
             postgres.application_name("marquee");
         }
@@ -79,6 +87,7 @@ impl Database {
         Ok(Self(Arc::new(Inner {
             name: config.name.clone(),
             pool,
+            patience: config.statement_timeout + ON_THE_WAY,
             postgres,
             reapers: TaskTracker::new(),
             tls,
@@ -103,8 +112,10 @@ impl Database {
         }
         Ok(Connection {
             object: Some(object),
+            patience: Some(self.0.patience),
             database: self.clone(),
             busy: false,
+            tainted: false,
         })
     }
 
@@ -198,7 +209,9 @@ impl Database {
 pub struct Connection {
     object: Option<Object>,
     database: Database,
+    patience: Option<Duration>,
     busy: bool,
+    tainted: bool,
 }
 
 impl Connection {
@@ -235,10 +248,19 @@ impl Connection {
     }
 
     /// Run statements without parameters, several where they are separated by semicolons. They are one
-    /// transaction unless they say otherwise themselves.
+    /// transaction unless they say otherwise themselves. After a failure the connection is closed when it is dropped:
+    /// the transaction that they began may still be open.
     pub async fn batch(&mut self, sql: &str) -> Result<(), Error> {
-        self.during(async |client| client.batch_execute(sql).await)
-            .await
+        let result = self
+            .during(async |client| client.batch_execute(sql).await)
+            .await;
+        self.tainted |= result.is_err();
+        result
+    }
+
+    /// Wait as long as it takes for what comes next: for statements that set their own bounds.
+    pub fn wait_patiently(&mut self) {
+        self.patience = None;
     }
 
     /// Do something with the driver's client; an unfinished use closes the connection.
@@ -253,9 +275,30 @@ impl Connection {
             });
         };
         self.busy = true;
-        let result = work(object).await;
+        let answered = match self.patience {
+            None => Ok(work(object).await),
+            Some(patience) => tokio::time::timeout(patience, work(object)).await,
+        };
+        let Ok(result) = answered else {
+            return Err(Error::Unavailable {
+                database: self.database.name().to_owned(),
+                reason: "the server did not answer in time".to_owned(),
+            });
+        };
         self.busy = false;
-        result.map_err(|error| self.database.driver_error(error))
+        result.map_err(|error| {
+            if is_stale(&error) {
+                // What else was prepared before the same change is as stale, on every connection.
+                self.database.0.pool.manager().statement_caches.clear();
+            }
+            self.tainted |= is_stale(&error) || is_of_the_session(&error);
+            self.database.driver_error(error)
+        })
+    }
+
+    /// Close it when it is dropped, instead of giving it back: it is not as it was.
+    pub(crate) fn taint(&mut self) {
+        self.tainted = true;
     }
 
     /// Close it instead of giving it back.
@@ -271,7 +314,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(object) = self.object.take()
-            && self.busy
+            && (self.busy || self.tainted)
         {
             self.database.discard(object);
         }
@@ -310,8 +353,25 @@ fn parse(url: &str) -> Result<(tokio_postgres::Config, Option<String>), String> 
     Ok((config, root_file))
 }
 
+/// A server that went without a word is noticed in a minute at most, also by a connection that waits for nothing.
+fn notice_silence(config: &mut tokio_postgres::Config) {
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config
+            .keepalives_idle(SILENCE)
+            .keepalives_interval(Duration::from_secs(10))
+            .keepalives_retries(3);
+    }
+}
+
+/// For an answer's way, beside the time that the server takes for it.
+const ON_THE_WAY: Duration = Duration::from_secs(5);
+/// How long sent data may stay unacknowledged, and a connection silent before it is probed.
+const SILENCE: Duration = Duration::from_secs(30);
 /// Statements kept prepared on a connection. A component that builds SQL as it goes would fill the server's
 /// memory otherwise; past this the cache starts anew.
 const STATEMENTS_CACHED: usize = 256;
 /// A cancel request is one packet; a server that does not take it in this time ends the statement by its timeout.
-const CANCEL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,19 +1,28 @@
 //! The unit of work: statements that commit together or not at all.
 //!
-//! Promise: BEGIN travels with the first statement, so a unit costs one round trip more than its statements
-//! (the commit). After a failed statement nothing of the unit can commit. Dropped, it leaves nothing: the
-//! connection is closed, and the server rolls back. A connection goes back to the pool only after COMMIT or
-//! ROLLBACK was answered.
+//! Promises: BEGIN travels with the first statement, so a unit costs one round trip more than its statements
+//! (the commit). After a failed statement nothing of the unit can commit. It is one transaction: statements that end it
+//! or outlive it are refused, and at its commit it proves that it is still the one that was begun. Dropped, it leaves
+//! nothing: the connection is closed, and the server rolls back. A connection goes back to the pool only after COMMIT or
+//! ROLLBACK was answered, and only if no statement may have changed its session.
 //!
-//! Bound: one connection. Not here: deciding whether to commit.
+//! Bounds: one connection; between two statements the time to the deadline. Not here: deciding whether to commit.
+
+use std::time::{Duration, Instant};
 
 use tokio_postgres::{Row, Statement, error::SqlState, types::ToSql};
 
-use crate::{CommitError, Connection, Database, Error};
+use crate::{
+    CommitError, Connection, Database, Error,
+    kind::{Kind, is_suspect},
+};
 
 /// A transaction that begins with its first statement.
 pub struct Unit {
     database: Database,
+    /// What the transaction has that was begun here, and no other one.
+    mark: u64,
+    deadline: Option<Instant>,
     state: State,
 }
 
@@ -30,8 +39,9 @@ enum State {
 }
 
 /// Why the unit failed, enough to decide whether doing it again may help.
+#[derive(Clone, Copy)]
 struct Cause {
-    code: Option<SqlState>,
+    conflict: bool,
     unavailable: bool,
 }
 
@@ -39,8 +49,18 @@ impl Unit {
     pub(crate) fn new(database: Database) -> Self {
         Self {
             database,
+            mark: rand::random(),
+            deadline: None,
             state: State::Fresh,
         }
+    }
+
+    /// It may be silent up to this moment: whoever works between its statements has that long. Otherwise as long as the
+    /// database's configuration says.
+    #[must_use]
+    pub fn until(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
     }
 
     /// The database that it works on.
@@ -55,7 +75,7 @@ impl Unit {
 
     /// Whether it failed by a conflict with another transaction, so that doing all of it again may succeed.
     pub fn is_conflict(&self) -> bool {
-        matches!(&self.state, State::Failed { cause, .. } if cause.code.as_ref().is_some_and(crate::error::is_conflict))
+        matches!(&self.state, State::Failed { cause, .. } if cause.conflict)
     }
 
     /// Whether it failed because the database could not be reached.
@@ -88,7 +108,8 @@ impl Unit {
     }
 
     /// Run a prepared statement by the caller's own hand, within the unit. `work` must read the whole answer:
-    /// a failure that nobody reads would go unnoticed until the commit.
+    /// a failure that nobody reads would go unnoticed until the commit. A statement that is refused is not sent, and the
+    /// unit goes on.
     pub async fn run<T>(
         &mut self,
         sql: &str,
@@ -97,20 +118,30 @@ impl Unit {
             &Statement,
         ) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Error> {
-        let (mut connection, fresh) =
-            match std::mem::replace(&mut self.state, failed(None, None, false)) {
-                State::Open(connection) => (connection, false),
-                State::Fresh => match self.database.connection().await {
-                    Ok(connection) => (connection, true),
-                    Err(error) => return Err(self.fail(None, error)),
-                },
-                State::Failed { connection, cause } => {
-                    self.state = State::Failed { connection, cause };
-                    return Err(Error::UnitFailed {
-                        database: self.database.name().to_owned(),
-                    });
-                }
-            };
+        match Kind::of(sql) {
+            Kind::Work => {}
+            Kind::Begin | Kind::End | Kind::Savepoint => return Err(Error::Refused(ONE)),
+            Kind::Session => return Err(Error::Refused(OUTLIVES)),
+            Kind::Unsupported => return Err(Error::Refused(UNSUPPORTED)),
+        }
+        let broken = Cause {
+            conflict: false,
+            unavailable: false,
+        };
+        let (mut connection, fresh) = match std::mem::replace(&mut self.state, failed(None, broken))
+        {
+            State::Open(connection) => (connection, false),
+            State::Fresh => match self.database.connection().await {
+                Ok(connection) => (connection, true),
+                Err(error) => return Err(self.fail(None, error)),
+            },
+            State::Failed { connection, cause } => {
+                self.state = State::Failed { connection, cause };
+                return Err(Error::UnitFailed {
+                    database: self.database.name().to_owned(),
+                });
+            }
+        };
         let statement = match connection.prepare(sql).await {
             Ok(statement) => statement,
             Err(error) => {
@@ -123,17 +154,20 @@ impl Unit {
                 return Err(self.fail(kept, error));
             }
         };
+        if is_suspect(sql) {
+            connection.taint();
+        }
+        let begin = fresh.then(|| self.begin());
         let result = connection
-            .during(async |client| {
-                if fresh {
+            .during(async |client| match begin {
+                Some(begin) => {
                     // Both are written before either answer is awaited: one round trip.
                     let (begun, result) =
-                        futures::join!(client.batch_execute("begin"), work(client, &statement));
+                        futures::join!(client.batch_execute(&begin), work(client, &statement));
                     begun?;
                     result
-                } else {
-                    work(client, &statement).await
                 }
+                None => work(client, &statement).await,
             })
             .await;
         // Until COMMIT or ROLLBACK was answered, dropping the connection must close it.
@@ -145,6 +179,23 @@ impl Unit {
             }
             Err(error) => Err(self.fail(Some(connection), error)),
         }
+    }
+
+    /// Begins the transaction, marks it, and lets it be silent as long as it may.
+    fn begin(&self) -> String {
+        let patience = self.deadline.map(idle_until).unwrap_or_default();
+        format!(
+            "begin; set local marquee.unit = '{}'; {patience}",
+            self.mark
+        )
+    }
+
+    /// Ends it if it is the transaction that was begun; an error otherwise, and then nothing is committed here.
+    fn commit_if_whole(&self) -> String {
+        format!(
+            "select 1 / (current_setting('marquee.unit', true) = '{}')::integer; commit",
+            self.mark
+        )
     }
 
     /// Make it stand. A unit without statements has nothing to commit and succeeds.
@@ -160,17 +211,27 @@ impl Unit {
                 Err(CommitError::RolledBack(error))
             }
             State::Open(mut connection) => {
+                let commit = self.commit_if_whole();
                 match connection
-                    .during(async |client| client.batch_execute("commit").await)
+                    .during(async |client| client.batch_execute(&commit).await)
                     .await
                 {
                     Ok(()) => Ok(()),
+                    Err(error) if error.code() == Some(&SqlState::DIVISION_BY_ZERO) => {
+                        connection.discard();
+                        let database = self.database.name().to_owned();
+                        Err(CommitError::RolledBack(Error::Lost { database }))
+                    }
                     Err(error @ Error::Unavailable { .. }) => {
                         connection.discard();
                         Err(CommitError::Unknown(error.to_string()))
                     }
-                    // A deferred constraint or a serialization failure: the server has rolled back.
-                    Err(error) => Err(CommitError::RolledBack(error)),
+                    // A deferred constraint or a serialization failure: the server has rolled back. Where it failed
+                    // before the commit, it does when the connection is closed.
+                    Err(error) => {
+                        connection.discard();
+                        Err(CommitError::RolledBack(error))
+                    }
                 }
             }
         }
@@ -200,19 +261,38 @@ impl Unit {
     }
 
     fn fail(&mut self, connection: Option<Connection>, error: Error) -> Error {
-        self.state = failed(connection, error.code().cloned(), error.is_unavailable());
+        let cause = Cause {
+            conflict: error.is_conflict(),
+            unavailable: error.is_unavailable(),
+        };
+        self.state = failed(connection, cause);
         error
     }
 }
 
-fn failed(connection: Option<Connection>, code: Option<SqlState>, unavailable: bool) -> State {
-    State::Failed {
-        connection,
-        cause: Cause { code, unavailable },
-    }
+fn failed(connection: Option<Connection>, cause: Cause) -> State {
+    State::Failed { connection, cause }
+}
+
+/// Lets a transaction be silent up to a deadline, and a little longer: a call that is late is ended by the host first.
+pub(crate) fn idle_until(deadline: Instant) -> String {
+    let left = deadline.saturating_duration_since(Instant::now()) + BEHIND_DEADLINE;
+    format!(
+        "set local idle_in_transaction_session_timeout = {}",
+        left.as_millis().min(DAY_MS)
+    )
 }
 
 fn in_doubt(mut connection: Connection) -> Connection {
     connection.mark_busy(true);
     connection
 }
+
+const ONE: &str = "the call is one transaction, which the host begins and ends: a statement that does so is not sent";
+/// Also of what is refused outside a unit.
+pub(crate) const OUTLIVES: &str = "the statement changes the session, which others use after this call: begin a transaction and use `set local`";
+pub(crate) const UNSUPPORTED: &str =
+    "`copy`, `and chain` and transactions in two phases cannot be used here";
+const BEHIND_DEADLINE: Duration = Duration::from_secs(5);
+/// No call lasts longer; the setting takes 24 days at most.
+const DAY_MS: u128 = 24 * 60 * 60 * 1_000;

@@ -81,7 +81,8 @@ impl Deliverer {
     }
 
     async fn settled(&self, position: &Position, records: &[Incoming]) -> Result<Attempt, Refusal> {
-        let mut unit = self.worker.database.unit();
+        let deadline = Instant::now() + self.deadline;
+        let mut unit = self.worker.database.unit().until(deadline);
         let receipt = match Receipt::open(&mut unit, &self.consumer, position, records).await {
             Ok(receipt) => receipt,
             Err(error) => {

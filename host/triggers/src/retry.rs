@@ -4,7 +4,10 @@
 //! Bounds: messages at once, one unit of work each. Not here: when a message is due and when it is dead, which is
 //! delivery's.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt as _;
 use marquee_delivery::retry::{self, Claimed, Retried};
@@ -117,7 +120,8 @@ impl Trigger {
     }
 
     async fn attempt(&self, claimed: &Claimed) -> Result<Retried, Refusal> {
-        let mut unit = self.deliverer.worker.database.unit();
+        let deadline = Instant::now() + self.deliverer.deadline;
+        let mut unit = self.deliverer.worker.database.unit().until(deadline);
         if let Err(error) = claimed.open(&mut unit).await {
             unit.rollback().await;
             return Err(error.into());

@@ -115,7 +115,7 @@ impl Trigger {
         let due_at_ms = u64::try_from(claimed.due_at().timestamp_millis()).unwrap_or(0);
         let (mut work, ()) = self
             .worker
-            .run(database.unit(), call, async |call| {
+            .run(database.unit().until(call.deadline), call, async |call| {
                 let name = self.schedule.name.clone();
                 runtime.run_job(component, name, due_at_ms, call).await
             })

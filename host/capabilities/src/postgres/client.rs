@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Instant};
 
+use deadpool_postgres::ClientWrapper;
 use futures::TryStreamExt as _;
-use marquee_database::Error;
-use tokio_postgres::{Row, RowStream, types::ToSql};
+use marquee_database::{Alone, Error, Transaction, begins};
+use tokio_postgres::{Row, RowStream, Statement, types::ToSql};
 
 use super::{
     bindings::wit,
     config::Granted,
     params::{self, Param},
+    transactions::Transactions,
     unit::UnitOfWork,
 };
 
@@ -18,6 +20,7 @@ use super::{
 pub(super) struct Client {
     pub(super) granted: Option<Arc<Granted>>,
     pub(super) unit: Option<Arc<UnitOfWork>>,
+    pub(super) transactions: Transactions,
     pub(super) deadline: Instant,
     pub(super) traceparent: Option<Arc<str>>,
 }
@@ -41,6 +44,7 @@ impl Client {
     /// A statement with rows.
     pub(super) async fn query(
         &self,
+        connection: u32,
         sql: &str,
         params: Vec<wit::ParameterValue>,
     ) -> Result<Vec<Row>, wit::Error> {
@@ -48,39 +52,52 @@ impl Client {
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
         let granted = self.granted.as_ref();
         let (rows, bytes) = granted.map_or((0, 0), |granted| (granted.rows, granted.result_bytes));
-        self.send(sql, async |client, statement| {
-            let answer = client.query_raw(statement, params).await?;
-            within(answer, rows, bytes).await
-        })
-        .await?
+        let mut again = true;
+        loop {
+            let params = params.iter().copied();
+            let sent = self.send(connection, sql, async |client, statement| {
+                let answer = client.query_raw(statement, params).await?;
+                within(answer, rows, bytes).await
+            });
+            match sent.await {
+                Err(Failed::Stale(_)) if again => again = false,
+                result => return result?,
+            }
+        }
     }
 
     /// A statement that changes rows.
     pub(super) async fn execute(
         &self,
+        connection: u32,
         sql: &str,
         params: Vec<wit::ParameterValue>,
     ) -> Result<u64, wit::Error> {
         let params = checked(sql, params)?;
         let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
-        self.send(sql, async |client, statement| {
-            client.execute(statement, &params).await
-        })
-        .await
+        let mut again = true;
+        loop {
+            let sent = self.send(connection, sql, async |client, statement| {
+                client.execute(statement, &params).await
+            });
+            match sent.await {
+                Err(Failed::Stale(_)) if again => again = false,
+                result => return Ok(result?),
+            }
+        }
     }
 
+    /// Send a statement on one of the guest's connections: in the call's unit of work, in the transaction that the guest
+    /// has begun on this connection, or by itself.
     async fn send<T>(
         &self,
+        connection: u32,
         sql: &str,
-        work: impl AsyncFnOnce(
-            &deadpool_postgres::ClientWrapper,
-            &tokio_postgres::Statement,
-        ) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<T, wit::Error> {
+        work: impl AsyncFnOnce(&ClientWrapper, &Statement) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Failed> {
         let Some(granted) = &self.granted else {
-            return Err(wit::Error::ConnectionFailed(
-                "the component has no database".to_owned(),
-            ));
+            let none = "the component has no database".to_owned();
+            return Err(wit::Error::ConnectionFailed(none).into());
         };
         let publishes = sql.contains(PUBLISH);
         // In the same round trip, so that `marquee.publish` can put it into the headers. Set empty too: a connection
@@ -93,8 +110,7 @@ impl Client {
                 .unwrap_or_default();
             format!("set marquee.traceparent = '{traceparent}'")
         });
-        let work = async |client: &deadpool_postgres::ClientWrapper,
-                          statement: &tokio_postgres::Statement| match context {
+        let work = async |client: &ClientWrapper, statement: &Statement| match context {
             Some(context) => {
                 let (set, result) =
                     futures::join!(client.batch_execute(&context), work(client, statement));
@@ -104,40 +120,68 @@ impl Client {
             None => work(client, statement).await,
         };
         let sent = async {
-            match &self.unit {
-                Some(shared) => {
-                    let mut unit = shared.lock().await;
-                    let Some(unit) = unit.as_mut() else {
-                        return Err(wit::Error::Other(
-                            "the call whose unit of work this was has ended".to_owned(),
-                        ));
-                    };
-                    if publishes {
-                        shared.publish();
-                    }
-                    unit.run(sql, work).await.map_err(error)
+            if let Some(shared) = &self.unit {
+                let mut unit = shared.lock().await;
+                let Some(unit) = unit.as_mut() else {
+                    let ended = "the call whose unit of work this was has ended".to_owned();
+                    return Err(wit::Error::Other(ended).into());
+                };
+                if publishes {
+                    shared.publish();
                 }
-                None => {
-                    let mut connection = granted.database.connection().await.map_err(error)?;
-                    let statement = connection.prepare(sql).await.map_err(error)?;
-                    connection
-                        .during(async |client| work(client, &statement).await)
-                        .await
-                        .map_err(sent_error)
-                }
+                return Ok(unit.run(sql, work).await.map_err(error)?);
             }
+            if let Some(mut open) = self.transactions.of(connection).await {
+                let (result, published) = open.run(sql, publishes, work).await;
+                if published {
+                    (granted.poke)();
+                }
+                return Ok(result.map_err(sent_error)?);
+            }
+            if begins(sql) {
+                let begun = Transaction::begin(&granted.database, sql, self.deadline, work).await;
+                let (transaction, value) = begun.map_err(error)?;
+                self.transactions.keep(connection, transaction);
+                return Ok(value);
+            }
+            let value = granted.database.alone(sql, work).await;
+            let value = value.map_err(|failed| match failed {
+                Alone::NotSent(cause) => Failed::Error(error(cause)),
+                Alone::Stale(cause) => Failed::Stale(error(cause)),
+                Alone::Sent(cause) => Failed::Error(sent_error(cause)),
+            })?;
+            if publishes {
+                (granted.poke)();
+            }
+            Ok(value)
         };
-        let result = tokio::time::timeout_at(self.deadline.into(), sent)
+        tokio::time::timeout_at(self.deadline.into(), sent)
             .await
             .unwrap_or_else(|_| {
-                Err(unanswered(
-                    "the call's deadline passed while the database worked",
-                ))
-            });
-        if publishes && self.unit.is_none() && result.is_ok() {
-            (granted.poke)();
+                let late = "the call's deadline passed while the database worked";
+                Err(unanswered(late).into())
+            })
+    }
+}
+
+/// Why a statement has no result.
+enum Failed {
+    /// It was prepared before a change of what it is about. Nothing was done; sent again, it is prepared anew.
+    Stale(wit::Error),
+    Error(wit::Error),
+}
+
+impl From<wit::Error> for Failed {
+    fn from(error: wit::Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Failed> for wit::Error {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Stale(error) | Failed::Error(error) => error,
         }
-        result
     }
 }
 
@@ -189,7 +233,7 @@ fn checked(sql: &str, params: Vec<wit::ParameterValue>) -> Result<Vec<Param>, wi
 fn error(error: Error) -> wit::Error {
     match error {
         Error::Statement { source, .. } => statement_error(&source),
-        Error::UnitFailed { .. } => {
+        Error::UnitFailed { .. } | Error::Refused(_) => {
             wit::Error::QueryFailed(wit::QueryError::Text(error.to_string()))
         }
         other => wit::Error::ConnectionFailed(other.to_string()),

@@ -11,7 +11,7 @@ use super::{
     values,
 };
 
-/// An open connection: a right to ask. Nothing is held between statements.
+/// An open connection: a right to ask. Nothing is held between statements but the transaction that was begun on it.
 #[expect(
     unreachable_pub,
     reason = "the generated bindings re-export it, and are private themselves"
@@ -82,10 +82,11 @@ fn outside() -> wasmtime::Error {
 
 async fn rows(
     client: Client,
+    connection: u32,
     statement: &str,
     params: Vec<wit::ParameterValue>,
 ) -> Result<wit::RowSet, wit::Error> {
-    let rows = client.query(statement, params).await?;
+    let rows = client.query(connection, statement, params).await?;
     Ok(wit::RowSet {
         columns: values::columns(&rows),
         rows: values::rows(&rows)?,
@@ -106,7 +107,7 @@ impl wit::HostConnection for Context<'_> {
         params: Vec<wit::ParameterValue>,
     ) -> Answer<wit::RowSet> {
         let client = self.client(&connection)?;
-        Ok(rows(client, &statement, params).await)
+        Ok(rows(client, connection.rep(), &statement, params).await)
     }
 
     async fn execute(
@@ -116,15 +117,13 @@ impl wit::HostConnection for Context<'_> {
         params: Vec<wit::ParameterValue>,
     ) -> Answer<u64> {
         let client = self.client(&connection)?;
-        Ok(client.execute(&statement, params).await)
+        Ok(client.execute(connection.rep(), &statement, params).await)
     }
 
     async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
-        self.0
-            .as_mut()
-            .ok_or_else(outside)?
-            .table
-            .delete(connection)?;
+        let parts = self.0.as_mut().ok_or_else(outside)?;
+        parts.client.transactions.forget(connection.rep());
+        parts.table.delete(connection)?;
         Ok(())
     }
 }
@@ -174,7 +173,7 @@ impl<T: Send> wit::HostConnectionWithStore<T> for Postgres {
         FutureReader<Result<(), wit::Error>>,
     )> {
         let client = accessor.with(|mut access| access.get().client(&connection))?;
-        let set = match rows(client, &statement, params).await {
+        let set = match rows(client, connection.rep(), &statement, params).await {
             Ok(set) => set,
             Err(error) => return Ok(Err(error)),
         };
@@ -192,7 +191,7 @@ impl<T: Send> wit::HostConnectionWithStore<T> for Postgres {
         params: Vec<wit::ParameterValue>,
     ) -> Answer<u64> {
         let client = accessor.with(|mut access| access.get().client(&connection))?;
-        Ok(client.execute(&statement, params).await)
+        Ok(client.execute(connection.rep(), &statement, params).await)
     }
 }
 

@@ -8,6 +8,11 @@
 //! is read whole within these bounds before the guest sees its first row: a failure half-way cannot then go unnoticed
 //! until a commit.
 //!
+//! **Transactions**: in a unit of work the call is one, and what begins, ends or outlives it is refused. Outside one a guest
+//! may `begin` on a connection that it has opened: from there to its `commit` or `rollback` the statements on it are one
+//! conversation; what is open at the end of the call, or when the connection is dropped, is rolled back. What changes
+//! the session (`set`, `listen`, `copy`) needs such a transaction or is refused; nothing of it is seen by another call.
+//!
 //! **On failure**: the guest gets the interface's error; a failed statement fails the unit of work too. Outside a unit
 //! each statement stands alone: one that found no connection is *connection-failed* and changed nothing; one whose
 //! connection broke, or whose time ran out, is *query-failed* with a text and may have taken effect.
@@ -24,6 +29,9 @@ mod host;
 mod params;
 #[cfg(test)]
 mod tests;
+mod transactions;
+#[cfg(test)]
+mod transactions_tests;
 mod transactor;
 mod unit;
 mod values;
@@ -82,6 +90,7 @@ impl Capability for Postgres {
         Box::new(client::Client {
             granted,
             unit,
+            transactions: transactions::Transactions::default(),
             deadline: call.deadline,
             traceparent: call.traceparent.clone(),
         })

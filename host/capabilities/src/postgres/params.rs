@@ -2,7 +2,7 @@
 //!
 //! The server has said which type each place has; a value that does not fit there is refused before anything is sent.
 
-use bytes::BytesMut;
+use bytes::{BufMut as _, BytesMut};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use postgres_protocol::types as wire;
 use postgres_types::{IsNull, ToSql, Type, to_sql_checked};
@@ -48,11 +48,7 @@ impl ToSql for Param {
                 put_instant(at.naive_utc(), ty, out)
             }
             ParameterValue::Uuid(text) => put(&uuid::Uuid::try_parse(text)?, ty, out),
-            ParameterValue::Jsonb(bytes) => put(
-                &serde_json::from_slice::<serde_json::Value>(bytes)?,
-                ty,
-                out,
-            ),
+            ParameterValue::Jsonb(bytes) => put_json(bytes, ty, out),
             ParameterValue::Decimal(text) => put(&decimal(text)?, ty, out),
             ParameterValue::RangeInt32((low, high)) => {
                 put_range(ty, &Type::INT4_RANGE, &Type::INT4, *low, *high, out)
@@ -129,6 +125,18 @@ fn put<T: ToSql>(value: &T, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Pro
     }
 }
 
+/// As it came: read and written again, long numbers would lose digits.
+fn put_json(bytes: &[u8], ty: &Type, out: &mut BytesMut) -> Result<IsNull, Problem> {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes)?;
+    if *ty == Type::JSONB {
+        out.put_u8(JSONB_VERSION);
+    } else {
+        expect(ty, &Type::JSON)?;
+    }
+    out.extend_from_slice(bytes);
+    Ok(IsNull::No)
+}
+
 fn put_instant(at: NaiveDateTime, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Problem> {
     if *ty == Type::TIMESTAMPTZ {
         put(&at.and_utc(), ty, out)
@@ -190,3 +198,6 @@ fn time(hour: u8, minute: u8, second: u8, nano: u32) -> Result<NaiveTime, Proble
 fn decimal(text: &str) -> Result<Decimal, Problem> {
     Decimal::from_str_exact(text).map_err(|error| format!("{text:?} is no decimal: {error}").into())
 }
+
+/// Stands before the text on the wire; there is one version.
+const JSONB_VERSION: u8 = 1;

@@ -20,19 +20,20 @@ use super::{
     Granted, Transactor, UnitOfWork,
     bindings::wit::{self, DbValue, ParameterValue, RangeBoundKind},
     client::Client,
+    transactions::Transactions,
     values,
 };
 
 /// A database with a table, and a transactor for the component that owns it.
-struct Bench {
-    server: TestDatabase,
-    database: Database,
+pub(super) struct Bench {
+    pub(super) server: TestDatabase,
+    pub(super) database: Database,
     transactor: Arc<Transactor>,
-    client: Client,
-    pokes: Arc<AtomicUsize>,
+    pub(super) client: Client,
+    pub(super) pokes: Arc<AtomicUsize>,
 }
 
-async fn bench() -> Bench {
+pub(super) async fn bench() -> Bench {
     let server = marquee_testkit::database().await;
     let database = database(server.url());
     marquee_delivery::migrations()
@@ -60,6 +61,7 @@ async fn bench() -> Bench {
     let client = Client {
         granted: Some(Arc::new(granted.clone())),
         unit: None,
+        transactions: Transactions::default(),
         deadline: Instant::now() + Duration::from_secs(60),
         traceparent: None,
     };
@@ -73,7 +75,7 @@ async fn bench() -> Bench {
     }
 }
 
-fn database(url: &str) -> Database {
+pub(super) fn database(url: &str) -> Database {
     let mut config = Config::new("notes", Secret::new(url));
     config.pool_size = 4;
     Database::new(&config).expect("a URL")
@@ -83,16 +85,18 @@ fn component() -> ComponentId {
     "notes".parse().expect("a name")
 }
 
-fn text(text: &str) -> Vec<ParameterValue> {
+pub(super) fn text(text: &str) -> Vec<ParameterValue> {
     vec![ParameterValue::Str(text.to_owned())]
 }
 
-const INSERT: &str = "insert into notes values ($1)";
-const PUBLISH: &str = "select marquee.publish('topic', $1, '{}', 'value')";
+/// A connection that the guest has opened.
+pub(super) const ONE: u32 = 1;
+pub(super) const INSERT: &str = "insert into notes values ($1)";
+pub(super) const PUBLISH: &str = "select marquee.publish('topic', $1, '{}', 'value')";
 
 impl Bench {
     /// Run a call in a unit of work: `work` gets the client that its guest would have.
-    async fn call<F, R>(&self, work: F) -> Result<Val, CallError>
+    pub(super) async fn call<F, R>(&self, work: F) -> Result<Val, CallError>
     where
         F: Fn(Client) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Val, CallError>> + Send + 'static,
@@ -113,7 +117,7 @@ impl Bench {
         self.transactor.run(&component(), call, body).await
     }
 
-    async fn count(&self, table: &str) -> i64 {
+    pub(super) async fn count(&self, table: &str) -> i64 {
         let mut connection = self.database.connection().await.expect("a connection");
         let rows = connection
             .query(&format!("select count(*) from {table}"), &[])
@@ -123,7 +127,7 @@ impl Bench {
     }
 
     /// Connections of the pool that are in a transaction although nobody uses them.
-    async fn left_open(&self) -> i64 {
+    pub(super) async fn left_open(&self) -> i64 {
         let mut connection = self.database.connection().await.expect("a connection");
         let sql = "select count(*) from pg_stat_activity
             where datname = current_database() and state like 'idle in transaction%'";
@@ -131,7 +135,7 @@ impl Bench {
     }
 }
 
-fn ok() -> Val {
+pub(super) fn ok() -> Val {
     Val::Result(Ok(None))
 }
 
@@ -144,10 +148,13 @@ async fn a_call_that_answers_ok_commits_and_the_relay_is_told() {
     let bench = bench().await;
     let answer = bench.call(|client| async move {
         client
-            .execute(INSERT, text("kept"))
+            .execute(ONE, INSERT, text("kept"))
             .await
             .expect("inserted");
-        client.query(PUBLISH, text("key")).await.expect("published");
+        client
+            .query(ONE, PUBLISH, text("key"))
+            .await
+            .expect("published");
         Ok(ok())
     });
     answer.await.expect("committed");
@@ -166,10 +173,13 @@ async fn a_call_that_answers_with_an_error_leaves_neither_state_nor_message() {
     let bench = bench().await;
     let answer = bench.call(|client| async move {
         client
-            .execute(INSERT, text("gone"))
+            .execute(ONE, INSERT, text("gone"))
             .await
             .expect("inserted");
-        client.query(PUBLISH, text("key")).await.expect("published");
+        client
+            .query(ONE, PUBLISH, text("key"))
+            .await
+            .expect("published");
         Ok(error())
     });
     assert!(marquee_runtime::is_error(
@@ -195,7 +205,7 @@ async fn a_call_that_traps_or_is_late_leaves_nothing() {
     let bench = bench().await;
     let answer = bench.call(|client| async move {
         client
-            .execute(INSERT, text("gone"))
+            .execute(ONE, INSERT, text("gone"))
             .await
             .expect("inserted");
         Err(CallError::Deadline(component()))
@@ -216,7 +226,7 @@ async fn a_call_whose_client_has_gone_leaves_nothing() {
             let inserted = inserted.clone();
             async move {
                 client
-                    .execute(INSERT, text("gone"))
+                    .execute(ONE, INSERT, text("gone"))
                     .await
                     .expect("inserted");
                 inserted.send(()).await.expect("somebody waits");
@@ -243,13 +253,16 @@ async fn after_a_failed_statement_nothing_stands_even_if_the_guest_says_ok() {
     let bench = bench().await;
     bench
         .client
-        .execute(INSERT, text("taken"))
+        .execute(ONE, INSERT, text("taken"))
         .await
         .expect("outside a unit it stands alone");
     let answer = bench.call(|client| async move {
-        client.execute(INSERT, text("new")).await.expect("inserted");
+        client
+            .execute(ONE, INSERT, text("new"))
+            .await
+            .expect("inserted");
         let refused = client
-            .execute(INSERT, text("taken"))
+            .execute(ONE, INSERT, text("taken"))
             .await
             .expect_err("it is unique");
         let wit::Error::QueryFailed(wit::QueryError::DbError(error)) = refused else {
@@ -263,7 +276,7 @@ async fn after_a_failed_statement_nothing_stands_even_if_the_guest_says_ok() {
             "{error:?}"
         );
         client
-            .execute(INSERT, text("later"))
+            .execute(ONE, INSERT, text("later"))
             .await
             .expect_err("nothing more is taken");
         Ok(ok())
@@ -290,7 +303,7 @@ async fn a_conflict_is_answered_by_doing_the_whole_call_again() {
         let tries = Arc::clone(&counted);
         async move {
             client
-                .execute(INSERT, text("kept"))
+                .execute(ONE, INSERT, text("kept"))
                 .await
                 .expect("inserted");
             if tries.fetch_add(1, Ordering::SeqCst) < 2 {
@@ -298,7 +311,7 @@ async fn a_conflict_is_answered_by_doing_the_whole_call_again() {
                 let raise =
                     "do $$ begin raise exception 'conflict' using errcode = '40001'; end $$";
                 client
-                    .execute(raise, Vec::new())
+                    .execute(ONE, raise, Vec::new())
                     .await
                     .expect_err("it conflicts");
                 return Ok(error());
@@ -329,7 +342,7 @@ async fn a_unit_cannot_be_used_after_its_call() {
         .expect("a unit without statements commits nothing");
     let client = kept.lock().expect("no panic").take().expect("kept");
     client
-        .execute(INSERT, text("late"))
+        .execute(ONE, INSERT, text("late"))
         .await
         .expect_err("the call has ended");
     assert_eq!(bench.count("notes").await, 0);
@@ -356,14 +369,14 @@ async fn outside_a_unit_a_statement_costs_one_round_trip_and_a_unit_one_more_for
     };
     // Prepared once.
     client
-        .query("select count(*) from notes", Vec::new())
+        .query(ONE, "select count(*) from notes", Vec::new())
         .await
         .expect("a count");
 
     let before = proxy.round_trips();
     for _ in 0..10 {
         client
-            .query("select count(*) from notes", Vec::new())
+            .query(ONE, "select count(*) from notes", Vec::new())
             .await
             .expect("a count");
     }
@@ -381,7 +394,7 @@ async fn outside_a_unit_a_statement_costs_one_round_trip_and_a_unit_one_more_for
     };
     for _ in 0..3 {
         inside
-            .query("select count(*) from notes", Vec::new())
+            .query(ONE, "select count(*) from notes", Vec::new())
             .await
             .expect("a count");
     }
@@ -543,14 +556,14 @@ async fn every_kind_of_value_comes_back_as_it_went() {
         let sql = format!("select $1::{ty}");
         let rows = bench
             .client
-            .query(&sql, vec![sent])
+            .query(ONE, &sql, vec![sent])
             .await
             .unwrap_or_else(|error| panic!("{ty}: {error:?}"));
         let got = values::rows(&rows).expect("within the bounds");
         assert_eq!(format!("{:?}", got[0][0]), format!("{expected:?}"), "{ty}");
         let rows = bench
             .client
-            .query(&sql, vec![P::DbNull])
+            .query(ONE, &sql, vec![P::DbNull])
             .await
             .expect("null fits everywhere");
         assert!(
@@ -589,7 +602,7 @@ async fn a_value_that_does_not_fit_its_place_is_an_error_and_not_a_panic() {
     ] {
         let error = bench
             .client
-            .query(&format!("select $1::{ty}"), vec![sent])
+            .query(ONE, &format!("select $1::{ty}"), vec![sent])
             .await
             .expect_err(ty);
         assert!(
@@ -599,7 +612,7 @@ async fn a_value_that_does_not_fit_its_place_is_an_error_and_not_a_panic() {
     }
     let rows = bench
         .client
-        .query("select 'infinity'::date", Vec::new())
+        .query(ONE, "select 'infinity'::date", Vec::new())
         .await
         .expect("a row");
     assert!(matches!(
@@ -613,7 +626,7 @@ async fn a_result_beyond_the_bounds_is_refused_and_the_next_statement_has_its_an
     let bench = bench().await;
     let client = &bench.client;
     let rows = client
-        .query("select generate_series(1, 1000)", Vec::new())
+        .query(ONE, "select generate_series(1, 1000)", Vec::new())
         .await;
     assert_eq!(rows.expect("as many as it may").len(), 1_000);
     for (sql, bound) in [
@@ -626,16 +639,22 @@ async fn a_result_beyond_the_bounds_is_refused_and_the_next_statement_has_its_an
             "4194304 bytes (limits.query_bytes)",
         ),
     ] {
-        let error = client.query(sql, Vec::new()).await.expect_err("too much");
+        let error = client
+            .query(ONE, sql, Vec::new())
+            .await
+            .expect_err("too much");
         assert!(
             matches!(&error, wit::Error::Other(text) if text.contains(bound)),
             "{error:?}"
         );
-        let next = client.query("select 1", Vec::new()).await.expect("a row");
+        let next = client
+            .query(ONE, "select 1", Vec::new())
+            .await
+            .expect("a row");
         assert_eq!(next[0].get::<_, i32>(0), 1);
     }
     let error = client
-        .query(&"x".repeat(70_000), Vec::new())
+        .query(ONE, &"x".repeat(70_000), Vec::new())
         .await
         .expect_err("too long");
     assert!(matches!(error, wit::Error::BadParameter(_)));
@@ -646,7 +665,7 @@ async fn a_component_has_as_many_connections_as_it_may_and_more_statements_wait_
     let bench = bench().await;
     let sql = "select count(*), pg_sleep(0.1) from pg_stat_activity
         where datname = current_database() and backend_type = 'client backend'";
-    let at_once = (0..16).map(|_| bench.client.query(sql, Vec::new()));
+    let at_once = (0..16).map(|_| bench.client.query(ONE, sql, Vec::new()));
     for answer in futures::future::join_all(at_once).await {
         let connections: i64 = answer.expect("its turn comes")[0].get(0);
         assert!(connections <= 4, "{connections}");
@@ -681,9 +700,9 @@ async fn a_statement_without_an_answer_is_told_from_one_that_was_not_sent() {
         deadline: Instant::now() + Duration::from_millis(50),
         ..bench.client.clone()
     };
-    unanswered(late.query("select pg_sleep(10)", Vec::new()).await);
+    unanswered(late.query(ONE, "select pg_sleep(10)", Vec::new()).await);
     let broken = "select pg_terminate_backend(pg_backend_pid())";
-    unanswered(bench.client.query(broken, Vec::new()).await);
+    unanswered(bench.client.query(ONE, broken, Vec::new()).await);
 
     let mut config = Config::new("notes", Secret::new("postgres://127.0.0.1:1/notes"));
     config.acquire_timeout = Duration::from_millis(100);
@@ -693,7 +712,7 @@ async fn a_statement_without_an_answer_is_told_from_one_that_was_not_sent() {
         granted: Some(Arc::new(granted)),
         ..bench.client.clone()
     };
-    let error = nowhere.query("select 1", Vec::new()).await;
+    let error = nowhere.query(ONE, "select 1", Vec::new()).await;
     assert!(
         matches!(&error, Err(wit::Error::ConnectionFailed(_))),
         "{error:?}"

@@ -42,7 +42,9 @@ impl Transactor {
         call: Call,
         body: &Body,
     ) -> Result<Try, CallError> {
-        let shared = Arc::new(UnitOfWork::new(granted.database.unit()));
+        let shared = Arc::new(UnitOfWork::new(
+            granted.database.unit().until(call.deadline),
+        ));
         let result = body(call.with_unit(Arc::clone(&shared) as _)).await;
         let rolled_back = |reason: String, unavailable| CallError::RolledBack {
             component: component.clone(),

@@ -1,0 +1,369 @@
+//! Nobody can break the transaction that the host promises, nor see what another call did to a session; on a real
+//! PostgreSQL, with what a guest would send.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use marquee_database::{CommitError, Config, Database, Error, Secret};
+use marquee_testkit::eventually;
+
+use super::{
+    Granted,
+    bindings::wit::{self, DbValue, ParameterValue},
+    client::Client,
+    tests::{Bench, INSERT, ONE, PUBLISH, bench, ok, text},
+    transactions::Transactions,
+};
+
+/// Another connection that a guest has opened.
+const TWO: u32 = 2;
+
+/// What another call of the component has.
+fn another(client: &Client) -> Client {
+    Client {
+        transactions: Transactions::default(),
+        ..client.clone()
+    }
+}
+
+/// The same component on a pool of its own.
+fn on(bench: &Bench, change: impl FnOnce(&mut Config)) -> (Client, Database) {
+    let mut config = Config::new("notes", Secret::new(bench.server.url()));
+    change(&mut config);
+    let database = Database::new(&config).expect("a URL");
+    let granted = bench.client.granted.as_deref().expect("granted");
+    let granted = Granted {
+        database: database.clone(),
+        ..granted.clone()
+    };
+    let client = Client {
+        granted: Some(Arc::new(granted)),
+        ..another(&bench.client)
+    };
+    (client, database)
+}
+
+async fn done(client: &Client, connection: u32, sql: &str) {
+    let done = client.query(connection, sql, Vec::new()).await;
+    done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+async fn number(client: &Client, sql: &str) -> i64 {
+    let rows = client.query(ONE, sql, Vec::new()).await.expect("a row");
+    rows[0].get(0)
+}
+
+/// Told so with words, and not sent.
+async fn refused(client: &Client, sql: &str) {
+    match client.query(ONE, sql, Vec::new()).await {
+        Err(wit::Error::QueryFailed(wit::QueryError::Text(text))) => {
+            assert!(
+                text.contains("transaction") || text.contains("cannot"),
+                "{sql}: {text}"
+            );
+        }
+        other => panic!("{sql}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_a_guest_begins_is_one_conversation_on_its_connection() {
+    let bench = bench().await;
+    let (call, neighbour) = (bench.client.clone(), another(&bench.client));
+    for end in ["rollback", "abort work"] {
+        done(&call, ONE, "begin isolation level serializable").await;
+        call.execute(ONE, INSERT, text("mine"))
+            .await
+            .expect("inserted");
+        neighbour
+            .execute(ONE, INSERT, text(end))
+            .await
+            .expect("inserted");
+        call.execute(TWO, INSERT, text(&format!("{end}, by itself")))
+            .await
+            .expect("inserted");
+        assert_eq!(
+            number(&call, "select count(*) from notes where note = 'mine'").await,
+            1
+        );
+        done(&call, ONE, end).await;
+    }
+    assert_eq!(
+        bench.count("notes").await,
+        4,
+        "all but what was rolled back"
+    );
+
+    done(&call, ONE, "start transaction").await;
+    call.execute(ONE, INSERT, text("mine"))
+        .await
+        .expect("inserted");
+    done(&call, ONE, "savepoint here").await;
+    call.execute(ONE, INSERT, text("mine"))
+        .await
+        .expect_err("taken");
+    done(&call, ONE, "rollback to here").await;
+    call.query(ONE, PUBLISH, text("key"))
+        .await
+        .expect("published");
+    assert_eq!(
+        bench.pokes.load(Ordering::SeqCst),
+        0,
+        "nothing is to be relayed yet"
+    );
+    done(&call, ONE, "commit").await;
+    assert_eq!(bench.pokes.load(Ordering::SeqCst), 1);
+    assert_eq!(bench.count("notes").await, 5);
+    assert_eq!(bench.count("marquee.outbox").await, 1);
+    assert_eq!(bench.left_open().await, 0);
+}
+
+#[tokio::test]
+async fn what_a_guest_leaves_open_is_rolled_back() {
+    let bench = bench().await;
+    let ways: [fn(Client); 2] = [drop, |client| client.transactions.forget(ONE)];
+    for leave in ways {
+        // More often than there are connections.
+        for _ in 0..6 {
+            let call = another(&bench.client);
+            done(&call, ONE, "begin").await;
+            call.execute(ONE, INSERT, text("mine"))
+                .await
+                .expect("inserted");
+            leave(call);
+        }
+    }
+    eventually(Duration::from_secs(10), "all is rolled back", async || {
+        bench.left_open().await == 0
+    })
+    .await;
+    assert_eq!(bench.count("notes").await, 0);
+}
+
+#[tokio::test]
+async fn in_a_unit_of_work_nothing_ends_or_outlives_the_transaction() {
+    let bench = bench().await;
+    let answer = bench.call(|client| async move {
+        client
+            .execute(ONE, INSERT, text("one"))
+            .await
+            .expect("inserted");
+        for sql in [
+            "begin",
+            "/* a /* b */ */ commit",
+            "-- so\nEND",
+            "rollback",
+            "commit and chain",
+            "savepoint here",
+            "rollback to here",
+            "prepare transaction 'x'",
+            "set search_path = other",
+            "reset all",
+            "discard all",
+            "deallocate all",
+            "listen here",
+            "copy notes to stdout",
+        ] {
+            refused(&client, sql).await;
+        }
+        done(&client, ONE, "set local lock_timeout = '1s'").await;
+        client
+            .execute(ONE, INSERT, text("two"))
+            .await
+            .expect("inserted");
+        Ok(ok())
+    });
+    answer.await.expect("committed");
+    assert_eq!(bench.count("notes").await, 2);
+}
+
+#[tokio::test]
+async fn a_unit_whose_transaction_was_ended_by_something_else_does_not_commit() {
+    let bench = bench().await;
+    for behind in ["commit; begin", "commit", "rollback", "rollback; begin"] {
+        let mut unit = bench.database.unit();
+        unit.query("select 1", &[]).await.expect("a row");
+        // What no statement can do, a bug of a driver or a proxy in between might.
+        unit.run("select 2", async |client, _| {
+            client.batch_execute(behind).await
+        })
+        .await
+        .expect("done");
+        let insert = "insert into notes values ($1) on conflict do nothing";
+        let late = unit.execute(insert, &[&"late"]).await;
+        let outcome = unit.commit().await;
+        assert!(
+            matches!(outcome, Err(CommitError::RolledBack(Error::Lost { .. }))),
+            "{behind}: {outcome:?} after {late:?}"
+        );
+    }
+    assert_eq!(bench.left_open().await, 0);
+}
+
+#[tokio::test]
+async fn nothing_that_a_call_does_to_a_session_is_seen_by_another() {
+    let bench = bench().await;
+    let (client, database) = on(&bench, |config| config.pool_size = 1);
+    for sql in [
+        "set search_path = other",
+        "listen here",
+        "deallocate all",
+        "copy notes to stdout",
+        "prepare one as select 1",
+    ] {
+        refused(&client, sql).await;
+    }
+    let clean = "select count(*) from pg_settings where name = 'search_path' and setting = 'other'";
+    for sql in [
+        "select set_config('search_path', 'other', false)",
+        "do $$ begin set search_path = other; end $$",
+        "do $$ begin perform pg_advisory_lock(1); end $$",
+        "select pg_advisory_lock(1)",
+        "create temporary table notes_of_mine (n integer)",
+    ] {
+        done(&client, ONE, sql).await;
+        let call = another(&client);
+        assert_eq!(number(&call, clean).await, 0, "{sql}");
+        let locks = "select count(*) from pg_locks where locktype = 'advisory'";
+        eventually(Duration::from_secs(10), sql, async || {
+            number(&call, locks).await == 0
+        })
+        .await;
+        let tables = "select count(*) from pg_class where relname = 'notes_of_mine' and pg_table_is_visible(oid)";
+        assert_eq!(number(&call, tables).await, 0, "{sql}");
+    }
+    // In a transaction of the guest's own, and in a unit, they may stand; nobody sees them behind it.
+    done(&client, ONE, "begin").await;
+    done(&client, ONE, "set search_path = other").await;
+    done(&client, ONE, "commit").await;
+    assert_eq!(number(&another(&client), clean).await, 0);
+    let mut unit = database.unit();
+    let sql = "select set_config('search_path', 'other', false)";
+    unit.query(sql, &[]).await.expect("a row");
+    unit.commit().await.expect("committed");
+    assert_eq!(number(&client, clean).await, 0);
+}
+
+#[tokio::test]
+async fn a_statement_that_was_prepared_before_a_migration_goes_on() {
+    let bench = bench().await;
+    let select = "select * from notes";
+    let everywhere = async || {
+        // On every connection of the pool.
+        let calls = (0..16).map(|_| bench.client.query(ONE, select, Vec::new()));
+        for rows in futures::future::join_all(calls).await {
+            rows.expect("rows");
+        }
+    };
+    everywhere().await;
+    done(
+        &bench.client,
+        ONE,
+        "alter table notes add column more integer",
+    )
+    .await;
+    everywhere().await;
+
+    done(
+        &bench.client,
+        ONE,
+        "alter table notes add column most integer",
+    )
+    .await;
+    let answer = bench.call(move |client| async move {
+        // The first try meets the old form, and is done again as a whole.
+        let _ = client.query(ONE, select, Vec::new()).await;
+        let inserted = client.execute(ONE, "insert into notes (note) values ('one')", Vec::new());
+        let _ = inserted.await;
+        Ok(ok())
+    });
+    answer.await.expect("committed");
+    assert_eq!(bench.count("notes").await, 1);
+}
+
+#[tokio::test]
+async fn a_unit_may_be_silent_until_its_deadline() {
+    let bench = bench().await;
+    let silence = Duration::from_millis(200);
+    let (client, database) = on(&bench, |config| {
+        config.idle_in_transaction_timeout = silence
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut unit = database.unit().until(deadline);
+    unit.query("select 1", &[]).await.expect("a row");
+    done(&client, ONE, "begin").await;
+    tokio::time::sleep(silence * 4).await;
+    unit.execute("insert into notes values ('late')", &[])
+        .await
+        .expect("inserted");
+    unit.commit().await.expect("committed");
+    client
+        .execute(ONE, INSERT, text("later"))
+        .await
+        .expect("inserted");
+    done(&client, ONE, "commit").await;
+    assert_eq!(bench.count("notes").await, 2);
+}
+
+#[tokio::test]
+async fn a_server_that_went_silent_is_given_up_and_its_connection_is_closed() {
+    let bench = bench().await;
+    let target: tokio_postgres::Config = bench.server.url().parse().expect("a URL");
+    let port = target.get_ports().first().copied().expect("a port");
+    let proxy = marquee_testkit::proxy(([127, 0, 0, 1], port).into()).await;
+    let url = format!(
+        "postgres://postgres@{}/{}",
+        proxy.addr(),
+        bench.server.name()
+    );
+    let (_, database) = on(&bench, |config| {
+        config.url = Secret::new(url);
+        config.pool_size = 1;
+        config.statement_timeout = Duration::from_millis(100);
+    });
+    database.ping().await.expect("it answers");
+    proxy.delay(Duration::from_secs(600));
+    let begun = Instant::now();
+    let error = database.ping().await.expect_err("no answer comes");
+    assert!(error.is_unavailable(), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    proxy.delay(Duration::ZERO);
+    database.ping().await.expect("on a new connection");
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_half_way_leaves_no_open_transaction_in_the_pool() {
+    let bench = bench().await;
+    let (_, database) = on(&bench, |config| config.pool_size = 1);
+    for _ in 0..8 {
+        let mut connection = database.connection().await.expect("a connection");
+        let failed = connection.batch("begin; select 1 / 0; commit").await;
+        failed.expect_err("a division by zero");
+    }
+    database.ping().await.expect("it is usable");
+    assert_eq!(bench.left_open().await, 0);
+}
+
+#[tokio::test]
+async fn json_goes_through_as_it_came() {
+    let bench = bench().await;
+    let long = r#"{"b": 12345678901234567890123, "a": 0.1000000000000000055511151231257827}"#;
+    for ty in ["jsonb", "json"] {
+        let sent = vec![ParameterValue::Jsonb(long.as_bytes().to_vec())];
+        let sql = format!("select ($1::{ty})::jsonb");
+        let rows = bench.client.query(ONE, &sql, sent).await.expect("a row");
+        let rows = super::values::rows(&rows).expect("values");
+        let [DbValue::Jsonb(text)] = rows[0].as_slice() else {
+            panic!("{rows:?}");
+        };
+        let text = String::from_utf8_lossy(text);
+        for digits in [
+            "12345678901234567890123",
+            "0.1000000000000000055511151231257827",
+        ] {
+            assert!(text.contains(digits), "{ty}: {text}");
+        }
+    }
+}

@@ -183,8 +183,9 @@ async fn run_demo(demo: &Demo) -> Result<bool, Failure> {
     ))?;
     let rate = |time: Duration| report.sent as f64 / time.as_secs_f64().max(1e-9);
     say(&format!(
-        "sent: {} ratings in {:.1} s, {:.0} a second; p50 {:.2} ms, p99 {:.2} ms; {} tries repeated",
+        "sent: {} ratings with {} requests in {:.1} s, {:.0} a second; a request p50 {:.2} ms, p99 {:.2} ms; {} tries repeated",
         report.sent,
+        report.requests,
         report.sending.as_secs_f64(),
         rate(report.sending),
         report.latency(500).as_secs_f64() * 1e3,

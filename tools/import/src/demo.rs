@@ -174,6 +174,7 @@ pub async fn run(client: &Client, settings: Settings) -> Result<Report, Error> {
     let earlier = client.requests();
     let started = Instant::now();
     let progress = Progress::start("ratings sent", Some(plan.ratings.len() as u64));
+    // A list of these is below `api::LIST_MAX_BYTES`: one has some 110 bytes at most.
     let mut latencies: Vec<Duration> = stream::iter(plan.ratings.chunks(api::Rating::LIST_MAX))
         .map(async |ratings| {
             let ratings: Vec<_> = ratings

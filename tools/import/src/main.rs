@@ -60,8 +60,8 @@ struct Server {
     /// Their password. Others see arguments: better in the environment
     #[arg(long, env = "MARQUEE_PASSWORD", hide_env_values = true)]
     password: Option<String>,
-    /// Requests in flight
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Requests in flight, each with up to 100 films or 500 ratings
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
     /// Seconds without any success after which to give up
     #[arg(long, default_value_t = 300)]

@@ -319,7 +319,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// Longer than the server's own deadline, so that its 504 is seen rather than guessed.
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(40);
 const IDLE: Duration = Duration::from_secs(20);
-/// Four times what a list of as many films as may be sent is answered with.
+/// Many times what the largest list is answered with.
 const BODY_MAX_BYTES: usize = 4 << 20;
 
 #[cfg(test)]

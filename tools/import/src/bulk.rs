@@ -1,22 +1,19 @@
-//! Sends a file of films or of ratings.
+//! Sends a file of films or of ratings, in lists (`feed`).
 //!
 //! Promises: a refused line is told with its number and does not stop the others; a line is noted as done only
 //! after it was acknowledged; ratings of the same user for the same film are sent in the order of the file, so
-//! that the last one counts. Bound: `concurrency` requests in flight.
+//! that the last one counts. Bound: `concurrency` requests in flight, each with a list of 64 KiB at most.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use futures::{StreamExt, stream};
+use futures::{StreamExt, stream::FuturesUnordered};
+use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use crate::{
     api::{self, Client, Kept, Movie},
+    feed::{Feed, Job, Row},
     input::{Line, Rating},
     progress::Progress,
-    state::{self, State, digest},
+    state::{self, Key, State},
 };
 
 /// What became of the lines.
@@ -24,7 +21,7 @@ use crate::{
 pub struct Summary {
     /// Films that are new, or ratings that were accepted.
     pub sent: u64,
-    /// Films that were there.
+    /// Films that were there. One that was made by this run and whose answer was lost is among them.
     pub existing: u64,
     /// Acknowledged in an earlier run.
     pub skipped: u64,
@@ -52,6 +49,20 @@ enum Done {
     Existing,
 }
 
+enum Failure {
+    Server(api::Error),
+    Line(String),
+}
+
+impl From<api::Error> for Failure {
+    fn from(error: api::Error) -> Self {
+        Self::Server(error)
+    }
+}
+
+/// What came of lines, in any order. Those of which nothing came are left out, where the run ends.
+type Outcomes = Vec<(Key, Result<Done, Failure>)>;
+
 /// Sends films.
 ///
 /// # Errors
@@ -63,21 +74,18 @@ pub async fn movies(
     concurrency: usize,
     progress: &Progress,
 ) -> Result<Summary, Error> {
-    run(
-        lines,
-        notes,
-        concurrency,
-        progress,
-        |_| 0,
-        async |movie: &Movie| {
-            Ok(match client.keep(movie).await.map_err(Failure::Server)? {
+    let send = async |jobs: &[Job<Movie>]| {
+        let movies: Vec<Movie> = jobs.iter().map(|job| job.row.clone()).collect();
+        let outcomes = client.keep_many(&movies).await.into_iter();
+        let outcomes = outcomes.map(|kept| {
+            Ok(match kept? {
                 Kept::Created(_) => Done::Sent,
                 Kept::Existing(_) => Done::Existing,
             })
-        },
-        false,
-    )
-    .await
+        });
+        jobs.iter().map(|job| job.key).zip(outcomes).collect()
+    };
+    run(lines, notes, concurrency, progress, send).await
 }
 
 /// Sends ratings; a film that is given by its title is looked up once.
@@ -91,138 +99,116 @@ pub async fn ratings(
     concurrency: usize,
     progress: &Progress,
 ) -> Result<Summary, Error> {
-    let known = Mutex::new(HashMap::<String, String>::new());
-    let lane = |rating: &Rating| {
-        digest(format!("{}\n{}", rating.user_id, rating.movie.to_lowercase()).as_bytes())
-    };
-    run(
-        lines,
-        notes,
-        concurrency,
-        progress,
-        lane,
-        async |rating: &Rating| {
-            let id = if Uuid::try_parse(&rating.movie).is_ok() {
-                rating.movie.clone()
-            } else {
-                let title = rating.movie.to_lowercase();
-                let found = known
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .get(&title)
-                    .cloned();
-                match found {
-                    Some(id) => id,
-                    None => {
-                        let id = client.find(&rating.movie).await.map_err(Failure::Server)?;
-                        let id = id.ok_or_else(|| {
-                            Failure::Line(format!(
-                                "no film has the title {:?}; import it first, or give its id",
-                                rating.movie
-                            ))
-                        })?;
-                        known
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .insert(title, id.clone());
-                        id
+    let titles = Cache::new(TITLES);
+    let send = async |jobs: &[Job<Rating>]| {
+        let mut outcomes = Outcomes::new();
+        let (mut keys, mut ratings) = (Vec::new(), Vec::new());
+        for Job { key, row, .. } in jobs {
+            match film(client, &titles, &row.movie).await {
+                Ok(movie_id) => {
+                    keys.push(*key);
+                    ratings.push(api::Rating {
+                        movie_id,
+                        user: row.user_id.clone(),
+                        value: row.value,
+                    });
+                }
+                Err(failure) => {
+                    let ends = matches!(&failure, Failure::Server(error) if error.ends_the_run());
+                    outcomes.push((*key, Err(failure)));
+                    if ends {
+                        return outcomes;
                     }
                 }
-            };
-            client
-                .rate(&id, &rating.user_id, rating.value)
-                .await
-                .map_err(Failure::Server)?;
-            Ok(Done::Sent)
-        },
-        true,
-    )
-    .await
+            }
+        }
+        let sent = client.rate_many(&ratings).await.into_iter();
+        let sent = sent.map(|sent| sent.map(|()| Done::Sent).map_err(Failure::Server));
+        outcomes.extend(keys.into_iter().zip(sent));
+        outcomes
+    };
+    run(lines, notes, concurrency, progress, send).await
 }
 
-enum Failure {
-    Server(api::Error),
-    Line(String),
+/// The id of the film that is named by its id or its title.
+async fn film(
+    client: &Client,
+    titles: &Cache<String, Option<String>>,
+    named: &str,
+) -> Result<String, Failure> {
+    if let Ok(id) = Uuid::try_parse(named) {
+        return Ok(id.to_string());
+    }
+    let found = titles
+        .get_or_insert_async(&named.to_lowercase(), client.find(named))
+        .await?;
+    found.ok_or_else(|| {
+        Failure::Line(format!(
+            "no film has the title {named:?}; import it first, or give its id"
+        ))
+    })
 }
 
-async fn run<T: std::fmt::Debug>(
+async fn run<T: Row>(
     lines: impl Iterator<Item = Line<T>>,
     mut notes: Notes,
     concurrency: usize,
     progress: &Progress,
-    lane: impl Fn(&T) -> u64,
-    send: impl AsyncFn(&T) -> Result<Done, Failure>,
-    ordered: bool,
+    send: impl AsyncFn(&[Job<T>]) -> Outcomes,
 ) -> Result<Summary, Error> {
     let mut summary = Summary::default();
-    let lanes: Vec<Arc<tokio::sync::Mutex<()>>> = (0..LANES).map(|_| Arc::default()).collect();
     let failed = |summary: &mut Summary, number: u64, reason: &str| {
         summary.failed += 1;
         progress.note(&format!("line {number}: {reason}"));
     };
-    let skipped = std::cell::Cell::new(0);
-    // What an earlier run had acknowledged is read before anything is noted, so the lookup borrows nothing later.
-    let earlier = notes.as_ref().map(State::acknowledged).unwrap_or_default();
-    let wanted = lines.filter(|line| {
-        let known = line
-            .parsed
-            .as_ref()
-            .is_ok_and(|value| earlier.contains(&state::key(line.number, &format!("{value:?}"))));
-        if known {
-            skipped.set(skipped.get() + 1);
+    let send = &send;
+    let mut feed = Feed::of(lines);
+    let mut in_flight = FuturesUnordered::new();
+    loop {
+        while in_flight.len() < concurrency.max(1)
+            && let Some(list) = feed.next(notes.as_ref())
+        {
+            summary.skipped += list.skipped;
+            for (number, reason) in &list.bad {
+                failed(&mut summary, *number, reason);
+            }
+            progress.advance(list.bad.len());
+            if !list.jobs.is_empty() {
+                let jobs = list.jobs;
+                in_flight.push(async move { (send(&jobs).await, jobs) });
+            }
         }
-        !known
-    });
-    {
-        let send = &send;
-        let lanes = &lanes;
-        let lane = &lane;
-        let results = stream::iter(wanted)
-            .then(async |line| {
-                // Taken here, in the order of the input, and held until the line is settled.
-                let guard = match &line.parsed {
-                    Ok(value) if ordered => {
-                        let place = usize::try_from(lane(value) % LANES).unwrap_or(0);
-                        match lanes.get(place) {
-                            Some(lane) => Some(Arc::clone(lane).lock_owned().await),
-                            None => None,
-                        }
-                    }
-                    _ => None,
-                };
-                (line, guard)
-            })
-            .map(async |(line, guard)| {
-                let result = match line.parsed {
-                    Ok(value) => (send(&value).await, Some(format!("{value:?}"))),
-                    Err(reason) => (Err(Failure::Line(reason)), None),
-                };
-                // Given back only after the line is noted: a resumed run must not send it after a later one.
-                (line.number, result, guard)
-            })
-            .buffer_unordered(concurrency.max(1));
-        let mut results = std::pin::pin!(results);
-        while let Some((number, (result, content), _guard)) = results.next().await {
-            match result {
+        let Some((outcomes, jobs)) = in_flight.next().await else {
+            return Ok(summary);
+        };
+        let mut acknowledged = Vec::new();
+        let mut end = None;
+        for (key, outcome) in outcomes {
+            match outcome {
                 Ok(done) => {
+                    acknowledged.push(key);
                     match done {
                         Done::Sent => summary.sent += 1,
                         Done::Existing => summary.existing += 1,
                     }
-                    if let (Some(notes), Some(content)) = (&mut notes, &content) {
-                        notes.acknowledge(number, content)?;
-                    }
                 }
-                Err(Failure::Server(error)) if error.ends_the_run() => return Err(error.into()),
-                Err(Failure::Server(error)) => failed(&mut summary, number, &error.to_string()),
-                Err(Failure::Line(reason)) => failed(&mut summary, number, &reason),
+                Err(Failure::Server(error)) if error.ends_the_run() => end = Some(error),
+                Err(Failure::Server(error)) => {
+                    failed(&mut summary, key.number, &error.to_string());
+                }
+                Err(Failure::Line(reason)) => failed(&mut summary, key.number, &reason),
             }
-            progress.advance();
         }
+        if let Some(notes) = &mut notes {
+            notes.acknowledge(&acknowledged)?;
+        }
+        if let Some(error) = end {
+            return Err(error.into());
+        }
+        feed.settled(&jobs);
+        progress.advance(jobs.len());
     }
-    summary.skipped = skipped.get();
-    Ok(summary)
 }
 
-/// Many more than requests in flight, so that two pairs rarely wait for each other.
-const LANES: u64 = 4096;
+/// Titles whose films are remembered: some 20 MiB of them.
+const TITLES: usize = 100_000;

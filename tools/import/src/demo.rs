@@ -14,7 +14,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    api::{self, Client},
+    api::{self, Client, Movie},
     films,
     plan::{Plan, Size, TooMany},
     progress::Progress,
@@ -58,6 +58,8 @@ pub struct Report {
     pub created: usize,
     /// Ratings sent and acknowledged.
     pub sent: usize,
+    /// Requests that they were sent with.
+    pub requests: u64,
     /// Ratings by others on these films before.
     pub others: u64,
     /// Tries that had to be repeated.
@@ -66,7 +68,7 @@ pub struct Report {
     pub sending: Duration,
     /// From the first send until all were applied, as far as they were.
     pub applying: Duration,
-    /// How long the acknowledged tries took, sorted.
+    /// How long each list of ratings took until all of it was acknowledged, sorted.
     pub latencies: Vec<Duration>,
 }
 
@@ -94,7 +96,7 @@ impl Report {
         films
     }
 
-    /// The latency that this share of the sends stayed within.
+    /// The latency that this share of the lists stayed within.
     #[must_use]
     pub fn latency(&self, per_mille: usize) -> Duration {
         let at = (self.latencies.len() * per_mille)
@@ -144,14 +146,14 @@ pub async fn run(client: &Client, settings: Settings) -> Result<Report, Error> {
     })?;
 
     let progress = Progress::start("films kept", Some(sample.len() as u64));
-    let kept: Vec<api::Kept> = stream::iter(&sample)
-        .map(async |movie| {
-            let kept = client.keep(movie).await;
-            progress.advance();
-            kept
+    let kept: Vec<api::Kept> = stream::iter(sample.chunks(Movie::LIST_MAX))
+        .map(async |movies| {
+            let kept = client.keep_many(movies).await;
+            progress.advance(movies.len());
+            kept.into_iter().collect::<Result<Vec<_>, _>>()
         })
         .buffered(width)
-        .try_collect()
+        .try_concat()
         .await?;
     drop(progress);
     let created = kept
@@ -169,22 +171,33 @@ pub async fn run(client: &Client, settings: Settings) -> Result<Report, Error> {
         }
     }
 
+    let earlier = client.requests();
     let started = Instant::now();
     let progress = Progress::start("ratings sent", Some(plan.ratings.len() as u64));
-    let mut latencies: Vec<Duration> = stream::iter(&plan.ratings)
-        .map(async |rating| {
-            let film = ids.get(rating.film).copied().unwrap_or_default();
-            let sent = client
-                .rate(film, &plan.user(rating.user), i64::from(rating.value))
-                .await;
-            progress.advance();
-            sent
+    // A list of these is below `api::LIST_MAX_BYTES`: one has some 110 bytes at most.
+    let mut latencies: Vec<Duration> = stream::iter(plan.ratings.chunks(api::Rating::LIST_MAX))
+        .map(async |ratings| {
+            let ratings: Vec<_> = ratings
+                .iter()
+                .map(|rating| api::Rating {
+                    movie_id: ids.get(rating.film).copied().unwrap_or_default().to_owned(),
+                    user: plan.user(rating.user),
+                    value: i64::from(rating.value),
+                })
+                .collect();
+            let began = Instant::now();
+            let sent = client.rate_many(&ratings).await;
+            progress.advance(ratings.len());
+            sent.into_iter()
+                .collect::<Result<(), _>>()
+                .map(|()| began.elapsed())
         })
         .buffer_unordered(width)
         .try_collect()
         .await?;
     drop(progress);
     let sending = started.elapsed();
+    let requests = client.requests() - earlier;
     latencies.sort_unstable();
 
     wait_until_applied(client, &ids, &expected, settings).await?;
@@ -208,7 +221,8 @@ pub async fn run(client: &Client, settings: Settings) -> Result<Report, Error> {
     Ok(Report {
         films,
         created,
-        sent: latencies.len(),
+        sent: plan.ratings.len(),
+        requests,
         others: others.iter().map(|tally| tally.count).sum(),
         retries: client.retries(),
         sending,
@@ -236,7 +250,7 @@ async fn others(
             let mut pages = stream::iter(0..plan.size().users)
                 .map(async |place| {
                     let ratings = client.ratings_of(&plan.user(place)).await;
-                    progress.advance();
+                    progress.advance(1);
                     ratings
                 })
                 .buffer_unordered(width);

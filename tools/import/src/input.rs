@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::api::Movie;
 
@@ -41,7 +41,7 @@ pub struct Line<T> {
 }
 
 /// A rating to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rating {
     /// Who rates.
     pub user_id: String,

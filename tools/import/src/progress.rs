@@ -50,9 +50,10 @@ impl Progress {
         }
     }
 
-    /// One more is done.
-    pub fn advance(&self) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+    /// So many more are done.
+    pub fn advance(&self, more: usize) {
+        let more = more as u64;
+        let done = self.done.fetch_add(more, Ordering::Relaxed) + more;
         self.tell(done);
     }
 

@@ -19,6 +19,7 @@ mod evolution;
 mod examples;
 mod grpc;
 mod host;
+mod imports;
 mod lifecycle;
 mod limits;
 mod rates;

@@ -1,8 +1,7 @@
-//! A server on loopback that acknowledges ratings, except where it is told to make trouble.
+//! A server on loopback that takes lists of films and ratings as the API does, except where it is told to make trouble.
 
 use std::{
-    collections::HashMap,
-    convert::Infallible,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,6 +16,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore},
@@ -26,23 +26,29 @@ use tokio::{
 /// What goes wrong with a try.
 #[derive(Clone, Copy)]
 pub(crate) enum Trouble {
-    /// It is answered so, with `Retry-After` in seconds.
-    Status(u16, Option<u64>),
-    /// The connection is closed without an answer.
+    /// This item alone is answered so.
+    Item(u16),
+    /// The list that it is in is answered so, with `Retry-After` in seconds.
+    List(u16, Option<u64>),
+    /// The connection is closed before the list is read.
     Closed,
-    /// The connection is closed in the middle of the answer.
+    /// What the list asks for is done, and the connection is closed in the middle of the answer.
     Torn,
 }
 
 #[derive(Default)]
 struct Seen {
     tries: Vec<Instant>,
-    acknowledged: usize,
+    /// What was sent, as often as it counts.
+    taken: Vec<Value>,
 }
 
 #[derive(Default)]
 struct State {
-    users: Mutex<HashMap<String, Seen>>,
+    items: Mutex<HashMap<String, Seen>>,
+    requests: Mutex<usize>,
+    /// Idempotency keys with which lists were taken.
+    keys: Mutex<HashSet<String>>,
     /// None: there is no bound.
     bound: Mutex<Option<Arc<Semaphore>>>,
     stuck: Notify,
@@ -59,19 +65,24 @@ pub(crate) struct Server {
 type Body = BoxBody<Bytes, std::io::Error>;
 
 impl Server {
-    /// `trouble` is asked for each try of a user's rating: who, and the how manieth it is.
-    pub(crate) async fn start(trouble: fn(&str, usize) -> Option<Trouble>) -> Self {
+    /// `trouble` is asked for each try of an item: whose rating or which title, and the how manieth it is.
+    pub(crate) async fn start(
+        trouble: impl Fn(&str, usize) -> Option<Trouble> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let state = Arc::new(State::default());
         let serves = Arc::clone(&state);
+        let trouble = Arc::new(trouble);
         let mut task = JoinSet::new();
         task.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((connection, _)) = listener.accept().await {
-                let state = Arc::clone(&serves);
-                let service =
-                    service_fn(move |request| answer(request, Arc::clone(&state), trouble));
+                let (state, trouble) = (Arc::clone(&serves), Arc::clone(&trouble));
+                let service = service_fn(move |request| {
+                    let (state, trouble) = (Arc::clone(&state), Arc::clone(&trouble));
+                    async move { answer(request, &state, &*trouble).await }
+                });
                 let serving =
                     http1::Builder::new().serve_connection(TokioIo::new(connection), service);
                 // A connection that ends badly is what is wanted here.
@@ -85,29 +96,35 @@ impl Server {
         }
     }
 
-    /// How often this user's rating came.
-    pub(crate) fn tries(&self, user: &str) -> usize {
-        let users = lock(&self.state.users);
-        users.get(user).map_or(0, |seen| seen.tries.len())
+    /// How many requests came.
+    pub(crate) fn requests(&self) -> usize {
+        *lock(&self.state.requests)
     }
 
-    /// How often it was acknowledged.
-    pub(crate) fn acknowledged(&self, user: &str) -> usize {
-        let users = lock(&self.state.users);
-        users.get(user).map_or(0, |seen| seen.acknowledged)
+    /// How often this item came.
+    pub(crate) fn tries(&self, name: &str) -> usize {
+        let items = lock(&self.state.items);
+        items.get(name).map_or(0, |seen| seen.tries.len())
+    }
+
+    /// What counts of it, in this order.
+    pub(crate) fn taken(&self, name: &str) -> Vec<Value> {
+        let items = lock(&self.state.items);
+        let taken = items.get(name).map(|seen| seen.taken.clone());
+        taken.unwrap_or_default()
     }
 
     /// The times between its tries.
-    pub(crate) fn pauses(&self, user: &str) -> Vec<Duration> {
-        let users = lock(&self.state.users);
-        let tries = users.get(user).map(|seen| &seen.tries[..]);
+    pub(crate) fn pauses(&self, name: &str) -> Vec<Duration> {
+        let items = lock(&self.state.items);
+        let tries = items.get(name).map(|seen| &seen.tries[..]);
         let pairs = tries.unwrap_or_default().windows(2);
         pairs
             .filter_map(|pair| Some(*pair.last()? - *pair.first()?))
             .collect()
     }
 
-    /// Answer so many from now on and keep the others waiting, or answer all.
+    /// Answer so many requests from now on and keep the others waiting, or answer all.
     pub(crate) fn answer_at_most(&self, count: Option<usize>) {
         *lock(&self.state.bound) = count.map(|count| Arc::new(Semaphore::new(count)));
     }
@@ -122,44 +139,49 @@ impl Server {
 
 async fn answer(
     request: Request<Incoming>,
-    state: Arc<State>,
-    trouble: fn(&str, usize) -> Option<Trouble>,
+    state: &State,
+    trouble: &(dyn Fn(&str, usize) -> Option<Trouble> + Send + Sync),
 ) -> Result<Response<Body>, std::io::Error> {
-    // PUT /v1/movies/{id}/ratings/{user}
-    let user = request
-        .uri()
-        .path()
-        .rsplit('/')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let tries = {
-        let mut users = lock(&state.users);
-        let seen = users.entry(user.clone()).or_default();
-        seen.tries.push(Instant::now());
-        seen.tries.len()
+    *lock(&state.requests) += 1;
+    let (name, most, done) = match request.uri().path() {
+        "/v1/movies/batch" => ("title", 100, 201),
+        "/v1/ratings/batch" => ("user", 500, 202),
+        other => panic!("nobody asks for {other}"),
     };
-    match trouble(&user, tries) {
-        Some(Trouble::Status(status, retry_after)) => {
-            let status = StatusCode::from_u16(status).expect("a status");
-            let mut response = Response::builder().status(status);
-            if let Some(seconds) = retry_after {
-                response = response.header("retry-after", seconds);
+    let key = request.headers().get("idempotency-key");
+    let key = key.map(|key| key.to_str().expect("text").to_owned());
+    assert_eq!(key.is_some(), name == "user", "ratings have a key");
+    let body = request.into_body().collect().await.expect("it comes");
+    let body = body.to_bytes();
+    if body.len() > 65_536 {
+        return Ok(problem(413, None));
+    }
+    let list: Vec<Value> = serde_json::from_slice(&body).expect("a list");
+    assert!((1..=most).contains(&list.len()), "{} items", list.len());
+    let (mut entries, mut taken, mut torn) = (Vec::new(), Vec::new(), false);
+    for item in list {
+        let name = item[name].as_str().expect("its name").to_owned();
+        let tries = {
+            let mut items = lock(&state.items);
+            let seen = items.entry(name.clone()).or_default();
+            seen.tries.push(Instant::now());
+            seen.tries.len()
+        };
+        let said = json!({"title": "No", "detail": "the server says why", "existing_id": "there"});
+        match trouble(&name, tries) {
+            Some(Trouble::Item(409)) => entries.push(json!({"status": 409, "problem": said})),
+            Some(Trouble::Item(status)) => {
+                let said = json!({"title": "No", "detail": "the server says why"});
+                entries.push(json!({"status": status, "problem": said}));
             }
-            let problem = r#"{"title": "No", "detail": "the server says why"}"#;
-            return Ok(response.body(whole(problem)).expect("a response"));
+            Some(Trouble::List(status, retry_after)) => return Ok(problem(status, retry_after)),
+            Some(Trouble::Closed) => return Err(std::io::Error::other("closed on purpose")),
+            other => {
+                torn |= other.is_some();
+                entries.push(json!({"status": done, "movie": {"id": "new"}, "event_id": "e"}));
+                taken.push((name, item));
+            }
         }
-        Some(Trouble::Closed) => return Err(std::io::Error::other("closed on purpose")),
-        Some(Trouble::Torn) => {
-            let part = Ok(Frame::data(Bytes::from_static(b"{\"event")));
-            let parts = [part, Err(std::io::Error::other("torn on purpose"))];
-            let body = StreamBody::new(stream::iter(parts)).boxed();
-            return Ok(Response::builder()
-                .status(202)
-                .body(body)
-                .expect("a response"));
-        }
-        None => {}
     }
     let bound = lock(&state.bound).clone();
     if let Some(bound) = bound {
@@ -168,16 +190,35 @@ async fn answer(
         }
         bound.acquire().await.expect("it is never closed").forget();
     }
-    lock(&state.users).entry(user).or_default().acknowledged += 1;
-    Ok(Response::builder()
-        .status(202)
-        .body(whole("{}"))
-        .expect("a response"))
+    if key.is_none_or(|key| lock(&state.keys).insert(key)) {
+        for (name, item) in taken {
+            lock(&state.items).entry(name).or_default().taken.push(item);
+        }
+    }
+    let response = Response::builder().status(if done == 201 { 207 } else { 202 });
+    let whole = serde_json::to_vec(&entries).expect("JSON");
+    let body = if torn {
+        let part = Ok(Frame::data(Bytes::from_static(b"[{")));
+        let parts = [part, Err(std::io::Error::other("torn on purpose"))];
+        StreamBody::new(stream::iter(parts)).boxed()
+    } else {
+        full(whole)
+    };
+    Ok(response.body(body).expect("a response"))
 }
 
-fn whole(text: &'static str) -> Body {
-    Full::from(text)
-        .map_err(|never: Infallible| match never {})
+fn problem(status: u16, retry_after: Option<u64>) -> Response<Body> {
+    let mut response = Response::builder().status(StatusCode::from_u16(status).expect("a status"));
+    if let Some(seconds) = retry_after {
+        response = response.header("retry-after", seconds);
+    }
+    let said = r#"{"title": "No", "detail": "the server says why"}"#;
+    response.body(full(said)).expect("a response")
+}
+
+fn full(text: impl Into<Bytes>) -> Body {
+    Full::from(text.into())
+        .map_err(|never| match never {})
         .boxed()
 }
 

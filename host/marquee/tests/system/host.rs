@@ -146,6 +146,7 @@ impl Setup {
             log,
             url: String::new(),
             admin: String::new(),
+            contract: None,
         };
         eventually(Duration::from_secs(60), "the host serves", async || {
             assert!(
@@ -159,7 +160,7 @@ impl Setup {
         host.url = host.said("serving");
         host.admin = host.said("health").trim_end_matches("/readyz").to_owned();
         if self.manifest == Path::new("spin.toml") {
-            contract::hold(host.address()).await;
+            host.contract = Some(contract::hold(host.address()).await);
         }
         host
     }
@@ -228,6 +229,7 @@ pub(crate) struct Host {
     pub(crate) url: String,
     /// Where it answers about its health.
     pub(crate) admin: String,
+    contract: Option<contract::Held>,
 }
 
 impl Host {
@@ -254,6 +256,7 @@ impl Host {
 
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
+        self.contract = None;
         self.child.kill().expect("it is killed");
         self.child.wait().expect("it has ended");
     }
@@ -287,6 +290,8 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        // Before the port is anybody's.
+        self.contract = None;
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

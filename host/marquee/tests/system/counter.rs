@@ -138,6 +138,7 @@ async fn counts_each_message_once(one: Setup) {
     let comes = setup.start().await;
     load.is_served_by([&comes, &lives.1]);
     load.goes_on(&database).await;
+    // Both at once: nobody takes over.
     comes.kill();
     lives.1.kill();
     let hosts = [first.start().await, second.start().await];

@@ -30,7 +30,7 @@ bench: ## Measure a running Marquee next to a bare HTTP server (after make demo)
 	@cargo build --locked --release -p marquee-bench
 	@exec "$(OUT)/release/marquee-bench" requests $(ARGS)
 
-swap-proof: setup-up components ## Swap all components under load; nothing may fail, be lost or be counted twice
+swap-proof: setup-up components ## Swap all components under load; nothing may fail, and no rating may be lost
 	@cargo build --locked --release -p marquee -p marquee-bench
 	@exec "$(OUT)/release/marquee-bench" swaps $(ARGS)
 

@@ -31,20 +31,40 @@ fn is_pinned(image: &str) -> bool {
     })
 }
 
+/// What the components of `spin.toml` call their databases.
+fn databases() -> BTreeSet<String> {
+    let manifest: toml::Table = toml::from_str(&text("spin.toml")).expect("it is TOML");
+    let components = manifest["component"].as_table().expect("components");
+    let names = components.values().filter_map(|component| {
+        let granted = component.get("tool")?.get("marquee")?.get("database")?;
+        granted.get("name")?.as_str().map(str::to_owned)
+    });
+    names.collect()
+}
+
 #[test]
-fn the_production_shape_is_three_databases_kafka_and_the_host() {
+fn the_production_shape_is_kafka_the_host_and_a_database_server_for_each_that_the_manifest_grants()
+{
     let compose = compose();
     let names: BTreeSet<&str> = services(&compose).iter().map(|(name, _)| *name).collect();
-    let databases = ["metadata-database", "rating-database", "users-database"];
-    let mut expected = BTreeSet::from(databases);
-    expected.extend(["kafka", "marquee"]);
-    assert_eq!(names, expected);
-    assert_eq!(compose["services"]["marquee"]["build"], ".");
-    for database in databases {
-        let image = compose["services"][database]["image"]
-            .as_str()
-            .expect("an image");
+    let databases = databases();
+    assert!(!databases.is_empty());
+    let servers = databases.iter().map(|name| format!("{name}-database"));
+    let expected: Vec<String> = servers
+        .chain(["kafka", "marquee"].map(str::to_owned))
+        .collect();
+    assert_eq!(names, expected.iter().map(String::as_str).collect());
+    let host = &compose["services"]["marquee"];
+    assert_eq!(host["build"], ".");
+    for name in &databases {
+        let server = &compose["services"][format!("{name}-database")];
+        let image = server["image"].as_str().expect("an image");
         assert!(image.starts_with("postgres:17."), "{image}");
+        assert_eq!(server["environment"]["POSTGRES_DB"], name.as_str());
+        let variable = format!("DATABASE_URL_{}", name.to_uppercase());
+        let url = host["environment"][&variable].as_str().expect("its URL");
+        let end = format!("@{name}-database:5432/{name}");
+        assert!(url.ends_with(&end), "{variable}: {url}");
     }
     let roles = &compose["services"]["kafka"]["environment"]["KAFKA_PROCESS_ROLES"];
     assert_eq!(roles, "broker,controller", "KRaft, no ZooKeeper");

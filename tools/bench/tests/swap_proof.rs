@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command};
 
 #[test]
-fn a_short_swap_proof_fails_no_request_and_loses_and_doubles_nothing() {
+fn a_short_swap_proof_fails_no_request_and_loses_no_rating() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spin.toml");
     let proof = Command::new(env!("CARGO_BIN_EXE_marquee-bench"))
         .args(["swaps", "--rounds", "10", "--pause-ms", "100"])

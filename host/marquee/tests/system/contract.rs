@@ -5,16 +5,20 @@
 //! the test that saw it. Not here: what HTTP itself refuses before it is a request (an answer without a request id).
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde_json::{Value, json};
 
 use crate::raw::{self, Answer};
 
-/// Where the contract holds.
-static ADDRESSES: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+/// Where the contract holds, and for which holding: an address may be another host's later.
+static ADDRESSES: Mutex<Option<HashMap<String, u64>>> = Mutex::new(None);
+static HOLDINGS: AtomicU64 = AtomicU64::new(0);
 static CONTRACT: OnceLock<Contract> = OnceLock::new();
 
 /// The document, and the validators of its schemas that were needed so far.
@@ -25,14 +29,10 @@ pub(crate) struct Contract {
     validators: Mutex<HashMap<String, Arc<jsonschema::Validator>>>,
 }
 
-/// The contract holds at an address. Dropped, it holds there no longer: the next who listens there may be anybody.
-pub(crate) struct Held(String);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut addresses = ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
-        addresses.get_or_insert_default().remove(&self.0);
-    }
+/// The contract holds at an address until this is dropped, which is before the host there ends.
+pub(crate) struct Held {
+    address: String,
+    holding: u64,
 }
 
 /// From now on the contract holds at this address.
@@ -44,15 +44,34 @@ pub(crate) async fn hold(address: &str) -> Held {
         assert_eq!(answer.status, 200, "{answer:?}");
         let _ = CONTRACT.set(Contract::new(answer.json()));
     }
+    let held = Held {
+        address: address.to_owned(),
+        holding: HOLDINGS.fetch_add(1, Ordering::Relaxed),
+    };
     let mut addresses = ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
-    addresses.get_or_insert_default().insert(address.to_owned());
-    Held(address.to_owned())
+    let addresses = addresses.get_or_insert_default();
+    addresses.insert(held.address.clone(), held.holding);
+    held
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut addresses = ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
+        let addresses = addresses.get_or_insert_default();
+        // Of a host that ended by itself the address may have been taken already.
+        if addresses.get(&self.address) == Some(&self.holding) {
+            addresses.remove(&self.address);
+        }
+    }
 }
 
 /// Fails where the answer to this request is none that the document promises.
 pub(crate) fn check(address: &str, request: &[u8], answer: &Answer) {
     let holds = ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
-    if holds.as_ref().is_none_or(|holds| !holds.contains(address)) {
+    if holds
+        .as_ref()
+        .is_none_or(|holds| !holds.contains_key(address))
+    {
         return;
     }
     drop(holds);

@@ -229,7 +229,6 @@ pub(crate) struct Host {
     pub(crate) url: String,
     /// Where it answers about its health.
     pub(crate) admin: String,
-    /// Dropped before the host ends, and with it the right to its address.
     contract: Option<contract::Held>,
 }
 
@@ -292,6 +291,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        // Before the port is anybody's.
         self.contract = None;
         let _ = self.child.kill();
         let _ = self.child.wait();

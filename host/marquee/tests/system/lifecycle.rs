@@ -93,3 +93,14 @@ async fn a_database_that_may_forget_what_it_acknowledged_is_refused() {
         "{said}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_movie_systems_contract_does_not_bind_who_has_its_port_later() {
+    let host = Setup::databases().await.start().await;
+    let address = host.address().to_owned();
+    host.kill();
+    let other = Setup::application("examples/hello/spin.toml", &[]).await;
+    let other = other.start_at(&address).await;
+    let answer = raw::request(other.address(), "GET /Ada", &[], "").await;
+    assert_eq!(answer.body, "Hello, Ada!\n");
+}

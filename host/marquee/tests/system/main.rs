@@ -14,6 +14,7 @@ mod api;
 mod bus;
 mod cli;
 mod contract;
+mod counter;
 mod documents;
 mod evolution;
 mod examples;

@@ -112,6 +112,15 @@ pub(crate) async fn request(
     send(address, &[text.as_bytes(), body].concat()).await
 }
 
+/// The status of a request without a body; 0 where nobody answers.
+pub(crate) async fn status(address: &str, line: &str) -> u16 {
+    let Ok(stream) = TcpStream::connect(address).await else {
+        return 0;
+    };
+    let request = format!("{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    over(stream, request.as_bytes()).await.status
+}
+
 /// The pieces of a chunked body, put together.
 fn unchunked(mut text: &str) -> String {
     let mut whole = String::new();

@@ -186,12 +186,12 @@ async fn swaps_under_load(setup: &Setup) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn swaps_under_load_lose_and_double_nothing_over_the_embedded_bus() {
+async fn swaps_under_load_lose_no_rating_over_the_embedded_bus() {
     swaps_under_load(&Setup::databases().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn swaps_under_load_lose_and_double_nothing_over_kafka() {
+async fn swaps_under_load_lose_no_rating_over_kafka() {
     let kafka = tokio::task::spawn_blocking(marquee_testkit::kafka_server::start)
         .await
         .expect("Kafka");

@@ -1,0 +1,80 @@
+//! A component whose effect is not idempotent: it adds up what it is told, and notes each message that it saw. For
+//! tests of what the host promises: a message that is applied twice counts twice here, and nothing hides it.
+//!
+//! `PUT /KEY/TAG/VALUE` publishes through the outbox, and writes what was published in the same transaction.
+
+use bindings::exports::marquee::messaging::consumer;
+use marquee_guest::{
+    messaging::{Batch, Message, Verdict},
+    params,
+    sql::{Database, Error, array},
+};
+use spin_sdk::{
+    http::{IntoResponse, Method, Request, StatusCode},
+    http_service,
+};
+
+marquee_guest::component!(Counter, {
+    path: ["../../../wit/marquee-messaging", "wit"],
+    world: "test:counter/counter",
+    with: { "marquee:messaging/types@0.1.0": marquee_guest::messaging },
+});
+
+struct Counter;
+
+const DB: Database = Database::at("counter_database_url");
+
+#[http_service]
+async fn http(request: Request) -> impl IntoResponse {
+    let path: Vec<&str> = request.uri().path().split('/').collect();
+    let (&Method::PUT, ["", key, tag, value]) = (request.method(), path.as_slice()) else {
+        return (StatusCode::NOT_FOUND, "PUT /KEY/TAG/VALUE\n".to_owned());
+    };
+    let Ok(value) = value.parse() else {
+        return (
+            StatusCode::BAD_REQUEST,
+            "the value is a number\n".to_owned(),
+        );
+    };
+    match publish(key, tag, value).await {
+        Ok(()) => (StatusCode::ACCEPTED, String::new()),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    }
+}
+
+async fn publish(key: &str, tag: &str, value: i64) -> Result<(), Error> {
+    DB.execute(PUBLISH, params![key, tag, value]).await?;
+    Ok(())
+}
+
+impl consumer::Guest for Counter {
+    async fn handle(messages: Vec<Message>) -> Result<Vec<Verdict>, String> {
+        let batch = Batch::read(&messages, |message| {
+            let read = message.json::<(String, i64)>();
+            read.map(|(tag, value)| (message.key.clone(), tag, value))
+        });
+        let keys = array(batch.iter().map(|(key, ..)| key.clone()));
+        let tags = array(batch.iter().map(|(_, tag, _)| tag.clone()));
+        let values = array(batch.iter().map(|(.., value)| *value));
+        DB.execute(COUNT, params![keys, tags, values]).await?;
+        Ok(batch.verdicts(|_| Verdict::Done))
+    }
+}
+
+/// `$1` key, `$2` tag, `$3` value. The message and the row that tells of it, or neither.
+const PUBLISH: &str = "
+with message as (
+    select marquee.publish('numbers', $1, '{}', convert_to(jsonb_build_array($2::text, $3::bigint)::text, 'UTF8')) as number
+)
+insert into published (key, number, tag, value) select $1, number, $2, $3 from message";
+
+/// `$1` keys, `$2` tags, `$3` values of a batch, in its order.
+const COUNT: &str = "
+with batch as (
+    select * from unnest($1::text[], $2::text[], $3::bigint[]) with ordinality as b (key, tag, value, place)
+), noted as (
+    insert into seen (key, tag) select key, tag from batch order by place
+)
+insert into counters as c (key, total, sum)
+select key, count(*), sum(value)::bigint from batch group by key
+on conflict on constraint counters_pkey do update set total = c.total + excluded.total, sum = c.sum + excluded.sum";

@@ -383,7 +383,8 @@ const PAGE: u32 = 1_000;
 
 const LIST_COLUMNS: &str = "
 select id, consumer, topic, key, source, seq, event_id, state, reason, error, attempts, next_attempt_at, ordered,
-    octet_length(value) as size_bytes, published_at, parked_at, first_failed_at, last_failed_at, partition, \"offset\"";
+    octet_length(value) as size_bytes,
+    least(published_at, timestamptz '9999-12-31 23:59:59Z') as published_at, parked_at, first_failed_at, last_failed_at, partition, \"offset\"";
 
 const LIST_FILTER: &str = "
 from marquee.parked

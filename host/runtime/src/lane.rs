@@ -2,7 +2,7 @@
 //!
 //! Calls share the worker threads of the async runtime. One that computes gives way at each tick, but a few dozen such
 //! calls would still make everybody wait for their turns. So a call that has computed for some 3 ms (see `control`)
-//! moves to threads of another sort: of the lowest priority, and at rest for seven eighths of the time while other calls
+//! moves to threads of another sort: of a low priority, and at rest for seven eighths of the time while other calls
 //! are under way, since even such a thread is in the way of others that wake up. On an idle machine it is as quick as
 //! before. What it calls runs here too. There is a thread less than there are CPUs, so that one is never theirs.
 
@@ -140,8 +140,9 @@ pub fn background_threads() -> usize {
     cpus.saturating_sub(1).max(1)
 }
 
-/// Where all want to run it gets next to nothing; a batch that does not end in time is halved until it computes less.
-const NICE: i32 = 19;
+/// A tenth of the weight of other threads. At 19 it was a seventieth: on a full machine a log-in, which hashes a password,
+/// did not end in time.
+const NICE: i32 = 10;
 /// About a tick of the epoch: a call that computes is asked no more often.
 const SLICE_US: u64 = 2_000;
 /// Times what was worked. With less, a component that takes memory without end ten times a second comes near to doubling

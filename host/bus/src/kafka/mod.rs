@@ -8,6 +8,7 @@
 
 mod config;
 mod context;
+mod foreign;
 mod producer;
 mod subscription;
 mod thread;

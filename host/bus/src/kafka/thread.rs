@@ -23,7 +23,7 @@ use rdkafka::{
 };
 use tokio::sync::oneshot;
 
-use super::context;
+use super::{context, foreign};
 use crate::{
     Incoming, Record,
     intake::{Intake, Room},
@@ -291,9 +291,9 @@ fn incoming(message: &BorrowedMessage<'_>) -> Incoming {
     });
     Incoming {
         offset: message.offset(),
-        published_at_ms: message.timestamp().to_millis().unwrap_or(0),
+        published_at_ms: foreign::time_ms(message.timestamp().to_millis()),
         record: Record {
-            key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
+            key: foreign::key(message.key()),
             value: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
             headers,
         },

@@ -1,4 +1,4 @@
-//! What only Kafka can show: a broker that does not acknowledge, and one that is not there.
+//! What only Kafka can show: a broker that does not acknowledge, one that is not there, and other producers.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,10 @@ use marquee_bus::{
     kafka::{self, Kafka},
 };
 use marquee_testkit::{eventually, kafka_server};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    producer::{FutureProducer, FutureRecord},
+};
 
 use crate::harness::{Fixture, PATIENCE, kafka_config, publish, text};
 
@@ -87,4 +91,48 @@ async fn without_a_broker_every_call_fails_in_time() {
         "{:?}",
         asked_at.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_other_producers_send_is_read_as_what_can_be_held_and_told_apart() {
+    let server = tokio::task::spawn_blocking(kafka_server::start)
+        .await
+        .unwrap();
+    let fixture = Fixture::kafka_at(server.brokers()).await;
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", server.brokers());
+    let admin: AdminClient<_> = config.create().unwrap();
+    let any_time = AlterConfig::new(ResourceSpecifier::Topic(&fixture.topic))
+        .set("message.timestamp.after.max.ms", "9223372036854775807");
+    let altered = admin.alter_configs([&any_time], &AdminOptions::new()).await;
+    altered.unwrap().remove(0).unwrap();
+    let producer: FutureProducer = config.create().unwrap();
+    let nanoseconds = 1_700_000_000_123_456_789;
+    for (value, key, time) in [
+        ("0", &[0, 0, 0, 0, 0, 0, 0, 7][..], nanoseconds),
+        ("1", &[0xff], 0),
+        ("2", &[0xfe], 1_700_000_000_123),
+        ("3", b"movie", 8_500_000_000_000_000),
+    ] {
+        let record = FutureRecord::to(&fixture.topic).key(key).payload(value);
+        let record = record.partition(0).timestamp(time);
+        producer.send(record, PATIENCE).await.unwrap();
+    }
+    let bus = fixture.bus().await;
+    let mut reader = fixture.subscribe(&*bus).await;
+    let mut read = Vec::new();
+    while read.len() < 4 {
+        let batch = reader.batch().await;
+        let each = batch.records.iter();
+        read.extend(each.map(|r| (text(r), r.record.key.clone(), r.published_at_ms)));
+    }
+    let last = 253_402_300_799_999;
+    let expected = [
+        ("0", r"\x0000000000000007", last),
+        ("1", r"\xff", 0),
+        ("2", r"\xfe", 1_700_000_000_123),
+        ("3", "movie", last),
+    ];
+    let expected = expected.map(|(value, key, time)| (value.to_owned(), key.to_owned(), time));
+    assert_eq!(read, expected);
 }

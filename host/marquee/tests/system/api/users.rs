@@ -166,7 +166,11 @@ async fn each_route_is_for_whom_it_is_for() {
     let movie = system.movie(&a, "Heat").await;
 
     // A token that was logged out, one whose time is over, one that was replaced.
-    let again = async || member(&json!(b.id), &system.log_in("b", PASSWORD).await);
+    let again = async || {
+        let session = system.log_in("b", PASSWORD).await;
+        assert_eq!(session.status, 201, "{session:?}");
+        member(&json!(b.id), &session)
+    };
     let (revoked, expired, rotated) = (again().await, again().await, again().await);
     let out = system
         .ask(

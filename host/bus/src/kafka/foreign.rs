@@ -1,0 +1,63 @@
+//! What other producers send, as values that every later step can hold. Two that differ stay two.
+
+use std::fmt::Write as _;
+
+/// A key as text. One that is not UTF-8, has a NUL, or looks like one that was written so, is its bytes in hexadecimal
+/// behind `\x`, as PostgreSQL writes them.
+pub(super) fn key(bytes: Option<&[u8]>) -> String {
+    let bytes = bytes.unwrap_or_default();
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') && !text.starts_with(HEX) => text.to_owned(),
+        _ => {
+            let mut text = HEX.to_owned();
+            for byte in bytes {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{byte:02x}");
+            }
+            text
+        }
+    }
+}
+
+/// A time in milliseconds since 1970, within the years 1970 to 9999: a producer that counts in nanoseconds is beyond what
+/// any later step can write down. None is 1970.
+pub(super) fn time_ms(time: Option<i64>) -> i64 {
+    time.unwrap_or_default().clamp(0, LAST_MS)
+}
+
+const HEX: &str = r"\x";
+/// The last millisecond of the year 9999.
+const LAST_MS: i64 = 253_402_300_799_999;
+
+#[cfg(test)]
+mod tests {
+    use super::{key, time_ms};
+
+    #[test]
+    fn keys_stay_what_they_are_or_are_written_in_hexadecimal_and_no_two_become_one() {
+        for (bytes, text) in [
+            (&b"movie"[..], "movie"),
+            ("Straße".as_bytes(), "Straße"),
+            (b"", ""),
+            (&[0, 0, 0, 0, 0, 0, 0, 7], r"\x0000000000000007"),
+            (&[0xff], r"\xff"),
+            (&[0xfe], r"\xfe"),
+            (br"\xff", r"\x5c786666"),
+        ] {
+            assert_eq!(key(Some(bytes)), text);
+        }
+        assert_eq!(key(None), "");
+    }
+
+    #[test]
+    fn a_time_that_nobody_can_write_down_is_the_nearest_that_one_can() {
+        for (given, taken) in [
+            (Some(1_700_000_000_123), 1_700_000_000_123),
+            (Some(1_700_000_000_123_456_789), 253_402_300_799_999),
+            (Some(-1), 0),
+            (None, 0),
+        ] {
+            assert_eq!(time_ms(given), taken);
+        }
+    }
+}

@@ -110,7 +110,7 @@ async fn what_other_producers_send_is_read_as_what_can_be_held_and_told_apart() 
     let nanoseconds = 1_700_000_000_123_456_789;
     for (value, key, time) in [
         ("0", &[0, 0, 0, 0, 0, 0, 0, 7][..], nanoseconds),
-        ("1", &[0xff], 0),
+        ("1", &[0xff], 1),
         ("2", &[0xfe], 1_700_000_000_123),
         ("3", b"movie", 8_500_000_000_000_000),
     ] {
@@ -129,7 +129,7 @@ async fn what_other_producers_send_is_read_as_what_can_be_held_and_told_apart() 
     let last = 253_402_300_799_999;
     let expected = [
         ("0", r"\x0000000000000007", last),
-        ("1", r"\xff", 0),
+        ("1", r"\xff", 1),
         ("2", r"\xfe", 1_700_000_000_123),
         ("3", "movie", last),
     ];

@@ -87,18 +87,49 @@ pub(crate) fn is_suspect(sql: &str) -> bool {
     if opaque.iter().any(|word| first.eq_ignore_ascii_case(word)) {
         return true;
     }
-    let mut words = sql
-        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
-        .filter(|word| word.len() >= SHORTEST);
-    words.any(|word| {
+    let mut rest = sql;
+    while let Some(start) = rest.find(is_of_word) {
+        rest = rest.get(start..).unwrap_or_default();
+        let end = rest
+            .find(|letter| !is_of_word(letter))
+            .unwrap_or(rest.len());
+        let (word, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        rest = behind;
         let is = |wanted: &&str| word.eq_ignore_ascii_case(wanted);
-        SUSPECT.iter().any(is)
-    })
+        if SUSPECT.iter().any(is) || is(&"set_config") && !is_local(behind) {
+            return true;
+        }
+    }
+    false
 }
 
-/// Session locks, settings, and tables that live as long as their session.
-const SUSPECT: [&str; 9] = [
-    "set_config",
+fn is_of_word(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '_'
+}
+
+/// Whether the arguments of a `set_config` end with `true`: then it is of the transaction alone.
+fn is_local(arguments: &str) -> bool {
+    let (mut depth, mut is_quoted) = (0_usize, false);
+    for (at, letter) in arguments.char_indices() {
+        match letter {
+            '\'' => is_quoted = !is_quoted,
+            '(' if !is_quoted => depth += 1,
+            ')' if !is_quoted => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    let inside = arguments.get(..at).unwrap_or_default();
+                    let last = inside.rsplit(',').next().unwrap_or_default();
+                    return last.trim().eq_ignore_ascii_case("true");
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Session locks, and tables that live as long as their session.
+const SUSPECT: [&str; 8] = [
     "pg_advisory_lock",
     "pg_advisory_lock_shared",
     "pg_try_advisory_lock",
@@ -108,7 +139,6 @@ const SUSPECT: [&str; 9] = [
     "temp",
     "temporary",
 ];
-const SHORTEST: usize = 4;
 
 /// The words at the beginning of a statement, without blanks, comments and the empty statements before it. Ends at the
 /// first thing that is no word.
@@ -216,6 +246,9 @@ mod tests {
     fn what_may_change_the_session_in_a_hidden_way_is_suspect() {
         for sql in [
             "select set_config('search_path', 'other', false)",
+            "select set_config('a', ', true)', false)",
+            "select set_config('a', 'b', $1)",
+            "select set_config('a', 'b', true), set_config('a', 'b', false)",
             "select PG_ADVISORY_LOCK(1)",
             "create temp table t (n int)",
             "create local temporary table t (n int)",
@@ -227,6 +260,7 @@ mod tests {
         }
         for sql in [
             "select pg_advisory_xact_lock(1)",
+            "select SET_CONFIG ('search_path', coalesce($1, 'a, (b'), true)",
             "select temperature from weather",
             "select marquee.publish('t', 'k', '{}', 'v')",
             "update notes set note = $1",

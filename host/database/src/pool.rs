@@ -296,6 +296,11 @@ impl Connection {
         })
     }
 
+    /// Wait for each answer as long as this: the guest may have set the server another bound.
+    pub(crate) fn wait_for(&mut self, patience: Duration) {
+        self.patience = Some(patience);
+    }
+
     /// Close it when it is dropped, instead of giving it back: it is not as it was.
     pub(crate) fn taint(&mut self) {
         self.tainted = true;

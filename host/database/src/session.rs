@@ -14,7 +14,7 @@ use tokio_postgres::Statement;
 use crate::{
     Connection, Database, Error,
     kind::{Kind, is_suspect},
-    unit::{OUTLIVES, UNSUPPORTED, idle_until},
+    unit::{OUTLIVES, UNSUPPORTED, idle_until, left_until},
 };
 
 /// Whether this begins a transaction, and the statements after it belong to a [`Transaction`].
@@ -77,6 +77,7 @@ impl Transaction {
         let mut connection = database.connection().await?;
         let statement = connection.prepare(sql).await?;
         let patience = idle_until(deadline);
+        connection.wait_for(left_until(deadline));
         let begun = connection
             .during(async |client| {
                 let (begun, patient) =

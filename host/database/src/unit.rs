@@ -157,6 +157,9 @@ impl Unit {
         if is_suspect(sql) {
             connection.taint();
         }
+        if fresh && let Some(deadline) = self.deadline {
+            connection.wait_for(left_until(deadline));
+        }
         let begin = fresh.then(|| self.begin());
         let result = connection
             .during(async |client| match begin {
@@ -276,11 +279,14 @@ fn failed(connection: Option<Connection>, cause: Cause) -> State {
 
 /// Lets a transaction be silent up to a deadline, and a little longer: a call that is late is ended by the host first.
 pub(crate) fn idle_until(deadline: Instant) -> String {
-    let left = deadline.saturating_duration_since(Instant::now()) + BEHIND_DEADLINE;
     format!(
         "set local idle_in_transaction_session_timeout = {}",
-        left.as_millis().min(DAY_MS)
+        left_until(deadline).as_millis().min(DAY_MS)
     )
+}
+
+pub(crate) fn left_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()) + BEHIND_DEADLINE
 }
 
 fn in_doubt(mut connection: Connection) -> Connection {

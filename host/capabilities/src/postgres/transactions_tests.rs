@@ -247,6 +247,28 @@ async fn nothing_that_a_call_does_to_a_session_is_seen_by_another() {
 }
 
 #[tokio::test]
+async fn a_connection_is_kept_after_a_statement_that_changes_nothing_beyond_its_transaction() {
+    let bench = bench().await;
+    let (client, database) = on(&bench, |config| config.pool_size = 1);
+    let backend = "select pg_backend_pid()::bigint";
+    let before = number(&client, backend).await;
+    done(
+        &client,
+        ONE,
+        "select set_config('rating.counts', 'moved', true)",
+    )
+    .await;
+    done(&client, ONE, "begin").await;
+    done(&client, ONE, "set local search_path = other").await;
+    done(&client, ONE, "commit").await;
+    let mut unit = database.unit();
+    let local = "with s as (select set_config('a.b', 'c', true)) select 1 from s";
+    unit.query(local, &[]).await.expect("a row");
+    unit.commit().await.expect("committed");
+    assert_eq!(number(&client, backend).await, before);
+}
+
+#[tokio::test]
 async fn a_statement_that_was_prepared_before_a_migration_goes_on() {
     let bench = bench().await;
     let select = "select * from notes";
@@ -305,6 +327,34 @@ async fn a_unit_may_be_silent_until_its_deadline() {
         .expect("inserted");
     done(&client, ONE, "commit").await;
     assert_eq!(bench.count("notes").await, 2);
+}
+
+#[tokio::test]
+async fn in_a_transaction_a_guest_may_give_a_statement_more_time() {
+    let bench = bench().await;
+    let (client, database) = on(&bench, |config| {
+        config.statement_timeout = Duration::from_millis(100);
+    });
+    let longer = "set local statement_timeout = '20s'";
+    let slow = "select pg_sleep(6)";
+    let conversation = async {
+        client
+            .query(ONE, slow, Vec::new())
+            .await
+            .expect_err("too slow by itself");
+        done(&client, ONE, "begin").await;
+        done(&client, ONE, longer).await;
+        done(&client, ONE, slow).await;
+        done(&client, ONE, "commit").await;
+    };
+    let unit = async {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut unit = database.unit().until(deadline);
+        unit.execute(longer, &[]).await.expect("set");
+        unit.query(slow, &[]).await.expect("a row");
+        unit.commit().await.expect("committed");
+    };
+    futures::join!(conversation, unit);
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ impl<'a> Iterator for Words<'a> {
         }
         let end = self
             .0
-            .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+            .find(|letter| !is_of_word(letter))
             .unwrap_or(self.0.len());
         let (word, rest) = self.0.split_at_checked(end)?;
         self.0 = rest;

@@ -111,7 +111,7 @@ impl Migrations {
     /// Apply what is missing. Returns the names of what was applied now.
     pub async fn apply(&self, database: &Database) -> Result<Vec<String>, MigrateError> {
         let mut connection = database.connection().await?;
-        connection.wait_patiently();
+        connection.wait_for(None);
         connection.batch(LOCK).await?;
         let result = self.apply_locked(database, &mut connection).await;
         match &result {

@@ -258,11 +258,6 @@ impl Connection {
         result
     }
 
-    /// Wait as long as it takes for what comes next: for statements that set their own bounds.
-    pub fn wait_patiently(&mut self) {
-        self.patience = None;
-    }
-
     /// Do something with the driver's client; an unfinished use closes the connection.
     pub async fn during<T>(
         &mut self,
@@ -296,9 +291,9 @@ impl Connection {
         })
     }
 
-    /// Wait for each answer as long as this: the guest may have set the server another bound.
-    pub(crate) fn wait_for(&mut self, patience: Duration) {
-        self.patience = Some(patience);
+    /// Wait for each answer as long as this, or as long as it takes: for statements that set the server another bound.
+    pub(crate) fn wait_for(&mut self, patience: Option<Duration>) {
+        self.patience = patience;
     }
 
     /// Close it when it is dropped, instead of giving it back: it is not as it was.

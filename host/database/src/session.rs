@@ -77,7 +77,7 @@ impl Transaction {
         let mut connection = database.connection().await?;
         let statement = connection.prepare(sql).await?;
         let patience = idle_until(deadline);
-        connection.wait_for(left_until(deadline));
+        connection.wait_for(Some(left_until(deadline)));
         let begun = connection
             .during(async |client| {
                 let (begun, patient) =

@@ -158,7 +158,7 @@ impl Unit {
             connection.taint();
         }
         if fresh && let Some(deadline) = self.deadline {
-            connection.wait_for(left_until(deadline));
+            connection.wait_for(Some(left_until(deadline)));
         }
         let begin = fresh.then(|| self.begin());
         let result = connection
@@ -229,10 +229,11 @@ impl Unit {
                         connection.discard();
                         Err(CommitError::Unknown(error.to_string()))
                     }
-                    // A deferred constraint or a serialization failure: the server has rolled back. Where it failed
-                    // before the commit, it does when the connection is closed.
+                    // A deferred constraint or a serialization failure: the server has rolled back. It has not yet where
+                    // it failed before the commit.
                     Err(error) => {
-                        connection.discard();
+                        self.state = State::Open(connection);
+                        self.rollback().await;
                         Err(CommitError::RolledBack(error))
                     }
                 }

@@ -3,7 +3,7 @@
 //! Promise: two hosts that start at once apply each file once (advisory lock); a file that was changed after it
 //! was applied is an error, not a surprise. Each file and its record are one transaction.
 
-use std::{fmt::Write as _, path::Path};
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
@@ -225,11 +225,7 @@ impl Step {
         if !is_plain(name) {
             return Err(bad("it has other characters than letters, digits, - and _"));
         }
-        let mut checksum = String::new();
-        for byte in Sha256::digest(sql.as_bytes()) {
-            // Writing to a String cannot fail.
-            let _ = write!(checksum, "{byte:02x}");
-        }
+        let checksum = hex::encode(Sha256::digest(sql.as_bytes()));
         Ok(Self {
             number,
             name: name.to_owned(),

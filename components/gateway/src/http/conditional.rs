@@ -4,8 +4,6 @@
 //! Every answer with JSON to GET or HEAD has an `ETag`: a movie's is its version, any other one's a digest of the body. It
 //! may be kept by whoever asked, and is to be asked for again with `If-None-Match` before it is used.
 
-use std::fmt::Write as _;
-
 use axum::{
     body::{Body, to_bytes},
     extract::FromRequestParts,
@@ -92,11 +90,8 @@ pub(super) async fn answer(method: &Method, request: &HeaderMap, response: Respo
 
 /// 16 bytes of a digest tell bodies apart.
 fn digest(bytes: &[u8]) -> String {
-    let mut tag = "\"".to_owned();
-    for byte in Sha256::digest(bytes).iter().take(16) {
-        let _ = write!(tag, "{byte:02x}");
-    }
-    tag + "\""
+    let digest = Sha256::digest(bytes);
+    format!("\"{}\"", hex::encode(digest.get(..16).unwrap_or_default()))
 }
 
 #[cfg(test)]

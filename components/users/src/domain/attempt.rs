@@ -37,13 +37,7 @@ impl Client {
 
 /// A text from outside as a subject.
 pub(super) fn subject(kind: &str, text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut subject = format!("{kind}:");
-    for byte in Sha256::digest(text) {
-        // Writing to a string does not fail.
-        let _ = write!(subject, "{byte:02x}");
-    }
-    subject
+    format!("{kind}:{}", hex::encode(Sha256::digest(text)))
 }
 
 /// Most bytes of a client.

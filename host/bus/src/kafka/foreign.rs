@@ -1,21 +1,12 @@
 //! What other producers send, as values that every later step can hold. Two that differ stay two.
 
-use std::fmt::Write as _;
-
 /// A key as text. One that is not UTF-8, has a NUL, or looks like one that was written so, is its bytes in hexadecimal
 /// behind `\x`, as PostgreSQL writes them.
 pub(super) fn key(bytes: Option<&[u8]>) -> String {
     let bytes = bytes.unwrap_or_default();
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') && !text.starts_with(HEX) => text.to_owned(),
-        _ => {
-            let mut text = HEX.to_owned();
-            for byte in bytes {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{byte:02x}");
-            }
-            text
-        }
+        _ => format!("{HEX}{}", hex::encode(bytes)),
     }
 }
 

@@ -12,7 +12,7 @@ mod size;
 
 pub use size::{MAX_HEADERS, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -78,6 +78,8 @@ pub struct Assignment {
 pub struct Batch {
     /// Under which holding it was read.
     pub assignment: Assignment,
+    /// After which `seek` of that holding, counted from 1; 0: before any. One from before the last seek is stale.
+    pub seek: u64,
     /// At least one, in order of offset.
     pub records: Vec<Incoming>,
 }
@@ -150,7 +152,7 @@ pub trait Bus: Send + Sync + 'static {
         group: &str,
         topic: &str,
         limits: BatchLimits,
-    ) -> Result<Box<dyn Subscription>, Error>;
+    ) -> Result<Arc<dyn Subscription>, Error>;
 
     /// Whether it answers now.
     async fn ping(&self) -> Result<(), Error>;
@@ -168,28 +170,29 @@ pub trait Bus: Send + Sync + 'static {
     async fn close(&self);
 }
 
-/// A member of a consumer group. Dropped without `close`, its partitions go to others when it times out, or before.
+/// A member of a consumer group: one task asks what comes `next`, any number say how far their partitions are. Dropped
+/// without `close`, its partitions go to others when it times out, or before.
 #[async_trait]
-pub trait Subscription: Send {
+pub trait Subscription: Send + Sync {
     /// What comes next. Cancel-safe. An error is passing: call again (the implementation backs off by itself).
-    async fn next(&mut self) -> Result<Event, Error>;
+    async fn next(&self) -> Result<Event, Error>;
 
     /// Everything before `offset` is dealt with. Asks for the next batch of the partition.
     ///
     /// `Unavailable` leaves the batch out: commit again, or `seek`. `Fenced`: drop what was read; a `Revoked` for it
     /// came, or comes with `next`.
-    async fn commit(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
+    async fn commit(&self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
 
     /// The offset that the partition's next record will have. A position beyond it belongs to another log: one that was
     /// deleted and made again, or that lost its end.
-    async fn end(&mut self, partition: &Partition) -> Result<i64, Error>;
+    async fn end(&self, partition: &Partition) -> Result<i64, Error>;
 
     /// Read on from `offset` instead (one that the log still has or is about to get); drops what was read ahead. Asks
-    /// for the next batch of the partition.
-    async fn seek(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
+    /// for the next batch of the partition. Returns the number that batches read after it bear.
+    async fn seek(&self, assignment: &Assignment, offset: i64) -> Result<u64, Error>;
 
-    /// Leave the group: partitions go to other members at once.
-    async fn close(self: Box<Self>);
+    /// Leave the group: partitions go to other members at once. Nothing comes `next` after it.
+    async fn close(&self);
 }
 
 /// How large a batch may be.

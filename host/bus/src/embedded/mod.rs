@@ -242,7 +242,7 @@ impl Bus for Embedded {
         group: &str,
         topic: &str,
         limits: BatchLimits,
-    ) -> Result<Box<dyn Subscription>, Error> {
+    ) -> Result<Arc<dyn Subscription>, Error> {
         let who = store::Identity {
             group: group.to_owned(),
             topic: self.topic(topic).await?,
@@ -259,7 +259,7 @@ impl Bus for Embedded {
             leaving: JoinSet::new(),
             going: BTreeSet::new(),
         };
-        Ok(Box::new(subscription::Member::start(task)))
+        Ok(Arc::new(subscription::Member::start(task)))
     }
 
     async fn ping(&self) -> Result<(), Error> {

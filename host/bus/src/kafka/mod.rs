@@ -127,12 +127,12 @@ impl Bus for Kafka {
         group: &str,
         topic: &str,
         limits: BatchLimits,
-    ) -> Result<Box<dyn Subscription>, Error> {
+    ) -> Result<Arc<dyn Subscription>, Error> {
         if self.partitions_of(topic).await?.is_none() {
             return Err(Error::Refused(format!("there is no topic {topic}")));
         }
         let member = subscription::Member::join(&self.config, group, topic, limits)?;
-        Ok(Box::new(member))
+        Ok(Arc::new(member))
     }
 
     async fn ping(&self) -> Result<(), Error> {

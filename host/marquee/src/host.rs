@@ -272,12 +272,15 @@ impl Parts {
                 let deliverer = Arc::new(Deliverer {
                     worker: worker(),
                     consumer: Consumer {
-                        name: component.id.to_string(),
+                        name: component.consumer.clone(),
                         policy: Policy {
                             attempts: subscription.attempts,
                             interval: subscription.retry,
                         },
-                        from: Begin::default(),
+                        from: match subscription.from {
+                            marquee_manifest::Begin::Earliest => Begin::Earliest,
+                            marquee_manifest::Begin::Latest => Begin::Latest,
+                        },
                     },
                     deadline: subscription.deadline,
                     partitions: subscription.partitions,
@@ -285,7 +288,7 @@ impl Parts {
                 });
                 subscriptions.push(bus::Trigger {
                     deliverer: Arc::clone(&deliverer),
-                    group: format!("{}.{}.{}", app.name, component.id, subscription.topic),
+                    group: format!("{}.{}.{}", app.name, component.consumer, subscription.topic),
                     topic: subscription.topic.clone(),
                     partitions: subscription.partitions,
                     limits: BatchLimits {

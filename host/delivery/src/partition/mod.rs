@@ -17,6 +17,8 @@
 mod breaker;
 mod log;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod simulation;
 
 use std::{collections::VecDeque, ops::Range, sync::Arc};

@@ -270,12 +270,26 @@ async fn housekeeping_forgets_old_event_ids_and_idle_keys_and_nothing_else() {
     messages::discard(&world.db, id_of(&world, "b1").await, "ada")
         .await
         .unwrap();
-    assert_eq!(lag::sweep(&world.db).await.unwrap(), 1);
+    assert_eq!(lag::sweep(&world.db).await.unwrap(), 2);
     assert_eq!(lag::sweep(&world.db).await.unwrap(), 0);
     assert_eq!(world.number("select count(*) from marquee.inbox").await, 2);
     let keys = world.query("select key from marquee.key_state", &[]).await;
     let keys: Vec<&str> = keys.iter().map(|row| row.get(0)).collect();
     assert_eq!(keys, ["a"], "its number must never be forgotten");
+}
+
+#[tokio::test]
+async fn housekeeping_goes_on_until_nothing_is_left() {
+    let world = World::new().await;
+    world
+        .query(
+            "insert into marquee.inbox (consumer, event_id, seen_at)
+             select 'rating', gen_random_uuid(), now() - interval '8 days' from generate_series(1, 12000)",
+            &[],
+        )
+        .await;
+    assert_eq!(lag::sweep(&world.db).await.unwrap(), 12_000);
+    assert_eq!(world.number("select count(*) from marquee.inbox").await, 0);
 }
 
 #[tokio::test]

@@ -63,6 +63,19 @@ impl fmt::Display for Partition {
     }
 }
 
+/// What the bus has of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Names the log that it is: a position in one with another name means nothing in this one. None: the bus does not
+    /// say.
+    pub id: Option<String>,
+    /// The offset of its first record that is still there, or `end`.
+    pub begin: i64,
+    /// The offset that its next record will have. A position beyond it belongs to another log: one that was deleted and
+    /// made again, or that lost its end.
+    pub end: i64,
+}
+
 /// One holding of a partition by one member of a group. A later holding of the same partition, by whomever, has
 /// another number; what comes late from an old one is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -154,6 +167,9 @@ pub trait Bus: Send + Sync + 'static {
         limits: BatchLimits,
     ) -> Result<Arc<dyn Subscription>, Error>;
 
+    /// What it has of a partition.
+    async fn log(&self, partition: &Partition) -> Result<Log, Error>;
+
     /// Whether it answers now.
     async fn ping(&self) -> Result<(), Error>;
 
@@ -182,10 +198,6 @@ pub trait Subscription: Send + Sync {
     /// `Unavailable` leaves the batch out: commit again, or `seek`. `Fenced`: drop what was read; a `Revoked` for it
     /// came, or comes with `next`.
     async fn commit(&self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
-
-    /// The offset that the partition's next record will have. A position beyond it belongs to another log: one that was
-    /// deleted and made again, or that lost its end.
-    async fn end(&self, partition: &Partition) -> Result<i64, Error>;
 
     /// Read on from `offset` instead (one that the log still has or is about to get); drops what was read ahead. Asks
     /// for the next batch of the partition. Returns the number that batches read after it bear.

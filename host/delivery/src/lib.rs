@@ -9,6 +9,7 @@
 //! It knows no WebAssembly, no Kafka, no HTTP and no component: a caller delivers the messages.
 
 pub mod apply;
+pub mod audit;
 pub mod consume;
 mod error;
 pub mod job;

@@ -450,7 +450,13 @@ const SKIP: &str = "
 update marquee.parked set state = 'skipped', claim = null, next_attempt_at = null, ordered = false where id = $1";
 
 /// $1 id.
-const DISCARD: &str = "delete from marquee.parked where id = $1";
+const DISCARD: &str = "
+with gone as (
+    delete from marquee.parked where id = $1 returning consumer, topic, partition
+)
+insert into marquee.ledger as l (consumer, topic, partition, discarded)
+select consumer, topic, partition, 1 from gone where partition is not null
+on conflict on constraint ledger_pkey do update set discarded = l.discarded + 1";
 
 /// $1 actor, $2 action, $3 message, $4 to $7 consumer, topic, key, event, $8 detail.
 const RECORD: &str = "

@@ -447,11 +447,15 @@ select p.id from marquee.parked p
 where (not p.ordered or exists (select from state)) and p.id = $1 and p.claim = $2 and p.state = 'parked'
 for update";
 
-/// $1 ids. How many went.
+/// $1 ids. How many went. What a command parked is in no partition, and in no count of one.
 const APPLIED: &str = "
 with gone as (
     delete from marquee.parked where id = any ($1) and state = 'parked'
-    returning consumer, event_id, seq
+    returning consumer, topic, partition, event_id, seq
+), counted as (
+    insert into marquee.ledger as l (consumer, topic, partition, retried)
+    select consumer, topic, partition, count(*) from gone where partition is not null group by 1, 2, 3
+    on conflict on constraint ledger_pkey do update set retried = l.retried + excluded.retried
 ), remembered as (
     insert into marquee.inbox (consumer, event_id) select consumer, event_id from gone where seq is null
     on conflict on constraint inbox_pkey do update set seen_at = now()

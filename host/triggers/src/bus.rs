@@ -1,7 +1,7 @@
 //! The bus trigger: batches of a topic become calls of the component that subscribes to it.
 //!
 //! Promise: each message takes effect once, in the order of its key; see `marquee_delivery::partition`. Each held
-//! partition is a task of its own ([`crate::partition`]), so none waits for another; this file only tells them what the
+//! partition is a task of its own (`crate::partition`), so none waits for another; this file only tells them what the
 //! bus says. One that panicked is begun again. Bounds: one batch a partition in flight, and the batch's own deadline.
 
 use std::{collections::HashMap, sync::Arc};
@@ -46,7 +46,7 @@ impl Trigger {
         let mut backoff = Backoff::default();
         while !stop.is_cancelled() {
             match self.join(&*bus).await {
-                Ok(subscription) => return self.follow(subscription, &stop).await,
+                Ok(subscription) => return self.follow(&bus, subscription, &stop).await,
                 Err(error) => {
                     tracing::warn!(topic = self.topic, %error, "the topic cannot be joined; trying again");
                     backoff.pause(&stop).await;
@@ -60,7 +60,12 @@ impl Trigger {
         bus.subscribe(&self.group, &self.topic, self.limits).await
     }
 
-    async fn follow(&self, subscription: Arc<dyn Subscription>, stop: &CancellationToken) {
+    async fn follow(
+        &self,
+        bus: &Arc<dyn Bus>,
+        subscription: Arc<dyn Subscription>,
+        stop: &CancellationToken,
+    ) {
         let mut held: HashMap<Assignment, Held> = HashMap::new();
         let mut tasks: JoinSet<()> = JoinSet::new();
         let mut stopping = false;
@@ -82,13 +87,13 @@ impl Trigger {
                     if let Some((assignment, partition)) = ended
                         && panicked && !partition.leave.is_cancelled()
                     {
-                        self.hold(&subscription, &mut held, &mut tasks, assignment);
+                        self.hold(bus, &subscription, &mut held, &mut tasks, assignment);
                     }
                 }
                 event = subscription.next() => match event {
                     Ok(Event::Assigned(assignment)) if !stopping => {
                         tracing::debug!(partition = %assignment.partition, "partition assigned");
-                        self.hold(&subscription, &mut held, &mut tasks, assignment);
+                        self.hold(bus, &subscription, &mut held, &mut tasks, assignment);
                     }
                     Ok(Event::Revoked(assignment, guard)) => {
                         tracing::info!(partition = %assignment.partition, "partition revoked");
@@ -114,6 +119,7 @@ impl Trigger {
 
     fn hold(
         &self,
+        bus: &Arc<dyn Bus>,
         subscription: &Arc<dyn Subscription>,
         held: &mut HashMap<Assignment, Held>,
         tasks: &mut JoinSet<()>,
@@ -128,6 +134,7 @@ impl Trigger {
         );
         let task = Task {
             deliverer: Arc::clone(&self.deliverer),
+            bus: Arc::clone(bus),
             subscription: Arc::clone(subscription),
             assignment: assignment.clone(),
             slot: Arc::clone(&slot),

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use marquee_bus::{Assignment, Batch, Subscription};
+use marquee_bus::{Assignment, Batch, Bus, Log, Subscription};
 use marquee_delivery::{
     Error,
     apply::Stretch,
     consume::{self, Position},
-    partition::{Action, Actor, Event, Log},
+    partition::{Action, Actor, Event},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,7 @@ impl Slot {
 /// The task of a held partition.
 pub(crate) struct Task {
     pub(crate) deliverer: Arc<Deliverer>,
+    pub(crate) bus: Arc<dyn Bus>,
     pub(crate) subscription: Arc<dyn Subscription>,
     pub(crate) assignment: Assignment,
     pub(crate) slot: Arc<Slot>,
@@ -99,9 +100,7 @@ impl Task {
         let partition = &self.assignment.partition;
         match action {
             Action::Load { log } => Event::Loaded(self.load(log).await),
-            Action::Set { from, next, log } => {
-                Event::Set(from.set(database, next, log.as_deref()).await)
-            }
+            Action::Set { from, to } => Event::Set(from.set(database, &to).await),
             Action::Start(position) => Event::Started(position.start(database).await),
             Action::Survived(position) => Event::Survived(position.survived(database).await),
             Action::Deliver {
@@ -150,12 +149,7 @@ impl Task {
         if !log {
             return Ok((position, None));
         }
-        let end = self.subscription.end(partition).await?;
-        let log = Log {
-            id: None,
-            begin: 0,
-            end,
-        };
+        let log = self.bus.log(partition).await?;
         Ok((position, Some(log)))
     }
 }

@@ -36,7 +36,10 @@ use uuid::Uuid;
 
 pub use self::config::Config;
 use self::hints::Hints;
-use crate::{BatchLimits, Bus, Error, Outgoing, Subscription, intake::Intake, partitioner, size};
+use crate::{
+    BatchLimits, Bus, Error, Log, Outgoing, Partition, Subscription, intake::Intake, partitioner,
+    size,
+};
 
 /// The bus in a database of PostgreSQL, in its schema `marquee_bus`.
 pub struct Embedded {
@@ -260,6 +263,10 @@ impl Bus for Embedded {
             going: BTreeSet::new(),
         };
         Ok(Arc::new(subscription::Member::start(task)))
+    }
+
+    async fn log(&self, partition: &Partition) -> Result<Log, Error> {
+        store::log(&self.database, partition).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

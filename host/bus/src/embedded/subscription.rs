@@ -8,7 +8,7 @@ use tokio::{sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{hints::Wake, member, store};
-use crate::{Assignment, Error, Event, Partition, Subscription, intake::Intake};
+use crate::{Assignment, Error, Event, Subscription, intake::Intake};
 
 /// Dropped without `close`, its task ends at once and its leases time out.
 pub(super) struct Member {
@@ -63,10 +63,6 @@ impl Subscription for Member {
         }
         self.intake.settled(assignment);
         Ok(())
-    }
-
-    async fn end(&self, partition: &Partition) -> Result<i64, Error> {
-        store::end(&self.database, &self.who, partition.number).await
     }
 
     async fn seek(&self, assignment: &Assignment, offset: i64) -> Result<u64, Error> {

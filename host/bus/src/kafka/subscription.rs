@@ -73,19 +73,6 @@ impl Subscription for Member {
         Ok(())
     }
 
-    async fn end(&self, partition: &Partition) -> Result<i64, Error> {
-        let shared = Arc::clone(&self.shared);
-        let partition = partition.clone();
-        super::blocking(super::ASK_TIMEOUT, move || {
-            let consumer = shared.consumer().ok_or_else(replaced)?;
-            let (_, end) = consumer
-                .fetch_watermarks(&partition.topic, partition.number, super::ASK_TIMEOUT)
-                .map_err(super::unavailable)?;
-            Ok(end)
-        })
-        .await
-    }
-
     async fn seek(&self, assignment: &Assignment, offset: i64) -> Result<u64, Error> {
         let (number, _) = self.shared.intake.seek(assignment, offset)?;
         self.shared.wake();

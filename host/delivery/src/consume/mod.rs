@@ -17,7 +17,7 @@ mod receipt;
 mod store;
 
 pub use plan::Summary;
-pub use position::Position;
+pub use position::{Place, Position, Why};
 pub use receipt::{CROWDED, Fate, Receipt, keep};
 
 pub(crate) use plan::error_text;

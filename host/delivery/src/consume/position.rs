@@ -6,6 +6,28 @@ use marquee_database::Database;
 use super::{Summary, store};
 use crate::Error;
 
+/// Where a consumer goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The next offset.
+    pub next: i64,
+    /// Of which log.
+    pub log: Option<String>,
+    /// Why there.
+    pub why: Why,
+}
+
+/// Why a position is set and not advanced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It begins: for the first time, or in another log.
+    Anew,
+    /// What was before is not there any more.
+    Lost,
+    /// There is no message before.
+    Empty,
+}
+
 /// A consumer's position in a partition, as this host last saw it. One for each assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
@@ -79,21 +101,24 @@ impl Position {
         records.get(dealt_with..).unwrap_or_default()
     }
 
-    /// Go on elsewhere than where the last batch ended: at `next` of `log`. Whoever knows the position as it was is
-    /// fenced. What was dealt with already is known by its number or event id, and is not dealt with twice.
-    pub async fn set(
-        mut self,
-        database: &Database,
-        next: i64,
-        log: Option<&str>,
-    ) -> Result<Self, Error> {
-        let began = self.began.unwrap_or(next);
+    /// Go on elsewhere than where the last batch ended. Whoever knows the position as it was is fenced. What was dealt
+    /// with already is known by its number or event id, and is not dealt with twice.
+    pub async fn set(mut self, database: &Database, to: &Place) -> Result<Self, Error> {
+        let Place { next, log, why } = to;
+        let began = self.began.filter(|_| *why != Why::Anew).unwrap_or(*next);
+        let passed = |of| if *why == of { next - self.next } else { 0 };
+        let (lost, holes) = (passed(Why::Lost), passed(Why::Empty));
+        let anew = *why == Why::Anew;
         self.incarnation = self
-            .change(database, store::SET, &[&next, &log, &began])
+            .change(
+                database,
+                store::SET,
+                &[next, log, &began, &anew, &lost, &holes],
+            )
             .await?;
         self.starts = 0;
-        self.next = next;
-        self.log = log.map(str::to_owned);
+        self.next = *next;
+        self.log.clone_from(log);
         self.began = Some(began);
         Ok(self)
     }

@@ -84,7 +84,8 @@ impl Receipt {
                 outcome.summary.gaps
             );
         }
-        if !outcome.keys.is_empty() || !outcome.rows.is_empty() {
+        let has_duplicates = outcome.summary.duplicates > 0;
+        if !outcome.keys.is_empty() || !outcome.rows.is_empty() || has_duplicates {
             outcome.summary.crowded =
                 write(unit, &self.consumer, &self.partition, &outcome).await?;
         }
@@ -174,6 +175,7 @@ async fn read(
                 &keys,
                 &ids,
                 &position.incarnation,
+                &i64::try_from(records.len()).unwrap_or(i64::MAX),
             ],
         )
         .await
@@ -241,6 +243,7 @@ async fn write(
                 &keys,
                 &watermarks,
                 &CROWDED,
+                &i64::try_from(outcome.summary.duplicates).unwrap_or(i64::MAX),
             ],
         )
         .await

@@ -23,13 +23,13 @@ mod simulation;
 
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
-use marquee_bus::Incoming;
+use marquee_bus::{Incoming, Log};
 use marquee_database::chain;
 
-pub use self::{breaker::Breaker, log::Log};
+pub use self::breaker::Breaker;
 use crate::{
     Consumer, Error,
-    consume::{Fate, Position, Summary},
+    consume::{Fate, Place, Position, Summary, Why},
 };
 
 /// What is to be done next, and told to [`Actor::on`] with the [`Event`] of the same name.
@@ -45,9 +45,7 @@ pub enum Action {
         /// As it was.
         from: Position,
         /// The new one.
-        next: i64,
-        /// Of which log.
-        log: Option<String>,
+        to: Place,
     },
     /// Count the beginning of a delivery: [`Position::start`].
     Start(Position),
@@ -328,8 +326,11 @@ impl Actor {
                 // Hosts died of what was here; it is gone. The message behind it is not to blame.
                 return Action::Set {
                     from: self.position.clone(),
-                    next: offset,
-                    log: self.position.log.clone(),
+                    to: Place {
+                        next: offset,
+                        log: self.position.log.clone(),
+                        why: Why::Empty,
+                    },
                 };
             }
             self.begun = true;
@@ -539,12 +540,11 @@ impl Actor {
             return self.go_on();
         };
         self.forget();
-        match log.judge(&self.position, self.consumer.from) {
+        match log::judge(&log, &self.position, self.consumer.from) {
             None => self.go_on(),
-            Some(next) => Action::Set {
+            Some(to) => Action::Set {
                 from: self.position.clone(),
-                next,
-                log: log.id,
+                to,
             },
         }
     }

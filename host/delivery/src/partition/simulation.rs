@@ -302,13 +302,15 @@ impl World {
                 };
                 Event::Loaded(answer)
             }
-            Action::Set { from, next, log } => Event::Set(self.fence(&from).and_then(|()| {
+            Action::Set { from, to } => Event::Set(self.fence(&from).and_then(|()| {
                 if self.fault(10) {
                     return Err(away());
                 }
-                self.store.next = next;
-                self.store.log = log;
-                self.store.began = self.store.began.or(Some(next));
+                if to.why == Why::Anew || self.store.began.is_none() {
+                    self.store.began = Some(to.next);
+                }
+                self.store.next = to.next;
+                self.store.log = to.log;
                 self.store.incarnation += 1;
                 self.store.starts = 0;
                 Ok(self.position())
@@ -639,7 +641,7 @@ impl std::fmt::Debug for Brief<'_> {
             Action::Keep { record, fate, .. } => write!(f, "keep {} as {fate:?}", record.offset),
             Action::Start(position) => write!(f, "start at {}", position.next),
             Action::Survived(position) => write!(f, "survived at {}", position.next),
-            Action::Set { from, next, .. } => write!(f, "set {} to {next}", from.next),
+            Action::Set { from, to } => write!(f, "set {} to {to:?}", from.next),
             other => write!(f, "{other:?}"),
         }
     }

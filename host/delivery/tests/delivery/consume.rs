@@ -2,7 +2,7 @@
 
 use marquee_delivery::{
     Error, Verdict,
-    consume::{CROWDED, Fate, Position, Receipt, keep},
+    consume::{CROWDED, Fate, Place, Position, Receipt, Why, keep},
 };
 use tokio::task::JoinSet;
 
@@ -396,7 +396,12 @@ async fn a_host_that_knew_the_position_before_it_was_set_is_fenced_though_the_nu
     let world = World::new().await;
     let mut zombie = position(&world.db).await;
     let at = position(&world.db).await;
-    let set = at.set(&world.db, 0, Some("another log")).await.unwrap();
+    let to = Place {
+        next: 0,
+        log: Some("another log".to_owned()),
+        why: Why::Anew,
+    };
+    let set = at.set(&world.db, &to).await.unwrap();
     assert_eq!(set.next(), zombie.next());
     let late = consume(&world.db, &mut zombie, &[plain(0, "a", 1, "late")], done).await;
     assert!(matches!(late, Err(Error::Fenced { .. })), "{late:?}");
@@ -409,7 +414,12 @@ async fn a_host_that_knew_the_position_before_it_was_set_is_fenced_though_the_nu
 async fn a_consumer_that_began_in_the_middle_of_a_log_misses_no_number_before_it() {
     let world = World::new().await;
     let at = position(&world.db).await;
-    let mut at = at.set(&world.db, 40, None).await.unwrap();
+    let to = Place {
+        next: 40,
+        log: None,
+        why: Why::Anew,
+    };
+    let mut at = at.set(&world.db, &to).await.unwrap();
     let batch = [
         numbered(40, "a", 7),
         numbered(41, "a", 8),

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use marquee_bus::{BatchLimits, Bus, Incoming, Outgoing, Partition, Record, Subscription};
+use marquee_bus::{BatchLimits, Bus, Incoming, Log, Outgoing, Partition, Record, Subscription};
 use marquee_database::{Config, Database, Secret, Unit};
 use marquee_delivery::{
     Consumer, Error, Message, Verdict,
@@ -446,6 +446,15 @@ impl Bus for ScriptedBus {
         _: BatchLimits,
     ) -> Result<Arc<dyn Subscription>, marquee_bus::Error> {
         Err(marquee_bus::Error::Refused("only published to".to_owned()))
+    }
+
+    async fn log(&self, _: &Partition) -> Result<Log, marquee_bus::Error> {
+        let end = i64::try_from(self.records().len()).unwrap();
+        Ok(Log {
+            id: None,
+            begin: 0,
+            end,
+        })
     }
 
     async fn ping(&self) -> Result<(), marquee_bus::Error> {

@@ -27,6 +27,8 @@ pub struct Account {
     pub position: i64,
     /// The bus's next offset; none where the bus did not answer, or there is none.
     pub end: Option<i64>,
+    /// Kept since before counting began.
+    pub carried: i64,
     /// Applied: at once, and after all.
     pub done: i64,
     /// Left out, since they were dealt with before.
@@ -99,6 +101,15 @@ pub async fn audit(database: &Database, bus: Option<&dyn Bus>) -> Result<Audit, 
     Ok(audit)
 }
 
+/// Take everything as it stands: what was lost or does not add up is accepted, and from now on counted from here. What
+/// stays wrong in itself (a position beyond the log) stays a finding.
+pub async fn accept(database: &Database, actor: &str) -> Result<(), Error> {
+    let mut unit = database.unit();
+    unit.execute(ACCEPT, &[&actor]).await?;
+    unit.commit().await?;
+    Ok(())
+}
+
 impl Audit {
     /// What is not read yet, and whether the positions are within the log.
     async fn compare(&mut self, bus: &dyn Bus) {
@@ -169,6 +180,7 @@ fn account(row: &Row) -> (Account, Vec<String>) {
         from,
         position,
         end: None,
+        carried,
         done: records - duplicates - kept + retried,
         duplicates,
         waiting: None,
@@ -182,6 +194,11 @@ fn account(row: &Row) -> (Account, Vec<String>) {
     };
     (account, found)
 }
+
+/// The function is in the schema, so that it is there without a host too. $1 actor.
+const ACCEPT: &str = "
+with done as (select marquee.recount())
+insert into marquee.actions (actor, action, consumer, topic, key) select $1, 'accept', '', '', '' from done";
 
 const ACCOUNTS: &str = "
 select p.*, coalesce(l.retried, 0) as retried, coalesce(l.discarded, 0) as discarded,
@@ -197,7 +214,7 @@ left join (
 ) as k using (consumer, topic, partition)
 order by consumer, topic, partition";
 
-/// Blocked keys whose count is not what stands there; at most twenty.
+/// Blocked keys whose count is not what stands there; at the most twenty.
 const KEYS: &str = "
 select coalesce(k.consumer, p.consumer), coalesce(k.topic, p.topic), coalesce(k.key, p.key),
     coalesce(k.parked, 0)::bigint, coalesce(p.there, 0)

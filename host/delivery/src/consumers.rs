@@ -4,10 +4,12 @@
 //! together, or not at all, and each is in `marquee.actions`. Bound: a question costs one statement a database, and one
 //! a partition of the bus. Not here: what the hosts make of it, which is [`crate::partition`]'s and [`crate::retry`]'s.
 
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use marquee_bus::{Bus, Partition};
 use marquee_database::{Database, Unit};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
@@ -54,8 +56,9 @@ pub struct PartitionStanding {
     pub moved_at: DateTime<Utc>,
 }
 
-/// Where a replay begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a replay begins. In text `earliest`, an offset, or a time such as `2026-11-26T08:00:00Z` (RFC 3339).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum ReplayFrom {
     /// With the oldest message that the bus still has.
     Earliest,
@@ -63,6 +66,45 @@ pub enum ReplayFrom {
     Offset(i64),
     /// With the first message that the bus took then or later.
     Time(DateTime<Utc>),
+}
+
+/// The text is not one of the three.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not earliest, an offset, or a time such as 2026-11-26T08:00:00Z")]
+pub struct InvalidFrom(String);
+
+impl FromStr for ReplayFrom {
+    type Err = InvalidFrom;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFrom> {
+        if text == "earliest" {
+            return Ok(Self::Earliest);
+        }
+        if let Ok(offset) = text.parse::<u64>() {
+            return Ok(Self::Offset(i64::try_from(offset).unwrap_or(i64::MAX)));
+        }
+        let time = DateTime::parse_from_rfc3339(text);
+        let time = time.map_err(|_| InvalidFrom(text.to_owned()))?;
+        Ok(Self::Time(time.to_utc()))
+    }
+}
+
+impl TryFrom<String> for ReplayFrom {
+    type Error = InvalidFrom;
+
+    fn try_from(text: String) -> Result<Self, InvalidFrom> {
+        text.parse()
+    }
+}
+
+impl From<ReplayFrom> for String {
+    fn from(from: ReplayFrom) -> Self {
+        match from {
+            ReplayFrom::Earliest => "earliest".to_owned(),
+            ReplayFrom::Offset(offset) => offset.to_string(),
+            ReplayFrom::Time(time) => time.to_rfc3339(),
+        }
+    }
 }
 
 /// What a replay does to a partition.
@@ -106,6 +148,20 @@ impl From<marquee_database::Error> for ConsumerError {
     }
 }
 
+impl Standing {
+    /// One that has read nothing yet.
+    pub fn unseen(consumer: String, topic: String) -> Self {
+        Self {
+            consumer,
+            topic,
+            lag: None,
+            blocked_keys: 0,
+            paused: None,
+            partitions: Vec::new(),
+        }
+    }
+}
+
 /// How the consumers of a database stand, by name and topic.
 pub async fn standing(database: &Database, bus: Option<&dyn Bus>) -> Result<Vec<Standing>, Error> {
     let mut connection = database.connection().await?;
@@ -119,17 +175,13 @@ pub async fn standing(database: &Database, bus: Option<&dyn Bus>) -> Result<Vec<
             .last()
             .is_some_and(|it| it.consumer == consumer && it.topic == topic);
         if !known {
-            all.push(Standing {
-                consumer,
-                topic,
-                lag: None,
-                blocked_keys: row.get("blocked_keys"),
-                paused: since.map(|since| Pause {
-                    since,
-                    by: row.get("actor"),
-                }),
-                partitions: Vec::new(),
+            let mut standing = Standing::unseen(consumer, topic);
+            standing.blocked_keys = row.get("blocked_keys");
+            standing.paused = since.map(|since| Pause {
+                since,
+                by: row.get("actor"),
             });
+            all.push(standing);
         }
         let (Some(standing), Some(number)) = (all.last_mut(), row.get("partition")) else {
             continue;
@@ -155,6 +207,29 @@ pub async fn standing(database: &Database, bus: Option<&dyn Bus>) -> Result<Vec<
         });
     }
     Ok(all)
+}
+
+/// What a person changes of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Its number.
+    pub partition: i32,
+    /// How often its position was set.
+    pub incarnation: i64,
+    /// Whether it is paused.
+    pub is_paused: bool,
+}
+
+/// The marks of a consumer's partitions. Where one changes, the partition's holder has to load its position again.
+pub async fn marks(database: &Database, consumer: &str, topic: &str) -> Result<Vec<Mark>, Error> {
+    let mut connection = database.connection().await?;
+    let rows = connection.query(MARKS, &[&consumer, &topic]).await?;
+    let mark = |row: &tokio_postgres::Row| Mark {
+        partition: row.get(0),
+        incarnation: row.get(1),
+        is_paused: row.get(2),
+    };
+    Ok(rows.iter().map(mark).collect())
 }
 
 /// The bus's next offset, where it says.
@@ -308,6 +383,11 @@ select coalesce(p.consumer, s.consumer) as consumer, coalesce(p.topic, s.topic) 
 from marquee.positions as p
 full join marquee.pauses as s on s.consumer = p.consumer and s.topic = p.topic
 order by 1, 2, 3";
+
+/// $1 consumer, $2 topic.
+const MARKS: &str = "
+select partition, incarnation, exists (select from marquee.pauses where consumer = $1 and topic = $2)
+from marquee.positions where consumer = $1 and topic = $2";
 
 /// $1 consumer, $2 topic, $3 actor.
 const PAUSE: &str = "

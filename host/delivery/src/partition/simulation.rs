@@ -379,6 +379,9 @@ impl World {
         if !holds || host.actor.leaving {
             return self.one_in(3).then_some(Event::Leave);
         }
+        if self.fault(20) {
+            return Some(Event::Moved);
+        }
         let is_lost = host.reading > self.end() || host.reading < self.begin;
         if is_lost {
             // As the bus does it by itself.

@@ -2,6 +2,7 @@
 
 mod api;
 mod documents;
+mod events;
 pub(crate) mod health;
 mod messages;
 mod peer;
@@ -10,5 +11,5 @@ pub(crate) mod socket;
 mod upload;
 
 pub(crate) use api::Api;
-pub(crate) use documents::{MessageState, Pin, Promote, UPLOAD_BYTES};
+pub(crate) use documents::{BulkReport, MessageState, MessagesOf, Pin, Promote, UPLOAD_BYTES};
 pub(crate) use peer::Token;

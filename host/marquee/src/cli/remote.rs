@@ -87,6 +87,18 @@ impl Remote {
             .map(drop)
     }
 
+    /// Something is done, and told.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        understood(&self.call(Method::POST, path, None, Bytes::new()).await?)
+    }
+
+    /// Something is put in place of what was.
+    pub(crate) async fn replace(&self, path: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
+        let kind = Some("application/octet-stream");
+        let done = self.call(Method::PUT, path, kind, bytes.into()).await;
+        done.map(drop)
+    }
+
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,

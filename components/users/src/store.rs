@@ -257,8 +257,8 @@ fn bytes(digest: &Digest) -> &[u8] {
     digest
 }
 
-/// One more attempt of a subject, if it may: as many at once as `$full` has of `$every` and one more, then one each `$every`. A row where it may, and only there
-/// it counts.
+/// One more attempt of a subject, if it may: as many at once as `until` has of `every` and one more, then one in `every`. One
+/// row where it may, and only then it counts.
 macro_rules! attempt {
     ($subject:literal, every $every:literal, until $full:literal, if $condition:literal) => {
         concat!(
@@ -284,7 +284,7 @@ macro_rules! attempt {
     };
 }
 
-/// A few subjects whose attempts are all forgotten by now go, but not those that `$counted` has.
+/// A few subjects whose attempts are all forgotten by now go, but none that this statement counts.
 macro_rules! swept {
     ($counted:literal) => {
         concat!(

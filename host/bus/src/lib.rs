@@ -170,6 +170,13 @@ pub trait Bus: Send + Sync + 'static {
     /// What it has of a partition.
     async fn log(&self, partition: &Partition) -> Result<Log, Error>;
 
+    /// How many partitions a topic has. One that is not there is refused.
+    async fn partitions(&self, topic: &str) -> Result<i32, Error>;
+
+    /// The offset of the first record that it took at `published_at_ms` (milliseconds since 1970) or later; where there is
+    /// none, the one that its next record will have. May read a day's records.
+    async fn offset_at(&self, partition: &Partition, published_at_ms: i64) -> Result<i64, Error>;
+
     /// Whether it answers now.
     async fn ping(&self) -> Result<(), Error>;
 

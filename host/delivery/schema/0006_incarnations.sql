@@ -6,12 +6,33 @@
 alter table marquee.positions
     add column incarnation bigint not null default 0,
     add column log text,
-    add column began bigint default 0;
+    add column began bigint default 0,
+    add column replayed_at timestamptz;
 comment on column marquee.positions.incarnation is
     'One more each time that the position was set and not advanced: a new log, a log whose beginning is gone. A host that knew it before is fenced, though the number be the same.';
 comment on column marquee.positions.log is 'Of which log it is, as the bus names it; null: not known yet.';
 comment on column marquee.positions.began is
     'Where the consumer began: beyond 0, the numbers of keys before that are not missed. Null: it has not begun.';
+comment on column marquee.positions.replayed_at is
+    'When a person set it back: what was seen before then is not seen yet.';
+
+create table marquee.pauses (
+    consumer text not null,
+    topic text not null,
+    since timestamptz not null default now(),
+    actor text not null,
+    constraint pauses_pkey primary key (consumer, topic)
+);
+comment on table marquee.pauses is
+    'Subscriptions that a person has paused: nothing of them is delivered, fresh or parked, by any host.';
+
+alter table marquee.actions
+    drop constraint actions_action_check,
+    alter column message_id drop not null,
+    alter column event_id drop not null;
+comment on table marquee.actions is
+    'What persons did with messages, outbox rows and subscriptions. Never deleted by the host.';
+comment on column marquee.actions.detail is 'What it was done to as the person found it; of a subscription, what was asked.';
 
 alter table marquee.positions
     add column counted_from bigint not null default 0,

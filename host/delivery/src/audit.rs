@@ -10,7 +10,7 @@ use marquee_database::Database;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use crate::Error;
+use crate::{Error, consumers};
 
 /// What became of a partition's messages at one consumer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,12 +107,8 @@ impl Audit {
                 topic: account.topic.clone(),
                 number: account.partition,
             };
-            let end = match bus.log(&partition).await {
-                Ok(log) => log.end,
-                Err(error) => {
-                    tracing::debug!(%partition, %error, "the end of a partition is not known");
-                    continue;
-                }
+            let Some(end) = consumers::end(Some(bus), &partition).await else {
+                continue;
             };
             account.end = Some(end);
             account.waiting = Some((end - account.position).max(0));

@@ -395,6 +395,7 @@ with due as (
     from marquee.parked p
     cross join lateral (select case when p.claim is null then p.unsettled else p.unsettled + 1 end as unsettled) as s
     where p.consumer = $1 and p.topic = $2 and p.state = 'parked' and p.next_attempt_at <= now()
+        and not exists (select from marquee.pauses where consumer = $1 and topic = $2)
     order by p.next_attempt_at, p.id
     limit 1
     for update of p skip locked

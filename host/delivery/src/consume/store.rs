@@ -8,7 +8,9 @@ pub(crate) fn count(number: i32) -> u32 {
 
 /// $1 consumer, $2 topic, $3 partition.
 pub(crate) const POSITION: &str = "
-select position, incarnation, log, began, starts from marquee.positions
+select position, incarnation, log, began, starts,
+    exists (select from marquee.pauses where consumer = $1 and topic = $2) as paused
+from marquee.positions
 where consumer = $1 and topic = $2 and partition = $3";
 
 /// As above; another host may have been quicker.
@@ -52,7 +54,7 @@ returning incarnation";
 /// Kinds of rows: 0 the fence held; 1 a key's state; 2 an event not seen before. Every part looks at the fence
 /// first, so that a fenced batch waits for nothing but the position and changes nothing; the keys look at the ids, so
 /// that these are recorded before those are locked. Recording an event id waits for whoever records the same one now,
-/// which is what makes it count once whichever way it comes. The lateral join is one probe of the index a key, in the
+/// which is what makes it count once whichever way it comes; what was seen before a replay was not seen. The lateral join is one probe of the index a key, in the
 /// order of the arrays, whatever the planner believes about the table.
 pub(crate) const OPEN: &str = "
 with fence as (
@@ -61,12 +63,14 @@ with fence as (
         counted_at = $5, uncounted = uncounted + position - counted_at, records = records + $10,
         holes = holes + $5 - $4 - $10
     where consumer = $1 and topic = $2 and partition = $3 and position = $4 and incarnation = $9
-    returning 1
+        and not exists (select from marquee.pauses where consumer = $1 and topic = $2)
+    returning replayed_at
 ), fresh as (
-    insert into marquee.inbox (consumer, event_id)
+    insert into marquee.inbox as i (consumer, event_id)
     select $1, batch.event_id from unnest($8::uuid[]) as batch (event_id)
     where exists (select from fence)
-    on conflict on constraint inbox_pkey do nothing
+    on conflict on constraint inbox_pkey do update set seen_at = clock_timestamp()
+    where i.seen_at < (select replayed_at from fence)
     returning event_id
 ), states as (
     select k.source, k.key, k.last_seq, k.parked

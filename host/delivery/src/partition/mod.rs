@@ -530,6 +530,13 @@ impl Actor {
             self.forget();
             return Action::GiveBack;
         }
+        if self.position.is_paused {
+            if !before.is_paused {
+                tracing::info!("the subscription is paused");
+            }
+            self.forget();
+            return Action::Rest { tries: PAUSED };
+        }
         let Some(log) = log else {
             // Between two tries. Where it was set meanwhile, what was read is of another place.
             if self.position.incarnation != before.incarnation || self.position.next < before.next {
@@ -550,6 +557,8 @@ impl Actor {
     }
 }
 
+/// How a person's pause is waited for: up to 0.8 s between two looks.
+const PAUSED: u32 = 3;
 /// One death may be anything. Two at the same place are likely a message's doing.
 const DEATHS_UNTIL_ALONE: u32 = 2;
 /// Conflicts in a row that are answered at once; after them there are pauses.

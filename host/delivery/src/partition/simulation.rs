@@ -49,6 +49,7 @@ struct Store {
     log: Option<String>,
     began: Option<i64>,
     starts: u32,
+    is_paused: bool,
     keys: HashMap<(String, String), KeyState>,
     inbox: HashSet<Uuid>,
     effects: Vec<Uuid>,
@@ -178,6 +179,7 @@ impl World {
             log: self.store.log.clone(),
             began: self.store.began,
             starts: self.store.starts,
+            is_paused: self.store.is_paused,
         }
     }
 
@@ -185,6 +187,13 @@ impl World {
         let stands =
             (position.next, position.incarnation) == (self.store.next, self.store.incarnation);
         stands.then_some(()).ok_or_else(|| position.fenced())
+    }
+
+    /// The fence of a batch.
+    fn let_in(&self, position: &Position) -> Result<(), Error> {
+        self.fence(position)?;
+        let open = !self.store.is_paused;
+        open.then_some(()).ok_or_else(|| position.fenced())
     }
 
     /// Something happens.
@@ -205,6 +214,9 @@ impl World {
             if let Some(host) = &mut self.hosts[number] {
                 host.actor.leave();
             }
+        } else if self.store.is_paused && self.one_in(20) || self.fault(100) {
+            self.store.is_paused = !self.store.is_paused;
+            self.tell(|| format!("paused: {}", self.store.is_paused));
         } else if self.fault(200) {
             self.make_anew();
         } else if self.fault(100) {
@@ -401,7 +413,7 @@ impl World {
         if self.fault(10) {
             return Some(Delivered::Error(away()));
         }
-        if let Err(error) = self.fence(position) {
+        if let Err(error) = self.let_in(position) {
             return Some(Delivered::Error(error));
         }
         if self.fault(10) {
@@ -469,7 +481,7 @@ impl World {
         attempt: u32,
         fate: &Fate,
     ) -> Result<Summary, Error> {
-        self.fence(position)?;
+        self.let_in(position)?;
         if self.fault(10) {
             return Err(away());
         }
@@ -539,6 +551,7 @@ impl World {
                 .is_none_or(|host| matches!(host.action, Action::Await))
         };
         self.unpublished == 0
+            && !self.store.is_paused
             && self
                 .log
                 .last()

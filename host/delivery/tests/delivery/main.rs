@@ -3,6 +3,7 @@
 
 mod audit;
 mod consume;
+mod consumers;
 mod event_state;
 mod job;
 mod lease;

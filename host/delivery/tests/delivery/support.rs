@@ -457,6 +457,15 @@ impl Bus for ScriptedBus {
         })
     }
 
+    async fn partitions(&self, _: &str) -> Result<i32, marquee_bus::Error> {
+        Ok(1)
+    }
+
+    /// A record a millisecond.
+    async fn offset_at(&self, at: &Partition, ms: i64) -> Result<i64, marquee_bus::Error> {
+        Ok(ms.min(self.log(at).await?.end))
+    }
+
     async fn ping(&self) -> Result<(), marquee_bus::Error> {
         Ok(())
     }

@@ -35,6 +35,7 @@ pub fn migrations() -> Result<Migrations, MigrateError> {
                 "0004_event_state.sql",
                 include_str!("../schema/0004_event_state.sql"),
             ),
+            ("0005_source.sql", include_str!("../schema/0005_source.sql")),
         ],
     )
 }

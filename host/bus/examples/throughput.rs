@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
 
     let amount = amount + amount / 4 * 4;
-    let mut reader = bus
+    let reader = bus
         .subscribe(&topic, &topic, BatchLimits::default())
         .await?;
     let mut began = Instant::now();

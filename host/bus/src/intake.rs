@@ -44,6 +44,8 @@ struct Holding {
     leaving: bool,
     /// A seek was asked for and not yet done: what comes is from the old place.
     seeking: bool,
+    /// Seeks that were asked for.
+    seeks: u64,
     /// The holding is over at this time unless it was renewed.
     trusted_until: Option<Instant>,
 }
@@ -97,6 +99,7 @@ impl Intake {
                 out: false,
                 leaving: false,
                 seeking: false,
+                seeks: 0,
                 trusted_until,
             },
         );
@@ -242,14 +245,15 @@ impl Intake {
         self.arrived.notify_one();
     }
 
-    /// The caller wants to go on from `offset`: true where the source has to be moved there.
-    pub(crate) fn seek(&self, assignment: &Assignment, offset: i64) -> Result<bool, Error> {
+    /// The caller wants to go on from `offset`: how often it did, and whether the source has to be moved there.
+    pub(crate) fn seek(&self, assignment: &Assignment, offset: i64) -> Result<(u64, bool), Error> {
         let mut state = self.lock();
         let holding = match state.holding_mut(assignment) {
             Some(holding) if !holding.leaving && holding.is_trusted(Instant::now()) => holding,
             _ => return Err(Error::Fenced(assignment.partition.clone())),
         };
         holding.out = false;
+        holding.seeks = holding.seeks.saturating_add(1);
         let queued = holding.queue.iter().any(|record| record.offset == offset);
         if queued && !holding.seeking {
             while holding
@@ -265,10 +269,10 @@ impl Intake {
             holding.position = offset;
             holding.seeking = true;
         }
-        let moved = holding.seeking;
+        let sought = (holding.seeks, holding.seeking);
         drop(state);
         self.arrived.notify_one();
-        Ok(moved)
+        Ok(sought)
     }
 
     /// The source was moved.
@@ -330,11 +334,12 @@ impl Intake {
         let (number, holding) = found?;
         let number = *number;
         holding.out = true;
-        let generation = holding.generation;
+        let (generation, seek) = (holding.generation, holding.seeks);
         let records = holding.pop_batch(self.limits);
         state.served = number;
         Some(Ok(Event::Batch(Batch {
             assignment: self.assignment(number, generation),
+            seek,
             records,
         })))
     }
@@ -541,7 +546,7 @@ mod tests {
         intake.push_all(0, 1, 0, vec![record(0, 1), record(1, 1)]);
         assert_eq!(batch(&intake), Some(vec![0, 1]));
         let assignment = ratings(0, 1);
-        assert!(intake.seek(&assignment, 0).expect("it is held"));
+        assert!(intake.seek(&assignment, 0).expect("it is held").1);
         intake.push_all(0, 1, 2, vec![record(2, 1)]);
         assert_eq!(batch(&intake), None);
         intake.push_all(0, 1, 0, vec![record(0, 1)]);

@@ -15,7 +15,7 @@ pub use size::{
     MAX_VALUE_BYTES, is_topic,
 };
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -66,6 +66,19 @@ impl fmt::Display for Partition {
     }
 }
 
+/// What the bus has of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Names the log that it is: a position in one with another name means nothing in this one. None: the bus does not
+    /// say.
+    pub id: Option<String>,
+    /// The offset of its first record that is still there, or `end`.
+    pub begin: i64,
+    /// The offset that its next record will have. A position beyond it belongs to another log: one that was deleted and
+    /// made again, or that lost its end.
+    pub end: i64,
+}
+
 /// One holding of a partition by one member of a group. A later holding of the same partition, by whomever, has
 /// another number; what comes late from an old one is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,6 +94,8 @@ pub struct Assignment {
 pub struct Batch {
     /// Under which holding it was read.
     pub assignment: Assignment,
+    /// After which `seek` of that holding, counted from 1; 0: before any. One from before the last seek is stale.
+    pub seek: u64,
     /// At least one, in order of offset.
     pub records: Vec<Incoming>,
 }
@@ -153,7 +168,10 @@ pub trait Bus: Send + Sync + 'static {
         group: &str,
         topic: &str,
         limits: BatchLimits,
-    ) -> Result<Box<dyn Subscription>, Error>;
+    ) -> Result<Arc<dyn Subscription>, Error>;
+
+    /// What it has of a partition.
+    async fn log(&self, partition: &Partition) -> Result<Log, Error>;
 
     /// Whether it answers now.
     async fn ping(&self) -> Result<(), Error>;
@@ -171,28 +189,25 @@ pub trait Bus: Send + Sync + 'static {
     async fn close(&self);
 }
 
-/// A member of a consumer group. Dropped without `close`, its partitions go to others when it times out, or before.
+/// A member of a consumer group: one task asks what comes `next`, any number say how far their partitions are. Dropped
+/// without `close`, its partitions go to others when it times out, or before.
 #[async_trait]
-pub trait Subscription: Send {
+pub trait Subscription: Send + Sync {
     /// What comes next. Cancel-safe. An error is passing: call again (the implementation backs off by itself).
-    async fn next(&mut self) -> Result<Event, Error>;
+    async fn next(&self) -> Result<Event, Error>;
 
     /// Everything before `offset` is dealt with. Asks for the next batch of the partition.
     ///
     /// `Unavailable` leaves the batch out: commit again, or `seek`. `Fenced`: drop what was read; a `Revoked` for it
     /// came, or comes with `next`.
-    async fn commit(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
-
-    /// The offset that the partition's next record will have. A position beyond it belongs to another log: one that was
-    /// deleted and made again, or that lost its end.
-    async fn end(&mut self, partition: &Partition) -> Result<i64, Error>;
+    async fn commit(&self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
 
     /// Read on from `offset` instead (one that the log still has or is about to get); drops what was read ahead. Asks
-    /// for the next batch of the partition.
-    async fn seek(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
+    /// for the next batch of the partition. Returns the number that batches read after it bear.
+    async fn seek(&self, assignment: &Assignment, offset: i64) -> Result<u64, Error>;
 
-    /// Leave the group: partitions go to other members at once.
-    async fn close(self: Box<Self>);
+    /// Leave the group: partitions go to other members at once. Nothing comes `next` after it.
+    async fn close(&self);
 }
 
 /// How large a batch may be.

@@ -92,6 +92,22 @@ impl Error {
         matches!(self, Self::Statement { source, .. } if is_stale(source))
     }
 
+    /// Whether the server refused the statement, or what stood at the commit, for what is in it: it would refuse it each
+    /// time. Not where it is short of something, or was told to stop.
+    pub fn is_refusal(&self) -> bool {
+        const OF_THE_SERVER: [&str; 6] = ["40", "53", "55", "57", "58", "XX"];
+        match self {
+            Self::Statement { .. } => self.code().is_some_and(|code| {
+                !OF_THE_SERVER
+                    .iter()
+                    .any(|class| code.code().starts_with(class))
+                    && !self.is_stale()
+            }),
+            Self::Refused(_) | Self::Lost { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the database could not be reached, which is no fault of the statement.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
@@ -123,7 +139,7 @@ pub fn code(error: &tokio_postgres::Error) -> Option<&SqlState> {
 }
 
 /// An error and all its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

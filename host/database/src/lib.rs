@@ -16,7 +16,7 @@ mod unit;
 
 pub use config::{Config, Secret};
 pub use durability::unsafe_settings;
-pub use error::{CommitError, Error, code};
+pub use error::{CommitError, Error, chain, code};
 pub use listen::Listener;
 pub use migrate::Migrations;
 pub use pool::{Connection, Database};

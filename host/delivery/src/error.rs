@@ -29,28 +29,6 @@ pub enum Error {
         /// Verdicts given.
         given: usize,
     },
-    /// A key holds as many parked messages as it may. The partition has to wait until a person or the retries made
-    /// room.
-    #[error("key {key:?} of topic {topic} has {limit} messages parked already")]
-    TooManyParked {
-        /// Of which topic.
-        topic: String,
-        /// Which key.
-        key: String,
-        /// How many it may have.
-        limit: usize,
-    },
-    /// A consumer holds as many parked and dead messages as it may. Its partitions have to wait until a person or the
-    /// retries made room: what is wrong is not one message.
-    #[error(
-        "consumer {consumer} has {limit} messages parked or dead already; see `marquee messages list`"
-    )]
-    ConsumerFull {
-        /// Whose.
-        consumer: String,
-        /// How many it may have.
-        limit: i64,
-    },
     /// The message is not what the claim or the caller took it for: it was settled, skipped or discarded meanwhile.
     #[error("message {0} is no longer there to be settled")]
     Gone(i64),
@@ -63,6 +41,9 @@ pub enum Error {
     /// The database refused or could not be reached.
     #[error(transparent)]
     Database(#[from] marquee_database::Error),
+    /// The bus did not answer.
+    #[error(transparent)]
+    Bus(#[from] marquee_bus::Error),
     /// The commit failed, or nobody knows.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -87,6 +68,18 @@ impl Error {
             Self::Database(error) => error.is_unavailable(),
             Self::Commit(CommitError::RolledBack(error)) => error.is_unavailable(),
             Self::Commit(CommitError::Unknown(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the messages are to blame although the component did not say so: the server refused what is in them, at a
+    /// statement of our own or at the commit, and would each time.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Verdicts { .. } => true,
+            Self::Database(error) | Self::Commit(CommitError::RolledBack(error)) => {
+                error.is_refusal()
+            }
             _ => false,
         }
     }

@@ -65,19 +65,26 @@ pub async fn trouble(database: &Database) -> Result<Trouble, Error> {
     })
 }
 
-/// Remove a bounded piece of what need not be kept: event ids seen more than 7 days ago, and keys of which nothing is
-/// known any more. Returns how many rows went; fewer than [`SWEPT`] means that there is no more.
+/// Remove what need not be kept: event ids seen more than 7 days ago, and keys of which nothing is known any more. A
+/// bounded piece at a time, until there is no more. Returns how many rows went.
 pub async fn sweep(database: &Database) -> Result<u64, Error> {
-    let mut connection = database.connection().await?;
-    let ids = connection.execute(SWEEP_INBOX, &[&SWEPT]).await?;
-    let keys = connection.execute(SWEEP_KEYS, &[&SWEPT]).await?;
-    Ok(ids.max(keys))
+    let mut swept = 0;
+    for sql in [SWEEP_INBOX, SWEEP_KEYS] {
+        loop {
+            let rows = database.connection().await?.execute(sql, &[&SWEPT]).await?;
+            swept += rows;
+            if rows < u64::try_from(SWEPT).unwrap_or(u64::MAX) {
+                break;
+            }
+        }
+    }
+    Ok(swept)
 }
 
 /// More is bad whatever the number.
 pub const COUNTED: i64 = 10_000;
-/// Rows of each kind that one [`sweep`] removes: a few milliseconds of locks.
-pub const SWEPT: i64 = 5_000;
+/// Rows that go at once: a few milliseconds of locks.
+const SWEPT: i64 = 5_000;
 
 /// The oldest row of a shard is its first, so this looks at sixteen rows of the index.
 const OUTBOX: &str = "

@@ -1,25 +1,30 @@
 //! Delivery: what stands between a committed row and its effect in another service's database.
 //!
 //! Promise: an event that was acknowledged is never lost and never counted twice, whatever dies. The way out is
-//! [`outbox`] (rows to the bus, in order within a key); the way in is [`consume`] (a batch, its fence and its
-//! de-duplication in one transaction) and [`retry`] (what could not be applied yet); [`messages`] is what a person
+//! [`outbox`] (rows to the bus, in order within a key); the way in is [`partition`] (what is done next with a partition),
+//! [`consume`] (a batch, its fence and its de-duplication in one transaction) and [`retry`] (what could not be applied
+//! yet); [`messages`] is what a person
 //! does about the rest; [`job`] is work that the clock starts. All of it is SQL in the schema `marquee` of the service's own database.
 //!
 //! It knows no WebAssembly, no Kafka, no HTTP and no component: a caller delivers the messages.
 
+pub mod apply;
+pub mod audit;
 pub mod consume;
 mod error;
 pub mod job;
+mod keys;
 pub mod lag;
 mod message;
 pub mod messages;
 pub mod outbox;
+pub mod partition;
 mod policy;
 pub mod retry;
 
 pub use error::Error;
 pub use message::{Message, Verdict};
-pub use policy::{ATTEMPTS, Consumer, FirstContact, INTERVAL, Policy};
+pub use policy::{ATTEMPTS, Begin, Consumer, INTERVAL, Policy};
 
 use marquee_database::{Migrations, migrate::MigrateError};
 
@@ -36,6 +41,10 @@ pub fn migrations() -> Result<Migrations, MigrateError> {
                 include_str!("../schema/0004_event_state.sql"),
             ),
             ("0005_source.sql", include_str!("../schema/0005_source.sql")),
+            (
+                "0006_incarnations.sql",
+                include_str!("../schema/0006_incarnations.sql"),
+            ),
         ],
     )
 }

@@ -141,6 +141,11 @@ fn derived_id(source: &str, topic: &str, key: &str, seq: i64) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes())
 }
 
+/// Whether a header says what an event is and where it stands.
+pub(crate) fn is_ours(name: &str) -> bool {
+    name.to_ascii_lowercase().starts_with(RESERVED)
+}
+
 /// PostgreSQL's text has no NUL.
 pub(crate) fn printable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")

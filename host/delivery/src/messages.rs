@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::Error;
+use crate::{Error, keys::Key};
 
 /// Which messages to list: all that match every field that is set, in the order of their ids.
 #[derive(Debug, Clone, Default)]
@@ -238,20 +238,23 @@ pub async fn retry(database: &Database, id: i64, actor: &str) -> Result<(), ActE
     found.finish(unit, actor, "retry").await
 }
 
-/// Set it aside: its key goes on without it. It stays visible, and may be retried or discarded later.
+/// Set it aside: its key goes on without it. It stays visible, and may be retried or discarded later. Where a number
+/// before it is missing, it has to be the first of its key, and this says that the missing one will not come.
 pub async fn skip(database: &Database, id: i64, actor: &str) -> Result<(), ActError> {
     let (mut unit, found) = Found::lock(database, id).await?;
     if found.state == State::Skipped {
         return Err(ActError::Skipped(id));
     }
+    found.may_leave()?;
     unit.execute(SKIP, &[&id]).await?;
     found.unblock(&mut unit).await?;
     found.finish(unit, actor, "skip").await
 }
 
-/// Throw it away, payload and all; its key goes on without it.
+/// Throw it away, payload and all; its key goes on without it. Behind a missing number as [`skip`].
 pub async fn discard(database: &Database, id: i64, actor: &str) -> Result<(), ActError> {
     let (mut unit, found) = Found::lock(database, id).await?;
+    found.may_leave()?;
     unit.execute(DISCARD, &[&id]).await?;
     found.unblock(&mut unit).await?;
     found.finish(unit, actor, "discard").await
@@ -260,13 +263,13 @@ pub async fn discard(database: &Database, id: i64, actor: &str) -> Result<(), Ac
 /// A message that is locked, its key first.
 struct Found {
     id: i64,
-    consumer: String,
-    topic: String,
-    key: String,
-    source: String,
+    key: Key,
+    seq: Option<i64>,
     event_id: Uuid,
     state: State,
     ordered: bool,
+    /// A number before it is missing.
+    beyond: bool,
     undecodable: bool,
     /// The first message of its key.
     head: Option<i64>,
@@ -288,13 +291,17 @@ impl Found {
         }
         let found = Self {
             id,
-            consumer: row.get("consumer"),
-            topic: row.get("topic"),
-            key: row.get("key"),
-            source: row.get("source"),
+            key: Key {
+                consumer: row.get("consumer"),
+                topic: row.get("topic"),
+                key: row.get("key"),
+                source: row.get("source"),
+            },
+            seq: row.get("seq"),
             event_id: row.get("event_id"),
             state: State::parse(row.get("state")),
             ordered: row.get("ordered"),
+            beyond: row.get("beyond"),
             undecodable: row.get("undecodable"),
             head: row.get("head"),
             detail: row.get("detail"),
@@ -302,14 +309,19 @@ impl Found {
         Ok((unit, found))
     }
 
+    /// A number that nobody waits for may go at any time; one behind a gap only first, or it would be the next gap.
+    fn may_leave(&self) -> Result<(), ActError> {
+        match self.head.filter(|head| self.beyond && *head != self.id) {
+            Some(head) => Err(ActError::NotFirst { id: self.id, head }),
+            None => Ok(()),
+        }
+    }
+
     /// The message has left its key: count it out, and make the next one due.
     async fn unblock(&self, unit: &mut Unit) -> Result<(), ActError> {
         if self.ordered {
-            unit.execute(
-                UNBLOCK,
-                &[&self.consumer, &self.topic, &self.key, &self.source],
-            )
-            .await?;
+            let seq = self.seq.filter(|_| self.beyond);
+            self.key.advance(unit, 1, seq, 0).await?;
         }
         Ok(())
     }
@@ -321,9 +333,9 @@ impl Found {
                 &actor,
                 &action,
                 &self.id,
-                &self.consumer,
-                &self.topic,
-                &self.key,
+                &self.key.consumer,
+                &self.key.topic,
+                &self.key.key,
                 &self.event_id,
                 &self.detail,
             ],
@@ -406,8 +418,12 @@ for update of k";
 
 /// $1 id.
 const LOCK_MESSAGE: &str = "
-select p.consumer, p.topic, p.key, p.source, p.event_id, p.state, p.ordered, p.reason = 'undecodable' as undecodable,
+select p.consumer, p.topic, p.key, p.source, p.seq, p.event_id, p.state, p.ordered, p.reason = 'undecodable' as undecodable,
     p.claim is not null and p.next_attempt_at > now() as under_way,
+    p.ordered and p.seq > (
+        select k.last_seq from marquee.key_state k
+        where k.consumer = p.consumer and k.topic = p.topic and k.key = p.key and k.source = p.source
+    ) is true as beyond,
     (
         select h.id from marquee.parked h
         where h.consumer = p.consumer and h.topic = p.topic and h.key = p.key and h.source = p.source and h.ordered
@@ -421,7 +437,7 @@ for update of p";
 
 /// $1 id.
 const RETRY: &str = "
-update marquee.parked set state = 'parked', attempts = 0, claim = null, next_attempt_at = now() where id = $1";
+update marquee.parked set state = 'parked', attempts = 0, unsettled = 0, claim = null, next_attempt_at = now() where id = $1";
 
 /// The missing numbers before a message will not come. $1 id.
 const RAISE_WATERMARK: &str = "
@@ -434,27 +450,13 @@ const SKIP: &str = "
 update marquee.parked set state = 'skipped', claim = null, next_attempt_at = null, ordered = false where id = $1";
 
 /// $1 id.
-const DISCARD: &str = "delete from marquee.parked where id = $1";
-
-/// One message less holds the key. The first of the others becomes due if it was not, unless it is dead or a number
-/// before it is missing. $1 to $4 consumer, topic, key, source.
-const UNBLOCK: &str = "
-with state as (
-    select last_seq from marquee.key_state where consumer = $1 and topic = $2 and key = $3 and source = $4
-), head as (
-    select p.id from marquee.parked p
-    where p.consumer = $1 and p.topic = $2 and p.key = $3 and p.source = $4 and p.ordered
-    order by coalesce(p.seq, 0), p.id limit 1
-), promoted as (
-    update marquee.parked p set next_attempt_at = now()
-    from head h, state s
-    where p.id = h.id and p.state = 'parked' and p.next_attempt_at is null
-        and (p.seq is null or p.seq <= s.last_seq + 1)
-    returning p.seq
+const DISCARD: &str = "
+with gone as (
+    delete from marquee.parked where id = $1 returning consumer, topic, partition
 )
-update marquee.key_state
-set parked = parked - 1, last_seq = greatest(last_seq, (select seq from promoted))
-where consumer = $1 and topic = $2 and key = $3 and source = $4";
+insert into marquee.ledger as l (consumer, topic, partition, discarded)
+select consumer, topic, partition, 1 from gone where partition is not null
+on conflict on constraint ledger_pkey do update set discarded = l.discarded + 1";
 
 /// $1 actor, $2 action, $3 message, $4 to $7 consumer, topic, key, event, $8 detail.
 const RECORD: &str = "

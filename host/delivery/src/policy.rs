@@ -11,8 +11,8 @@ pub struct Consumer {
     pub name: String,
     /// When to try again, and when to stop.
     pub policy: Policy,
-    /// What the first message of a key may be numbered.
-    pub first_contact: FirstContact,
+    /// Where it begins.
+    pub from: Begin,
 }
 
 impl Consumer {
@@ -21,7 +21,7 @@ impl Consumer {
         Self {
             name: name.into(),
             policy: Policy::default(),
-            first_contact: FirstContact::default(),
+            from: Begin::default(),
         }
     }
 }
@@ -54,14 +54,14 @@ impl Default for Policy {
     }
 }
 
-/// What a consumer makes of a key of which it has seen nothing.
+/// Where a consumer begins in a topic of which it has seen nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FirstContact {
-    /// Its first message has to be number 1: anything else is a gap. For topics that are kept from the beginning.
+pub enum Begin {
+    /// With the oldest message that the bus still has.
     #[default]
-    FirstNumber,
-    /// Whatever comes first is the beginning. For a consumer that joins a topic whose beginning is gone.
-    AnyNumber,
+    Earliest,
+    /// With what is published from now on.
+    Latest,
 }
 
 /// Eight tries at 10 s and doubled are about twenty minutes: longer than a restart or a deployment, shorter than a

@@ -64,6 +64,9 @@ pub struct Component {
     pub transactional: Vec<String>,
     /// Topics that it may publish on through the producer import.
     pub publish: Vec<String>,
+    /// Its name as a consumer: by it the databases and the bus know how far it is. Its own, if the manifest says
+    /// nothing.
+    pub consumer: String,
     /// Topics that it consumes.
     pub subscriptions: Vec<Subscription>,
     /// Jobs that the clock starts.
@@ -149,7 +152,9 @@ pub struct Subscription {
     pub topic: String,
     /// Its partitions where the host has to create it. Never changed afterwards.
     pub partitions: i32,
-    /// How often parked messages of it are tried again, and the first delay of one.
+    /// Where a consumer begins that has seen nothing of it.
+    pub from: Begin,
+    /// From the first failure of a message to its second delivery; doubled with each further one.
     pub retry: Duration,
     /// Tries before a message is dead.
     pub attempts: u32,
@@ -157,6 +162,16 @@ pub struct Subscription {
     pub batch: usize,
     /// The wall clock and CPU of one batch.
     pub deadline: Duration,
+}
+
+/// Where a consumer begins in a topic of which it has seen nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Begin {
+    /// With the oldest message that the bus still has.
+    #[default]
+    Earliest,
+    /// With what is published from now on.
+    Latest,
 }
 
 /// A job that the clock starts.

@@ -18,8 +18,8 @@ mod units;
 mod when;
 
 pub use app::{
-    App, Build, Canary, Component, Database, Guard, Guarded, Limits, Outside, Route, Schedule,
-    Subscription, Variable, defaults,
+    App, Begin, Build, Canary, Component, Database, Guard, Guarded, Limits, Outside, Route,
+    Schedule, Subscription, Variable, defaults,
 };
 pub use dependency::{Dependencies, DependencyName, InvalidDependency};
 pub use id::{ComponentId, InvalidId};

@@ -102,18 +102,29 @@ fn rates(app: &App, places: &Places, problems: &Problems<'_>) {
 
 fn databases(app: &App, places: &Places, problems: &Problems<'_>) {
     let mut owners: BTreeMap<&str, &ComponentId> = BTreeMap::new();
+    let mut consumers: BTreeMap<&str, &ComponentId> = BTreeMap::new();
     for component in app.components.values() {
+        let span = || {
+            let place = places.components.get(&component.id);
+            place.cloned().unwrap_or(0..0)
+        };
+        if !component.subscriptions.is_empty()
+            && let Some(first) = consumers.insert(&component.consumer, &component.id)
+        {
+            problems.add(
+                span(),
+                format!(
+                    "{first} and {} are both consumer {}; each component is its own",
+                    component.id, component.consumer
+                ),
+            );
+        }
         let Some(database) = &component.database else {
             continue;
         };
         if let Some(owner) = owners.insert(&database.name, &component.id) {
-            let span = places
-                .components
-                .get(&component.id)
-                .cloned()
-                .unwrap_or(0..0);
             problems.add(
-                span,
+                span(),
                 format!(
                     "{owner} and {} both have database {}; each component has its own",
                     component.id, database.name

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    Canary, Component, Database, Guard, Guarded, Schedule, Subscription, When, defaults,
+    Begin, Canary, Component, Database, Guard, Guarded, Schedule, Subscription, When, defaults,
     names::{is_header, is_interface, is_kebab, is_plain, is_topic},
     rates,
     reader::{At, Section},
@@ -57,6 +57,16 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
     for table in ours.sections("subscriptions") {
         if let Some(subscription) = subscription(table) {
             component.subscriptions.push(subscription);
+        }
+    }
+    if let Some((consumer, span)) = ours.string("consumer") {
+        if is_kebab(&consumer) && consumer.len() <= 64 {
+            component.consumer = consumer;
+        } else {
+            problems.add(
+                span,
+                format!("{consumer:?} cannot name a consumer: letters, digits and -, at most 64"),
+            );
         }
     }
     for table in ours.sections("schedules") {
@@ -129,7 +139,7 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
         }
     }
     ours.finish(
-        "tool.marquee has database, variables, transactional, publish, subscriptions, schedules, limits, canary, guard, rates and subject_header",
+        "tool.marquee has database, variables, transactional, publish, consumer, subscriptions, schedules, limits, canary, guard, rates and subject_header",
     );
 }
 
@@ -184,6 +194,20 @@ fn subscription(mut table: Section<'_>) -> Option<Subscription> {
     let partitions = table
         .number("partitions", 1..=64)
         .and_then(|n| i32::try_from(n).ok());
+    let from = match table.string("from") {
+        None => Begin::default(),
+        Some((from, span)) => match from.as_str() {
+            "earliest" => Begin::Earliest,
+            "latest" => Begin::Latest,
+            _ => {
+                problems.add(
+                    span,
+                    format!("{from:?} is neither \"earliest\" nor \"latest\""),
+                );
+                Begin::default()
+            }
+        },
+    };
     let retry = duration(&mut table, "retry", 1, 3_600);
     let attempts = table
         .number("attempts", 1..=100)
@@ -192,7 +216,7 @@ fn subscription(mut table: Section<'_>) -> Option<Subscription> {
         .number("batch", 1..=500)
         .and_then(|n| usize::try_from(n).ok());
     let deadline = duration(&mut table, "deadline", 1, 120);
-    table.finish("a subscription has topic, partitions, retry, attempts, batch and deadline");
+    table.finish("a subscription has topic, partitions, from, retry, attempts, batch and deadline");
     let (topic, span) = topic?;
     if !is_topic(&topic) {
         problems.add(span, format!("{topic:?} cannot name a topic"));
@@ -201,6 +225,7 @@ fn subscription(mut table: Section<'_>) -> Option<Subscription> {
     Some(Subscription {
         topic,
         partitions: partitions.unwrap_or(defaults::PARTITIONS),
+        from,
         retry: retry.unwrap_or(defaults::RETRY),
         attempts: attempts.unwrap_or(defaults::ATTEMPTS),
         batch: batch.unwrap_or(defaults::BATCH),

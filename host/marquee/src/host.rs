@@ -5,11 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use marquee_bus::{BatchLimits, Bus, embedded, kafka};
 use marquee_database::Database;
-use marquee_delivery::{Consumer, FirstContact, Policy, outbox::Relay};
+use marquee_delivery::{Begin, Consumer, Policy, outbox::Relay};
 use marquee_manifest::{App, Canary, ComponentId, Outside, Rates, defaults};
 use marquee_runtime::Runtime;
 use marquee_triggers::{Deliverer, Proxies, Worker, bus, http, retry, schedule};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -250,6 +253,9 @@ impl Parts {
             let Some(database) = databases.by_component.get(&component.id) else {
                 continue;
             };
+            // Deliveries leave half of the connections to everything else.
+            let most = component.database.as_ref().map_or(2, |it| it.pool_size) / 2;
+            let budget = Arc::new(Semaphore::new(most.max(1)));
             let worker = || Worker {
                 runtime: runtime.clone(),
                 component: component.id.clone(),
@@ -266,19 +272,23 @@ impl Parts {
                 let deliverer = Arc::new(Deliverer {
                     worker: worker(),
                     consumer: Consumer {
-                        name: component.id.to_string(),
+                        name: component.consumer.clone(),
                         policy: Policy {
                             attempts: subscription.attempts,
                             interval: subscription.retry,
                         },
-                        first_contact: FirstContact::default(),
+                        from: match subscription.from {
+                            marquee_manifest::Begin::Earliest => Begin::Earliest,
+                            marquee_manifest::Begin::Latest => Begin::Latest,
+                        },
                     },
                     deadline: subscription.deadline,
                     partitions: subscription.partitions,
+                    budget: Arc::clone(&budget),
                 });
                 subscriptions.push(bus::Trigger {
                     deliverer: Arc::clone(&deliverer),
-                    group: format!("{}.{}.{}", app.name, component.id, subscription.topic),
+                    group: format!("{}.{}.{}", app.name, component.consumer, subscription.topic),
                     topic: subscription.topic.clone(),
                     partitions: subscription.partitions,
                     limits: BatchLimits {
@@ -289,7 +299,6 @@ impl Parts {
                 retries.push(retry::Trigger {
                     deliverer,
                     topic: subscription.topic.clone(),
-                    interval: subscription.retry,
                 });
             }
         }

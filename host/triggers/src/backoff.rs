@@ -14,18 +14,23 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// Wait, unless `stop` comes first.
     pub(crate) async fn pause(&mut self, stop: &CancellationToken) {
-        let most = FIRST.saturating_mul(1 << self.tries.min(10)).min(LONGEST);
+        pause(self.tries, stop).await;
         self.tries = self.tries.saturating_add(1);
-        let pause = most.mul_f64(rand::rng().random_range(0.1..=1.0));
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = stop.cancelled() => {}
-        }
     }
 
     /// It worked: the next pause is the first again.
     pub(crate) fn reset(&mut self) {
         self.tries = 0;
+    }
+}
+
+/// Wait as is due after so many pauses in a row, unless `stop` comes first.
+pub(crate) async fn pause(tries: u32, stop: &CancellationToken) {
+    let most = FIRST.saturating_mul(1 << tries.min(10)).min(LONGEST);
+    let pause = most.mul_f64(rand::rng().random_range(0.1..=1.0));
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = stop.cancelled() => {}
     }
 }
 

@@ -4,25 +4,28 @@
 //! halved or parked), another transaction's (again), or the world's (wait).
 
 use std::{
-    sync::Arc,
+    any::Any,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use marquee_bus::{Incoming, Partition};
+use futures::FutureExt as _;
 use marquee_database::Unit;
 use marquee_delivery::{
     Consumer, Message, Verdict,
-    consume::{Position, Receipt, Settled, Summary},
+    apply::{Settled, Stretch},
+    partition::Delivered,
 };
 use marquee_registry::Choice;
 use marquee_runtime::Call;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::{
-    backoff::Backoff,
-    work::{Refusal, Work, Worker},
-};
+use crate::work::{Refusal, Work, Worker};
 
 /// Hands messages to a component.
 pub struct Deliverer {
@@ -34,77 +37,68 @@ pub struct Deliverer {
     pub deadline: Duration,
     /// The topic's partitions, which decide what share of them a canary gets.
     pub partitions: i32,
-}
-
-/// What came of an attempt.
-pub(crate) enum Attempt {
-    /// Committed.
-    Settled(Summary),
-    /// Rolled back: so many first, the others after them.
-    Split(usize),
-    /// Rolled back: another transaction was in the way.
-    Conflict,
-    /// Rolled back: the component failed as a whole.
-    Failed(String),
-    /// Rolled back, or unknown: no fault of the messages.
-    Error(marquee_delivery::Error),
+    /// Deliveries at once, of all that share the database.
+    pub budget: Arc<Semaphore>,
 }
 
 impl Deliverer {
-    /// How far the consumer has come in a partition; asks until the database answers. None once `stop` came.
-    pub(crate) async fn position(
-        &self,
-        partition: &Partition,
-        stop: &CancellationToken,
-    ) -> Option<Position> {
-        let mut backoff = Backoff::default();
-        while !stop.is_cancelled() {
-            match Position::load(&self.worker.database, &self.consumer.name, partition).await {
-                Ok(position) => return Some(position),
-                Err(error) => {
-                    tracing::warn!(%partition, error = %marquee_runtime::chain(&error), "a position cannot be read; trying again");
-                    backoff.pause(stop).await;
-                }
+    /// Take a stretch through the component.
+    pub(crate) async fn attempt(&self, stretch: Stretch<'_>) -> Delivered {
+        // Deliveries leave connections to everything else.
+        let Ok(_place) = self.budget.acquire().await else {
+            return Delivered::Error(self.worker.away("the host stops".to_owned()));
+        };
+        // What panics here is a fault of this host, seen with these messages: they are not tried with it for ever.
+        let messages = AtomicUsize::new(1);
+        let settled = AssertUnwindSafe(self.settled(stretch, &messages)).catch_unwind();
+        let failed = |error| Delivered::Failed {
+            error,
+            messages: messages.load(Ordering::Relaxed),
+        };
+        match settled.await {
+            Ok(Ok(delivered)) => delivered,
+            Ok(Err(Refusal::Conflict)) => Delivered::Conflict,
+            Ok(Err(Refusal::Failed(error))) => failed(error),
+            Ok(Err(Refusal::Error(error))) => Delivered::Error(error),
+            Err(panic) => {
+                let error = format!("the host panicked in its delivery: {}", said(&*panic));
+                tracing::error!(component = %self.worker.component, error, "a delivery panicked");
+                failed(error)
             }
         }
-        None
     }
 
-    /// Take a stretch of a partition through the component.
-    pub(crate) async fn attempt(&self, position: &Position, records: &[Incoming]) -> Attempt {
-        match self.settled(position, records).await {
-            Ok(attempt) => attempt,
-            Err(Refusal::Conflict) => Attempt::Conflict,
-            Err(Refusal::Failed(error)) => Attempt::Failed(error),
-            Err(Refusal::Error(error)) => Attempt::Error(error),
-        }
-    }
-
-    async fn settled(&self, position: &Position, records: &[Incoming]) -> Result<Attempt, Refusal> {
+    /// `given` is told how many messages the component was given.
+    async fn settled(
+        &self,
+        stretch: Stretch<'_>,
+        given: &AtomicUsize,
+    ) -> Result<Delivered, Refusal> {
         let deadline = Instant::now() + self.deadline;
         let mut unit = self.worker.database.unit().until(deadline);
-        let receipt = match Receipt::open(&mut unit, &self.consumer, position, records).await {
-            Ok(receipt) => receipt,
+        let opened = match stretch.open(&mut unit, &self.consumer).await {
+            Ok(opened) => opened,
             Err(error) => {
                 unit.rollback().await;
                 return Err(error.into());
             }
         };
-        let (mut work, verdicts) = self
-            .ask(
-                unit,
-                receipt.messages(),
-                self.choice(position.partition().number),
-            )
-            .await?;
-        match receipt.settle(&mut work.unit, &verdicts).await {
+        let messages = opened.messages();
+        given.store(messages.len(), Ordering::Relaxed);
+        let key = messages.first().map_or("", |message| &message.key);
+        let choice = match stretch.partition() {
+            Some(partition) => self.choice(partition),
+            None => Choice::by_key(key.as_bytes()),
+        };
+        let (mut work, verdicts) = self.ask(unit, messages, choice).await?;
+        match opened.settle(&mut work.unit, &verdicts).await {
             Ok(Settled::Written(summary)) => match work.commit().await {
-                Ok(()) => Ok(Attempt::Settled(summary)),
+                Ok(()) => Ok(Delivered::Settled(summary)),
                 Err(error) => Err(marquee_delivery::Error::from(error).into()),
             },
             Ok(Settled::Split(first)) => {
                 work.unit.rollback().await;
-                Ok(Attempt::Split(first))
+                Ok(Delivered::Split(first))
             }
             Err(error) => {
                 work.unit.rollback().await;
@@ -115,13 +109,13 @@ impl Deliverer {
 
     /// The version of what comes from a partition: one for the whole batch, and the same when a message of it is tried
     /// again, so that a key does not go back and forth.
-    pub(crate) fn choice(&self, partition: i32) -> Choice {
+    fn choice(&self, partition: i32) -> Choice {
         let number = |number: i32| u32::try_from(number).unwrap_or(0);
         Choice::by_partition(number(partition), number(self.partitions))
     }
 
     /// Ask the component for verdicts in this unit, one for each message. On a refusal the unit was rolled back.
-    pub(crate) async fn ask(
+    async fn ask(
         &self,
         unit: Unit,
         messages: Vec<Message>,
@@ -180,4 +174,12 @@ fn verdict(verdict: marquee_runtime::Verdict) -> Verdict {
         marquee_runtime::Verdict::Retry(reason) => Verdict::Retry(reason),
         marquee_runtime::Verdict::Reject(reason) => Verdict::Reject(reason),
     }
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a word")
 }

@@ -7,6 +7,7 @@ pub mod bus;
 mod client;
 mod delivery;
 pub mod http;
+mod partition;
 mod problem;
 mod rates;
 pub mod retry;

@@ -86,7 +86,7 @@ impl Worker {
     }
 
     /// No fault of the call: wait.
-    fn away(&self, reason: String) -> marquee_delivery::Error {
+    pub(crate) fn away(&self, reason: String) -> marquee_delivery::Error {
         let database = self.database.name().to_owned();
         CommitError::RolledBack(marquee_database::Error::Unavailable { database, reason }).into()
     }

@@ -36,7 +36,10 @@ use uuid::Uuid;
 
 pub use self::config::Config;
 use self::hints::Hints;
-use crate::{BatchLimits, Bus, Error, Outgoing, Subscription, intake::Intake, partitioner, size};
+use crate::{
+    BatchLimits, Bus, Error, Log, Outgoing, Partition, Subscription, intake::Intake, partitioner,
+    size,
+};
 
 /// The bus in a database of PostgreSQL, in its schema `marquee_bus`.
 pub struct Embedded {
@@ -242,7 +245,7 @@ impl Bus for Embedded {
         group: &str,
         topic: &str,
         limits: BatchLimits,
-    ) -> Result<Box<dyn Subscription>, Error> {
+    ) -> Result<Arc<dyn Subscription>, Error> {
         let who = store::Identity {
             group: group.to_owned(),
             topic: self.topic(topic).await?,
@@ -259,7 +262,11 @@ impl Bus for Embedded {
             leaving: JoinSet::new(),
             going: BTreeSet::new(),
         };
-        Ok(Box::new(subscription::Member::start(task)))
+        Ok(Arc::new(subscription::Member::start(task)))
+    }
+
+    async fn log(&self, partition: &Partition) -> Result<Log, Error> {
+        store::log(&self.database, partition).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

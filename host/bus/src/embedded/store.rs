@@ -11,7 +11,7 @@ use tokio_postgres::{Row, error::SqlState, types::ToSql};
 use uuid::Uuid;
 
 use super::headers;
-use crate::{Error, Incoming, Record};
+use crate::{Error, Incoming, Log, Partition, Record};
 
 /// A topic by its number in the database.
 #[derive(Debug, Clone, Copy)]
@@ -172,10 +172,16 @@ pub(super) async fn commit(
     Ok(!rows.is_empty())
 }
 
-/// The offset of a partition's next record.
-pub(super) async fn end(database: &Database, who: &Identity, partition: i32) -> Result<i64, Error> {
-    let rows = query(database, END, &[&who.topic.id, &partition]).await?;
-    Ok(rows.first().map_or(0, |row| row.get(0)))
+pub(super) async fn log(database: &Database, partition: &Partition) -> Result<Log, Error> {
+    let rows = query(database, LOG, &[&partition.topic, &partition.number]).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| Error::Refused(format!("there is no partition {partition}")))?;
+    Ok(Log {
+        id: Some(row.get(0)),
+        begin: row.get(1),
+        end: row.get(2),
+    })
 }
 
 pub(super) async fn release(
@@ -291,8 +297,17 @@ with made as (
 insert into marquee_bus.partitions (topic_id, number)
 select id, number from made, generate_series(0, partitions - 1) as number";
 const TOPIC: &str = "select id, partitions from marquee_bus.topics where name = $1";
-const END: &str =
-    "select next_offset from marquee_bus.partitions where topic_id = $1 and number = $2";
+/// A topic that is made again is made at another time.
+const LOG: &str = "
+select 'embedded ' || to_char(t.created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'),
+    coalesce(
+        (select min(r.\"offset\") from marquee_bus.records as r where r.topic_id = t.id and r.partition = p.number),
+        p.next_offset
+    ),
+    p.next_offset
+from marquee_bus.topics as t
+join marquee_bus.partitions as p on p.topic_id = t.id
+where t.name = $1 and p.number = $2";
 const APPEND: &str = "select marquee_bus.append($1, $2, $3, $4, $5)";
 const NOTIFY: &str = "select pg_notify($1, payload) from unnest($2::text[]) as payload";
 const JOIN: &str = "

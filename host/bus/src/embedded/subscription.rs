@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use marquee_database::Database;
-use tokio::task::JoinSet;
+use tokio::{sync::Mutex, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{hints::Wake, member, store};
-use crate::{Assignment, Error, Event, Partition, Subscription, intake::Intake};
+use crate::{Assignment, Error, Event, Subscription, intake::Intake};
 
 /// Dropped without `close`, its task ends at once and its leases time out.
 pub(super) struct Member {
@@ -18,28 +18,30 @@ pub(super) struct Member {
     wake: Arc<Wake>,
     closing: CancellationToken,
     /// One task.
-    task: JoinSet<()>,
+    task: Mutex<JoinSet<()>>,
 }
 
 impl Member {
-    pub(super) fn start(task: member::Task) -> Self {
+    pub(super) fn start(running: member::Task) -> Self {
+        let (database, who) = (running.database.clone(), running.who.clone());
+        let (intake, wake) = (Arc::clone(&running.intake), Arc::clone(&running.wake));
         let closing = CancellationToken::new();
-        let mut member = Self {
-            database: task.database.clone(),
-            who: task.who.clone(),
-            intake: Arc::clone(&task.intake),
-            wake: Arc::clone(&task.wake),
-            task: JoinSet::new(),
-            closing: closing.clone(),
-        };
-        member.task.spawn(task.run(closing));
-        member
+        let mut task = JoinSet::new();
+        task.spawn(running.run(closing.clone()));
+        Self {
+            database,
+            who,
+            intake,
+            wake,
+            task: Mutex::new(task),
+            closing,
+        }
     }
 }
 
 #[async_trait]
 impl Subscription for Member {
-    async fn next(&mut self) -> Result<Event, Error> {
+    async fn next(&self) -> Result<Event, Error> {
         let event = self.intake.next().await;
         if matches!(event, Ok(Event::Batch(_))) {
             // There is room to read ahead.
@@ -48,7 +50,7 @@ impl Subscription for Member {
         event
     }
 
-    async fn commit(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error> {
+    async fn commit(&self, assignment: &Assignment, offset: i64) -> Result<(), Error> {
         let fenced = || Error::Fenced(assignment.partition.clone());
         if !self.intake.may_commit(assignment) {
             return Err(fenced());
@@ -63,26 +65,21 @@ impl Subscription for Member {
         Ok(())
     }
 
-    async fn end(&mut self, partition: &Partition) -> Result<i64, Error> {
-        store::end(&self.database, &self.who, partition.number).await
-    }
-
-    async fn seek(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error> {
-        if self.intake.seek(assignment, offset)? {
+    async fn seek(&self, assignment: &Assignment, offset: i64) -> Result<u64, Error> {
+        let (number, moves) = self.intake.seek(assignment, offset)?;
+        if moves {
             // Records are asked for by their place, so nothing has to be moved.
             self.intake
                 .sought(assignment.partition.number, assignment.generation);
             self.wake.ring();
         }
-        Ok(())
+        Ok(number)
     }
 
-    async fn close(mut self: Box<Self>) {
+    async fn close(&self) {
         self.closing.cancel();
-        if tokio::time::timeout(CLOSE_TIMEOUT, self.task.join_next())
-            .await
-            .is_err()
-        {
+        let left = async { self.task.lock().await.join_next().await };
+        if tokio::time::timeout(CLOSE_TIMEOUT, left).await.is_err() {
             tracing::warn!("a member did not leave its group in time; its leases time out");
         }
     }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 pub use self::config::Config;
 use self::context::Logging;
 use self::producer::Producer;
-use crate::{BatchLimits, Bus, Error, Outgoing, Subscription};
+use crate::{BatchLimits, Bus, Error, Log, Outgoing, Partition, Subscription};
 
 /// A Kafka cluster.
 pub struct Kafka {
@@ -127,12 +127,31 @@ impl Bus for Kafka {
         group: &str,
         topic: &str,
         limits: BatchLimits,
-    ) -> Result<Box<dyn Subscription>, Error> {
+    ) -> Result<Arc<dyn Subscription>, Error> {
         if self.partitions_of(topic).await?.is_none() {
             return Err(Error::Refused(format!("there is no topic {topic}")));
         }
         let member = subscription::Member::join(&self.config, group, topic, limits)?;
-        Ok(Box::new(member))
+        Ok(Arc::new(member))
+    }
+
+    /// Kafka names the cluster; that a topic was made again shows by its end only.
+    async fn log(&self, partition: &Partition) -> Result<Log, Error> {
+        let admin = Arc::clone(&self.admin);
+        let Partition { topic, number } = partition.clone();
+        blocking(ASK_TIMEOUT * 2, move || {
+            let client = admin.inner();
+            let (begin, end) = client
+                .fetch_watermarks(&topic, number, ASK_TIMEOUT)
+                .map_err(unavailable)?;
+            let cluster = client.fetch_cluster_id(ASK_TIMEOUT);
+            Ok(Log {
+                id: cluster.map(|cluster| format!("kafka {cluster}")),
+                begin,
+                end,
+            })
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), Error> {

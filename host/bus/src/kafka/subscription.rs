@@ -1,6 +1,10 @@
 //! A member of a consumer group: the async side of its thread.
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use rdkafka::{
@@ -14,7 +18,7 @@ use crate::{Assignment, BatchLimits, Error, Event, Partition, Subscription, inta
 
 pub(super) struct Member {
     shared: Arc<thread::Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     commit_timeout: Duration,
 }
 
@@ -34,7 +38,7 @@ impl Member {
             .map_err(|error| Error::Unavailable(error.to_string()))?;
         Ok(Self {
             shared,
-            thread: Some(thread),
+            thread: Mutex::new(Some(thread)),
             commit_timeout: config.commit_timeout,
         })
     }
@@ -42,11 +46,11 @@ impl Member {
 
 #[async_trait]
 impl Subscription for Member {
-    async fn next(&mut self) -> Result<Event, Error> {
+    async fn next(&self) -> Result<Event, Error> {
         self.shared.intake.next().await
     }
 
-    async fn commit(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error> {
+    async fn commit(&self, assignment: &Assignment, offset: i64) -> Result<(), Error> {
         if !self.shared.intake.may_commit(assignment) {
             return Err(Error::Fenced(assignment.partition.clone()));
         }
@@ -69,28 +73,20 @@ impl Subscription for Member {
         Ok(())
     }
 
-    async fn end(&mut self, partition: &Partition) -> Result<i64, Error> {
-        let shared = Arc::clone(&self.shared);
-        let partition = partition.clone();
-        super::blocking(super::ASK_TIMEOUT, move || {
-            let consumer = shared.consumer().ok_or_else(replaced)?;
-            let (_, end) = consumer
-                .fetch_watermarks(&partition.topic, partition.number, super::ASK_TIMEOUT)
-                .map_err(super::unavailable)?;
-            Ok(end)
-        })
-        .await
-    }
-
-    async fn seek(&mut self, assignment: &Assignment, offset: i64) -> Result<(), Error> {
-        self.shared.intake.seek(assignment, offset)?;
+    async fn seek(&self, assignment: &Assignment, offset: i64) -> Result<u64, Error> {
+        let (number, _) = self.shared.intake.seek(assignment, offset)?;
         self.shared.wake();
-        Ok(())
+        Ok(number)
     }
 
-    async fn close(mut self: Box<Self>) {
+    async fn close(&self) {
         self.shared.close();
-        let Some(thread) = self.thread.take() else {
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(thread) = thread else {
             return;
         };
         let joined = tokio::task::spawn_blocking(move || thread.join());

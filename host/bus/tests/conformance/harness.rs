@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -135,14 +136,14 @@ pub(crate) fn text(record: &Incoming) -> String {
 
 /// A subscription, and what it holds by what it was told.
 pub(crate) struct Reader {
-    pub(crate) subscription: Box<dyn Subscription>,
+    pub(crate) subscription: Arc<dyn Subscription>,
     pub(crate) held: BTreeMap<i32, Assignment>,
     /// Batches that came while something else was waited for.
     kept: VecDeque<Batch>,
 }
 
 impl Reader {
-    pub(crate) fn new(subscription: Box<dyn Subscription>) -> Self {
+    pub(crate) fn new(subscription: Arc<dyn Subscription>) -> Self {
         Self {
             subscription,
             held: BTreeMap::new(),

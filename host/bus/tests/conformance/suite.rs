@@ -338,8 +338,9 @@ pub(crate) async fn the_end_is_where_the_next_record_goes(fixture: &Fixture) {
                 topic: fixture.topic.clone(),
                 number: *number,
             };
-            let end = reader.subscription.end(&partition).await.unwrap();
-            assert_eq!(end, last + 1, "{partition}");
+            let log = bus.log(&partition).await.unwrap();
+            assert_eq!((log.begin, log.end), (0, last + 1), "{partition}");
+            assert!(log.id.is_some(), "it has a name");
         }
         fixture.fill(&*bus, 40).await;
         for (number, incoming) in reader.read(40).await {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
 
 use crate::{
-    Error, FirstContact, Message, Policy, Verdict,
+    Error, Message, Policy, Verdict,
     message::{Decoded, printable, shortened},
 };
 
@@ -106,6 +106,8 @@ pub struct Summary {
     pub gaps: usize,
     /// Dead: rejected, or undecodable.
     pub dead: usize,
+    /// Whether the consumer holds more parked and dead messages than [`super::CROWDED`]. An alarm.
+    pub crowded: bool,
 }
 
 /// What came of asking the component.
@@ -118,8 +120,9 @@ pub(crate) enum Judged {
     Split(usize),
 }
 
-/// Decide, without asking the component.
-pub(crate) fn plan(records: Vec<Decoded>, states: &States, first_contact: FirstContact) -> Plan {
+/// Decide, without asking the component. `any_number`: a key of which nothing is known begins with whatever number comes
+/// first, since what was before is not there to be read.
+pub(crate) fn plan(records: Vec<Decoded>, states: &States, any_number: bool) -> Plan {
     let mut keys: BTreeMap<Key, Working> = BTreeMap::new();
     let mut seen_here = HashSet::new();
     let mut steps = Vec::with_capacity(records.len());
@@ -129,9 +132,7 @@ pub(crate) fn plan(records: Vec<Decoded>, states: &States, first_contact: FirstC
             (Some(seq), undecodable) => {
                 let working = working(&mut keys, states, message);
                 let state = &mut working.state;
-                let begins = state.last_seq == 0
-                    && state.parked == 0
-                    && first_contact == FirstContact::AnyNumber;
+                let begins = any_number && state.last_seq == 0 && state.parked == 0;
                 if seq <= state.last_seq {
                     Step::Duplicate
                 } else {
@@ -252,24 +253,14 @@ impl Plan {
             }
         }
         outcome.only_heads_are_due();
-        let parking: HashMap<Key, &str> = outcome
+        let parking: HashSet<Key> = outcome
             .rows
             .iter()
             .filter(|row| row.ordered)
-            .map(|row| (key_of(&row.message), row.message.topic.as_str()))
+            .map(|row| key_of(&row.message))
             .collect();
         for (key, working) in keys {
-            let topic = parking.get(&key);
-            if let Some(topic) = topic
-                && usize::try_from(working.state.parked).unwrap_or(0) > PARKED_PER_KEY
-            {
-                return Err(Error::TooManyParked {
-                    topic: (*topic).to_owned(),
-                    key: key.1,
-                    limit: PARKED_PER_KEY,
-                });
-            }
-            if working.moved || topic.is_some() {
+            if working.moved || parking.contains(&key) {
                 outcome.keys.push((key, working.state.last_seq));
             }
         }
@@ -375,8 +366,6 @@ pub(crate) fn error_text(error: &str) -> String {
     shortened(&printable(error), ERROR_BYTES)
 }
 
-/// More than this behind one message is no wait any more but a fault of its own.
-pub const PARKED_PER_KEY: usize = 1_000;
 /// A thousand characters, for the most part.
 const ERROR_BYTES: usize = 1_000;
 

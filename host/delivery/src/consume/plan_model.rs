@@ -159,7 +159,7 @@ impl World {
             }
         }
         let decoded = records.iter().map(|(record, _)| record.clone()).collect();
-        let plan = plan(decoded, &states, FirstContact::FirstNumber);
+        let plan = plan(decoded, &states, false);
         let delivered: Vec<Uuid> = plan.deliveries().map(|message| message.event_id).collect();
         let natures: HashMap<Uuid, Nature> = records
             .iter()
@@ -337,9 +337,9 @@ fn a_consumer_that_joins_late_may_take_the_first_number_it_sees_as_the_beginning
         numbered: true,
     };
     let records = || vec![id(5).decoded(0, false), id(6).decoded(1, false)];
-    let strict = plan(records(), &States::default(), FirstContact::FirstNumber);
+    let strict = plan(records(), &States::default(), false);
     assert_eq!(strict.deliveries().count(), 0);
-    let late = plan(records(), &States::default(), FirstContact::AnyNumber);
+    let late = plan(records(), &States::default(), true);
     assert_eq!(late.deliveries().count(), 2);
 }
 
@@ -354,11 +354,7 @@ fn verdicts_that_are_not_one_for_each_message_are_refused() {
         fresh: [id.event()].into(),
         ..States::default()
     };
-    let planned = plan(
-        vec![id.decoded(0, false)],
-        &states,
-        FirstContact::FirstNumber,
-    );
+    let planned = plan(vec![id.decoded(0, false)], &states, false);
     let judged = planned.judge(&[], &Policy::default(), "retry");
     assert!(matches!(
         judged,
@@ -367,25 +363,4 @@ fn verdicts_that_are_not_one_for_each_message_are_refused() {
             given: 0
         })
     ));
-}
-
-#[test]
-fn a_key_with_too_many_parked_messages_takes_no_more() {
-    let id = Id {
-        key: 1,
-        number: 9,
-        numbered: false,
-    };
-    let state = KeyState {
-        last_seq: 0,
-        parked: i32::try_from(PARKED_PER_KEY).unwrap(),
-    };
-    let record = id.decoded(0, false);
-    let states = States {
-        keys: [(key_of(&record.message), state)].into(),
-        fresh: [id.event()].into(),
-    };
-    let planned = plan(vec![record], &states, FirstContact::FirstNumber);
-    let judged = planned.judge(&[], &Policy::default(), "retry");
-    assert!(matches!(judged, Err(Error::TooManyParked { .. })));
 }

@@ -3,8 +3,30 @@
 use marquee_bus::{Incoming, Partition};
 use marquee_database::Database;
 
-use super::{Consumer, Summary, store};
+use super::{Summary, store};
 use crate::Error;
+
+/// Where a consumer goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The next offset.
+    pub next: i64,
+    /// Of which log.
+    pub log: Option<String>,
+    /// Why there.
+    pub why: Why,
+}
+
+/// Why a position is set and not advanced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It begins: for the first time, or in another log.
+    Anew,
+    /// What was before is not there any more.
+    Lost,
+    /// There is no message before.
+    Empty,
+}
 
 /// A consumer's position in a partition, as this host last saw it. One for each assignment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,21 +34,26 @@ pub struct Position {
     pub(crate) consumer: String,
     pub(crate) partition: Partition,
     pub(crate) next: i64,
+    pub(crate) incarnation: i64,
+    pub(crate) log: Option<String>,
+    pub(crate) began: Option<i64>,
     pub(crate) starts: u32,
 }
 
-/// How the records after a position are to be handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// As they come.
-    Batch,
-    /// One by one: a host did not survive the first of them, or seems not to have.
-    Single,
-    /// The first one not at all: it goes to the dead by [`super::bury`], since no host survived it.
-    Bury,
-}
-
 impl Position {
+    /// The position of a consumer that has seen nothing of the partition.
+    pub fn unseen(consumer: &str, partition: &Partition) -> Self {
+        Self {
+            consumer: consumer.to_owned(),
+            partition: partition.clone(),
+            next: 0,
+            incarnation: 0,
+            log: None,
+            began: None,
+            starts: 0,
+        }
+    }
+
     /// The position as it stands. To be called when a partition was assigned, and after [`Error::Fenced`] or a
     /// commit whose outcome is unknown.
     pub async fn load(
@@ -42,29 +69,15 @@ impl Position {
             connection.execute(store::NEW_POSITION, &params).await?;
             rows = connection.query(store::POSITION, &params).await?;
         }
-        let row = rows.first();
-        Ok(Self {
-            consumer: consumer.to_owned(),
-            partition: partition.clone(),
-            next: row.map_or(0, |row| row.get(0)),
-            starts: row.map_or(0, |row| store::count(row.get(1))),
-        })
-    }
-
-    /// The position of a consumer that has seen nothing of the partition.
-    pub fn unseen(consumer: &str, partition: &Partition) -> Self {
-        Self {
-            consumer: consumer.to_owned(),
-            partition: partition.clone(),
-            next: 0,
-            starts: 0,
+        let mut position = Self::unseen(consumer, partition);
+        if let Some(row) = rows.first() {
+            position.next = row.get(0);
+            position.incarnation = row.get(1);
+            position.log = row.get(2);
+            position.began = row.get(3);
+            position.starts = store::count(row.get(4));
         }
-    }
-
-    /// The offset to seek to after an assignment: none where the consumer has seen nothing of the partition, so
-    /// that the group's own beginning holds.
-    pub fn seek_to(&self) -> Option<i64> {
-        (self.next > 0).then_some(self.next)
+        Ok(position)
     }
 
     /// Of which partition it is.
@@ -77,46 +90,53 @@ impl Position {
         self.next
     }
 
+    /// How often a host began to deliver from here and was not heard of again, the present try counted in.
+    pub fn starts(&self) -> u32 {
+        self.starts
+    }
+
     /// Of a stretch of the partition, what is not dealt with yet.
     pub fn fresh<'a>(&self, records: &'a [Incoming]) -> &'a [Incoming] {
         let dealt_with = records.partition_point(|record| record.offset < self.next);
         records.get(dealt_with..).unwrap_or_default()
     }
 
-    /// Begin at the partition's beginning again, since the log that the position was of is gone. What was dealt with
-    /// already is known by its number or event id, and is not dealt with twice.
-    pub async fn restart(&mut self, database: &Database) -> Result<(), Error> {
-        self.starts = self.change_starts(database, store::RESTART).await?;
-        self.next = 0;
-        Ok(())
+    /// Go on elsewhere than where the last batch ended. Whoever knows the position as it was is fenced. What was dealt
+    /// with already is known by its number or event id, and is not dealt with twice.
+    pub async fn set(mut self, database: &Database, to: &Place) -> Result<Self, Error> {
+        let Place { next, log, why } = to;
+        let began = self.began.filter(|_| *why != Why::Anew).unwrap_or(*next);
+        let passed = |of| if *why == of { next - self.next } else { 0 };
+        let (lost, holes) = (passed(Why::Lost), passed(Why::Empty));
+        let anew = *why == Why::Anew;
+        self.incarnation = self
+            .change(
+                database,
+                store::SET,
+                &[next, log, &began, &anew, &lost, &holes],
+            )
+            .await?;
+        self.starts = 0;
+        self.next = *next;
+        self.log.clone_from(log);
+        self.began = Some(began);
+        Ok(self)
     }
 
-    /// Count the beginning of a delivery, durably and before it begins. To be called for the first batch after an
-    /// assignment, and in [`Mode::Single`] for each record. A later try learns from it that this one's host died.
-    pub async fn start(&mut self, database: &Database) -> Result<(), Error> {
-        self.starts = self.change_starts(database, store::START).await?;
-        Ok(())
+    /// Count the beginning of a delivery, durably and before it begins. A later try learns from it that this one's
+    /// host died.
+    pub async fn start(mut self, database: &Database) -> Result<Self, Error> {
+        let starts = self.change(database, store::START, &[]).await?;
+        self.starts = u32::try_from(starts).unwrap_or(u32::MAX);
+        Ok(self)
     }
 
     /// The host has survived what it started, although the position did not move (the batch was rolled back, the
     /// partition revoked).
-    pub async fn survived(&mut self, database: &Database) -> Result<(), Error> {
-        if self.starts > 0 {
-            self.starts = self.change_starts(database, store::SURVIVED).await?;
-        }
-        Ok(())
-    }
-
-    /// How to go on, given how often hosts died at this position. The start of the present try is counted in.
-    pub fn mode(&self, consumer: &Consumer) -> Mode {
-        let deaths = self.starts.saturating_sub(1);
-        if deaths >= consumer.policy.attempts.max(DEATHS_UNTIL_SINGLE) {
-            Mode::Bury
-        } else if deaths >= DEATHS_UNTIL_SINGLE {
-            Mode::Single
-        } else {
-            Mode::Batch
-        }
+    pub async fn survived(mut self, database: &Database) -> Result<Self, Error> {
+        self.change(database, store::SURVIVED, &[]).await?;
+        self.starts = 0;
+        Ok(self)
     }
 
     /// Go on after a batch whose unit of work has committed.
@@ -125,28 +145,33 @@ impl Position {
         self.starts = 0;
     }
 
-    /// Which try of the record at the position this is.
-    pub(crate) fn attempt(&self) -> u32 {
-        self.starts.max(1)
+    /// Whether keys may begin with any number: what was before is not there to be read.
+    pub(crate) fn takes_any_number(&self) -> bool {
+        self.began.is_some_and(|began| began > 0)
     }
 
-    async fn change_starts(&self, database: &Database, sql: &str) -> Result<u32, Error> {
+    async fn change(
+        &self,
+        database: &Database,
+        sql: &str,
+        more: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) -> Result<i64, Error> {
+        let mut params: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = vec![
+            &self.consumer,
+            &self.partition.topic,
+            &self.partition.number,
+            &self.next,
+            &self.incarnation,
+        ];
+        params.extend(more);
         let rows = database
             .connection()
             .await?
-            .query(
-                sql,
-                &[
-                    &self.consumer,
-                    &self.partition.topic,
-                    &self.partition.number,
-                    &self.next,
-                ],
-            )
+            .query(sql, &params)
             .await
             .map_err(Error::of_own_statement)?;
         rows.first()
-            .map(|row| store::count(row.get(0)))
+            .map(|row| row.get(0))
             .ok_or_else(|| self.fenced())
     }
 
@@ -157,6 +182,3 @@ impl Position {
         }
     }
 }
-
-/// One death may be anything. Two at the same place are likely the message's doing.
-const DEATHS_UNTIL_SINGLE: u32 = 2;

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Error, Message, Verdict,
+    apply::Settled,
     message::{self, Decoded},
 };
 
@@ -27,27 +28,17 @@ pub struct Receipt {
     plan: Plan,
 }
 
-/// What came of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// It is written; commit the unit.
-    Written(Summary),
-    /// The component applied a message behind one of the same key that it did not. Roll back; then deliver the
-    /// first so many records of the batch, and the others after them: those of that key will wait.
-    Split(usize),
-}
-
 impl Receipt {
     /// Let a stretch of a partition in, as the first statement of a unit: what [`Position::fresh`] left of it, not
-    /// empty.
+    /// empty. `attempt`: which delivery of these it is, from 1.
     pub async fn open(
         unit: &mut Unit,
         consumer: &Consumer,
         position: &Position,
         records: &[Incoming],
+        attempt: u32,
     ) -> Result<Self, Error> {
         let topic = &position.partition.topic;
-        let attempt = position.attempt();
         let records: Vec<Decoded> = records
             .iter()
             .map(|record| message::decode(topic, attempt, record))
@@ -59,7 +50,7 @@ impl Receipt {
         Ok(Self {
             consumer: consumer.clone(),
             partition: position.partition.clone(),
-            plan: plan::plan(records, &states, consumer.first_contact),
+            plan: plan::plan(records, &states, position.takes_any_number()),
         })
     }
 
@@ -79,7 +70,7 @@ impl Receipt {
         verdicts: &[Verdict],
         reason: &'static str,
     ) -> Result<Settled, Error> {
-        let outcome = match self.plan.judge(verdicts, &self.consumer.policy, reason)? {
+        let mut outcome = match self.plan.judge(verdicts, &self.consumer.policy, reason)? {
             Judged::Split(first) => return Ok(Settled::Split(first)),
             Judged::Settle(outcome) => outcome,
         };
@@ -93,61 +84,52 @@ impl Receipt {
                 outcome.summary.gaps
             );
         }
-        if !outcome.keys.is_empty() || !outcome.rows.is_empty() {
-            write(unit, &self.consumer, &self.partition, &outcome).await?;
+        let has_duplicates = outcome.summary.duplicates > 0;
+        if !outcome.keys.is_empty() || !outcome.rows.is_empty() || has_duplicates {
+            outcome.summary.crowded =
+                write(unit, &self.consumer, &self.partition, &outcome).await?;
         }
         Ok(Settled::Written(outcome.summary))
     }
 }
 
-/// Park the one record whose delivery failed as a whole (an error, a trap, a passed deadline) although it stood
-/// alone; in a unit of its own. Where the consumer's attempts are spent it goes to the dead.
-pub async fn park_failed(
-    database: &Database,
-    consumer: &Consumer,
-    position: &Position,
-    record: &Incoming,
-    error: &str,
-) -> Result<Summary, Error> {
-    settle_alone(
-        database,
-        consumer,
-        position,
-        record,
-        &Verdict::Retry(error.to_owned()),
-    )
-    .await
+/// What becomes of a message that is not delivered (again).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Its delivery failed as a whole although it stood alone: parked, or dead where its attempts are spent.
+    Failed(String),
+    /// Dead.
+    Dead(String),
+    /// Dead, and nothing is kept of it that the server could refuse: neither its headers nor its time. It refused to
+    /// keep the message as it is, and would do so each time.
+    Stripped(String),
 }
 
-/// Put a record to the dead without delivering it, in a unit of its own: no host survived it.
-pub async fn bury(
+/// Keep a record without delivering it, in a unit of its own.
+pub async fn keep(
     database: &Database,
     consumer: &Consumer,
     position: &Position,
     record: &Incoming,
-    error: &str,
+    attempt: u32,
+    fate: &Fate,
 ) -> Result<Summary, Error> {
-    settle_alone(
-        database,
-        consumer,
-        position,
-        record,
-        &Verdict::Reject(error.to_owned()),
-    )
-    .await
-}
-
-async fn settle_alone(
-    database: &Database,
-    consumer: &Consumer,
-    position: &Position,
-    record: &Incoming,
-    verdict: &Verdict,
-) -> Result<Summary, Error> {
+    let verdict = match fate {
+        Fate::Failed(error) => Verdict::Retry(error.clone()),
+        Fate::Dead(error) | Fate::Stripped(error) => Verdict::Reject(error.clone()),
+    };
+    let mut record = record.clone();
+    if matches!(fate, Fate::Stripped(_)) {
+        record.published_at_ms = 0;
+        record
+            .record
+            .headers
+            .retain(|(name, _)| message::is_ours(name));
+    }
     let mut unit = database.unit();
-    let receipt =
-        Receipt::open(&mut unit, consumer, position, std::slice::from_ref(record)).await?;
-    let verdicts = vec![verdict.clone(); receipt.plan.deliveries().count()];
+    let records = std::slice::from_ref(&record);
+    let receipt = Receipt::open(&mut unit, consumer, position, records, attempt).await?;
+    let verdicts = vec![verdict; receipt.plan.deliveries().count()];
     match receipt.settle_as(&mut unit, &verdicts, "failed").await? {
         Settled::Written(summary) => {
             unit.commit().await?;
@@ -192,6 +174,8 @@ async fn read(
                 &sources,
                 &keys,
                 &ids,
+                &position.incarnation,
+                &i64::try_from(records.len()).unwrap_or(i64::MAX),
             ],
         )
         .await
@@ -225,7 +209,7 @@ async fn write(
     consumer: &Consumer,
     partition: &Partition,
     outcome: &Outcome,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     macro_rules! column {
         ($row:ident => $value:expr) => {
             outcome.rows.iter().map(|$row| $value).collect::<Vec<_>>()
@@ -258,22 +242,13 @@ async fn write(
                 &sources,
                 &keys,
                 &watermarks,
-                &PARKED_PER_CONSUMER,
+                &CROWDED,
+                &i64::try_from(outcome.summary.duplicates).unwrap_or(i64::MAX),
             ],
         )
         .await
         .map_err(Error::of_own_statement)?;
-    let full = |row: &tokio_postgres::Row| {
-        let (kept, held): (i64, i64) = (row.get(0), row.get(1));
-        kept + held > PARKED_PER_CONSUMER
-    };
-    if counts.iter().any(full) {
-        return Err(Error::ConsumerFull {
-            consumer: consumer.name.clone(),
-            limit: PARKED_PER_CONSUMER,
-        });
-    }
-    Ok(())
+    Ok(counts.iter().any(|row| row.get::<_, i64>(0) > CROWDED))
 }
 
 fn headers_to_json(headers: &[(String, String)]) -> Value {
@@ -283,6 +258,6 @@ fn headers_to_json(headers: &[(String, String)]) -> Value {
         .collect()
 }
 
-/// Parked and dead messages of a consumer. A consumer that fails at everything stops there, with its messages still on
-/// the bus, instead of copying the topic into its database.
-pub const PARKED_PER_CONSUMER: i64 = 100_000;
+/// Parked and dead messages of a consumer: more is a fault of its own, and an alarm. Nothing stops for it: what stands
+/// behind them on the bus may be good.
+pub const CROWDED: i64 = 100_000;

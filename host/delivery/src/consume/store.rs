@@ -8,34 +8,46 @@ pub(crate) fn count(number: i32) -> u32 {
 
 /// $1 consumer, $2 topic, $3 partition.
 pub(crate) const POSITION: &str = "
-select position, starts from marquee.positions
+select position, incarnation, log, began, starts from marquee.positions
 where consumer = $1 and topic = $2 and partition = $3";
 
 /// As above; another host may have been quicker.
 pub(crate) const NEW_POSITION: &str = "
-insert into marquee.positions (consumer, topic, partition) values ($1, $2, $3)
+insert into marquee.positions (consumer, topic, partition, began) values ($1, $2, $3, null)
 on conflict do nothing";
 
-/// $4: the position as it was seen. No row: it moved.
+/// $4 and $5: position and incarnation as they were seen. No row: it moved.
 pub(crate) const START: &str = "
 update marquee.positions set starts = starts + 1
-where consumer = $1 and topic = $2 and partition = $3 and position = $4
-returning starts";
+where consumer = $1 and topic = $2 and partition = $3 and position = $4 and incarnation = $5
+returning starts::bigint";
 
 /// As above.
 pub(crate) const SURVIVED: &str = "
 update marquee.positions set starts = 0
-where consumer = $1 and topic = $2 and partition = $3 and position = $4
-returning starts";
+where consumer = $1 and topic = $2 and partition = $3 and position = $4 and incarnation = $5
+returning starts::bigint";
 
-/// $4: the position as it was seen. No row: it moved.
-pub(crate) const RESTART: &str = "
-update marquee.positions set position = 0, starts = 0, updated_at = now()
-where consumer = $1 and topic = $2 and partition = $3 and position = $4
-returning starts";
+/// As above. $6 the new position, $7 its log, $8 where the consumer began; $9 whether counting begins anew, else $10 and $11
+/// how many offsets between were lost, and held nothing.
+pub(crate) const SET: &str = "
+update marquee.positions
+set position = $6, log = $7, began = $8, incarnation = incarnation + 1, starts = 0, updated_at = now(),
+    counted_at = $6,
+    counted_from = case when $9 then $6 else counted_from end,
+    uncounted = case when $9 then 0 else uncounted + position - counted_at end,
+    lost = case when $9 then 0 else lost + $10 end,
+    holes = case when $9 then 0 else holes + $11 end,
+    records = case when $9 then 0 else records end,
+    duplicates = case when $9 then 0 else duplicates end,
+    carried = case when $9 then carried + kept else carried end,
+    kept = case when $9 then 0 else kept end
+where consumer = $1 and topic = $2 and partition = $3 and position = $4 and incarnation = $5
+returning incarnation";
 
 /// The first statement of a batch's unit of work: the fence, the locks, what is known. $4 position seen, $5 position
-/// after the batch, $6 and $7 sources and keys, $8 ids of events without number, both in their order.
+/// after the batch, $6 and $7 sources and keys, $8 ids of events without number, both in their order; $9 incarnation seen, $10
+/// records in the batch.
 ///
 /// Kinds of rows: 0 the fence held; 1 a key's state; 2 an event not seen before. Every part looks at the fence
 /// first, so that a fenced batch waits for nothing but the position and changes nothing; the keys look at the ids, so
@@ -44,8 +56,11 @@ returning starts";
 /// order of the arrays, whatever the planner believes about the table.
 pub(crate) const OPEN: &str = "
 with fence as (
-    update marquee.positions set position = $5, starts = 0, updated_at = now()
-    where consumer = $1 and topic = $2 and partition = $3 and position = $4
+    update marquee.positions set
+        position = $5, starts = 0, updated_at = now(),
+        counted_at = $5, uncounted = uncounted + position - counted_at, records = records + $10,
+        holes = holes + $5 - $4 - $10
+    where consumer = $1 and topic = $2 and partition = $3 and position = $4 and incarnation = $9
     returning 1
 ), fresh as (
     insert into marquee.inbox (consumer, event_id)
@@ -73,7 +88,9 @@ union all select 2, null, null, null, null, event_id from fresh";
 /// A kept message is due only if it is the first of its key in the table too; the key's lock, held since OPEN, keeps
 /// that true. A number that is parked already (a redelivery beyond a gap) is left as it is and not counted twice.
 ///
-/// The row: how many were kept, and how many the consumer held before, counted up to $21 and only if any was kept.
+/// What is already counted of the batch as records is counted as duplicates ($22, and what was parked already) and kept.
+///
+/// The row: how many the consumer holds with these, counted up to one more than $21 and only if any was kept.
 pub(crate) const SETTLE: &str = "
 with batch as (
     select * from unnest(
@@ -111,8 +128,13 @@ with batch as (
     left join added a on a.source = b.source and a.key = b.key
     on conflict on constraint key_state_pkey do update
     set last_seq = greatest(k.last_seq, excluded.last_seq), parked = k.parked + excluded.parked
+), counted as (
+    update marquee.positions p
+    set kept = p.kept + kept.count, duplicates = p.duplicates + $22 + given.count - kept.count
+    from (select count(*) from kept) as kept, (select count(*) from batch) as given
+    where p.consumer = $1 and p.topic = $2 and p.partition = $3 and $22 + given.count > 0
 )
-select kept.count, case when kept.count > 0 then (
+select case when kept.count > 0 then kept.count + (
     select count(*) from (select from marquee.parked where consumer = $1 limit $21) as held
 ) else 0 end
 from (select count(*) from kept) as kept";

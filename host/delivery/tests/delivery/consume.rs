@@ -2,7 +2,7 @@
 
 use marquee_delivery::{
     Error, Verdict,
-    consume::{Mode, PARKED_PER_CONSUMER, Position, Receipt, bury, park_failed},
+    consume::{CROWDED, Fate, Place, Position, Receipt, Why, keep},
 };
 use tokio::task::JoinSet;
 
@@ -70,11 +70,11 @@ async fn the_watermark_outlives_the_inbox() {
 async fn what_lies_below_the_position_is_not_delivered_again() {
     let world = World::new().await;
     let mut at = position(&world.db).await;
-    assert_eq!(at.seek_to(), None, "nothing is known of the partition yet");
+    assert_eq!(at.next(), 0, "nothing is known of the partition yet");
     let batch = [plain(0, "", 1, "x"), plain(1, "", 2, "y")];
     consume(&world.db, &mut at, &batch, done).await.unwrap();
     let loaded = position(&world.db).await;
-    assert_eq!(loaded.seek_to(), Some(2));
+    assert_eq!(loaded.next(), 2);
     assert!(loaded.fresh(&batch).is_empty());
     let more = [batch[1].clone(), plain(2, "", 3, "z")];
     assert_eq!(loaded.fresh(&more), &more[1..]);
@@ -107,7 +107,7 @@ async fn of_two_hosts_in_the_same_batch_the_second_waits_and_is_fenced() {
     let batch = vec![plain(0, "", 1, "x"), numbered(1, "a", 1)];
     let zombie = position(&world.db).await;
     let mut unit = world.db.unit();
-    let receipt = Receipt::open(&mut unit, &consumer(), &zombie, &batch)
+    let receipt = Receipt::open(&mut unit, &consumer(), &zombie, &batch, 1)
         .await
         .unwrap();
     let messages = receipt.messages();
@@ -339,11 +339,18 @@ async fn a_message_whose_call_fails_alone_is_parked_with_the_error() {
     let guilty = numbered(0, "a", 1);
     // The host's unit was rolled back: what it had recorded is gone with it.
     let mut unit = world.db.unit();
-    Receipt::open(&mut unit, &consumer(), &at, std::slice::from_ref(&guilty))
-        .await
-        .unwrap();
+    Receipt::open(
+        &mut unit,
+        &consumer(),
+        &at,
+        std::slice::from_ref(&guilty),
+        1,
+    )
+    .await
+    .unwrap();
     unit.rollback().await;
-    let summary = park_failed(&world.db, &consumer(), &at, &guilty, "trapped: unreachable")
+    let failed = Fate::Failed("trapped: unreachable".to_owned());
+    let summary = keep(&world.db, &consumer(), &at, &guilty, 1, &failed)
         .await
         .unwrap();
     at.advance(&summary);
@@ -358,73 +365,93 @@ async fn a_message_whose_call_fails_alone_is_parked_with_the_error() {
     );
     assert_eq!(kept, [expected]);
     // A zombie parks nothing.
-    let fenced = park_failed(
-        &world.db,
-        &consumer(),
-        &position_at_zero(),
-        &plain(0, "z", 9, "z"),
-        "late",
-    )
-    .await;
+    let unseen = Position::unseen("rating", &partition());
+    let late = plain(0, "z", 9, "z");
+    let fenced = keep(&world.db, &consumer(), &unseen, &late, 1, &failed).await;
     assert!(matches!(fenced, Err(Error::Fenced { .. })), "{fenced:?}");
     assert_eq!(world.kept().await.len(), 1);
 }
 
-/// As a host has it that loaded it before anything was consumed.
-fn position_at_zero() -> Position {
-    Position::unseen("rating", &partition())
-}
-
 #[tokio::test]
-async fn two_deaths_at_a_position_lead_to_single_messages_and_eight_to_the_dead() {
+async fn starts_are_counted_until_the_position_moves_or_a_host_survives() {
     let world = World::new().await;
-    let batch = [plain(0, "a", 1, "deadly"), plain(1, "b", 2, "harmless")];
-    for death in 0..8_u32 {
+    for starts in 1..=3 {
         // A host starts, loads, says that it begins, and is not heard of again.
-        let mut at = position(&world.another_host()).await;
-        at.start(&world.db).await.unwrap();
-        let expected = if death < 2 { Mode::Batch } else { Mode::Single };
-        assert_eq!(at.mode(&consumer()), expected, "after {death} deaths");
+        let at = position(&world.another_host()).await;
+        assert_eq!(at.start(&world.db).await.unwrap().starts(), starts);
     }
-    let mut at = position(&world.db).await;
-    at.start(&world.db).await.unwrap();
-    assert_eq!(at.mode(&consumer()), Mode::Bury);
-    let summary = bury(
-        &world.db,
-        &consumer(),
-        &at,
-        &batch[0],
-        "no host survived it",
-    )
-    .await
-    .unwrap();
-    at.advance(&summary);
-    assert_eq!(at.mode(&consumer()), Mode::Batch);
-    consume(&world.db, &mut at, &batch, done).await.unwrap();
-    assert_eq!(world.effects().await, ["harmless"]);
-    assert_eq!(world.kept().await[0].1, "dead");
-}
-
-#[tokio::test]
-async fn a_start_that_the_host_survived_is_no_death() {
-    let world = World::new().await;
-    for _ in 0..10 {
-        let mut at = position(&world.db).await;
-        at.start(&world.db).await.unwrap();
-        // The batch failed, the host is alive: an outage, or a partition taken away.
-        at.survived(&world.db).await.unwrap();
-    }
-    let mut at = position(&world.db).await;
-    at.start(&world.db).await.unwrap();
-    assert_eq!(at.mode(&consumer()), Mode::Batch);
-    // Progress forgets too.
+    let at = position(&world.db).await;
+    // The batch failed, the host is alive: an outage, or a partition taken away.
+    let mut at = at.survived(&world.db).await.unwrap();
+    assert_eq!(at.starts(), 0);
+    at = at.start(&world.db).await.unwrap();
     consume(&world.db, &mut at, &[plain(0, "", 1, "x")], done)
         .await
         .unwrap();
-    let starts = world
-        .number("select starts::bigint from marquee.positions")
-        .await;
-    assert_eq!(starts, 0);
+    assert_eq!(position(&world.db).await.starts(), 0);
+}
+
+#[tokio::test]
+async fn a_host_that_knew_the_position_before_it_was_set_is_fenced_though_the_number_is_the_same() {
+    let world = World::new().await;
+    let mut zombie = position(&world.db).await;
+    let at = position(&world.db).await;
+    let to = Place {
+        next: 0,
+        log: Some("another log".to_owned()),
+        why: Why::Anew,
+    };
+    let set = at.set(&world.db, &to).await.unwrap();
+    assert_eq!(set.next(), zombie.next());
+    let late = consume(&world.db, &mut zombie, &[plain(0, "a", 1, "late")], done).await;
+    assert!(matches!(late, Err(Error::Fenced { .. })), "{late:?}");
+    let late = zombie.start(&world.db).await;
+    assert!(matches!(late, Err(Error::Fenced { .. })), "{late:?}");
+    assert!(world.effects().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_consumer_that_began_in_the_middle_of_a_log_misses_no_number_before_it() {
+    let world = World::new().await;
+    let at = position(&world.db).await;
+    let to = Place {
+        next: 40,
+        log: None,
+        why: Why::Anew,
+    };
+    let mut at = at.set(&world.db, &to).await.unwrap();
+    let batch = [
+        numbered(40, "a", 7),
+        numbered(41, "a", 8),
+        numbered(42, "a", 10),
+    ];
+    consume(&world.db, &mut at, &batch, done).await.unwrap();
+    assert_eq!(world.effects().await, ["a7", "a8"]);
+    assert_eq!(
+        world.kept().await[0].2,
+        "gap",
+        "of what it has seen it misses one"
+    );
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_kept_as_it_is_is_kept_without_what_the_server_refuses() {
+    let world = World::new().await;
+    let mut at = position(&world.db).await;
+    let mut odd = numbered(0, "a", 1);
+    // Beyond what PostgreSQL calls a time.
+    odd.published_at_ms = i64::MAX;
+    let failed = Fate::Failed("it failed".to_owned());
+    let refused = keep(&world.db, &consumer(), &at, &odd, 1, &failed).await;
+    let error = refused.unwrap_err();
+    assert!(error.is_refusal(), "{error:?}");
+    let stripped = Fate::Stripped("it was refused".to_owned());
+    let summary = keep(&world.db, &consumer(), &at, &odd, 1, &stripped)
+        .await
+        .unwrap();
+    at.advance(&summary);
+    assert_eq!(world.kept().await[0].1, "dead");
+    assert_eq!(world.key_state(SOURCE, "a").await, (1, 1));
 }
 
 #[tokio::test]
@@ -433,7 +460,7 @@ async fn a_batch_costs_one_statement_before_and_none_after_where_nothing_is_numb
     let at = position(&world.db).await;
     let mut unit = world.db.unit();
     let batch = [plain(0, "a", 1, "x"), plain(1, "b", 2, "y")];
-    let receipt = Receipt::open(&mut unit, &consumer(), &at, &batch)
+    let receipt = Receipt::open(&mut unit, &consumer(), &at, &batch, 1)
         .await
         .unwrap();
     let verdicts = vec![Verdict::Done; 2];
@@ -498,49 +525,38 @@ async fn a_batch_that_waits_too_long_for_a_lock_is_told_to_try_again() {
         .unwrap();
     let at = position(&world.db).await;
     let mut unit = world.impatient_host().unit();
-    let busy = Receipt::open(&mut unit, &consumer(), &at, &[plain(0, "a", 1, "x")]).await;
+    let busy = Receipt::open(&mut unit, &consumer(), &at, &[plain(0, "a", 1, "x")], 1).await;
     let error = busy.unwrap_err();
     assert!(matches!(error, Error::Busy(_)), "{error:?}");
     assert!(error.is_passing() && !error.is_conflict());
 }
 
 #[tokio::test]
-async fn a_consumer_that_parks_everything_stops_at_its_limit_and_goes_on_when_there_is_room() {
+async fn a_consumer_with_too_many_parked_messages_goes_on_and_says_so() {
     let world = World::new().await;
     let mut at = position(&world.db).await;
     let one = [numbered(0, "a", 1)];
     consume(&world.db, &mut at, &one, retry_on(&["a1"]))
         .await
         .unwrap();
-    // All but one of what it may hold.
     world
         .query(
             "insert into marquee.parked (consumer, topic, partition, source, key, event_id, headers, value, state, reason, ordered)
              select consumer, topic, partition, 'x', 'full', gen_random_uuid(), '[]', '', 'dead', 'rejected', false
              from marquee.parked, generate_series(1, $1::int8)",
-            &[&(PARKED_PER_CONSUMER - 2)],
+            &[&(CROWDED - 2)],
         )
         .await;
-    let next = [numbered(1, "b", 1), numbered(2, "c", 1)];
-    let full = consume(&world.db, &mut at, &next, retry_on(&["b1", "c1"])).await;
-    assert!(matches!(full, Err(Error::ConsumerFull { .. })), "{full:?}");
-    assert_eq!((at.next(), world.key_state(SOURCE, "b").await), (1, (0, 0)));
-    // What can be applied is applied all the same.
-    consume(&world.db, &mut at, &next, done).await.unwrap();
-    assert_eq!(world.effects().await, ["b1", "c1"]);
-
-    let last = [numbered(3, "d", 1)];
-    consume(&world.db, &mut at, &last, retry_on(&["d1"]))
+    let next = [numbered(1, "b", 1)];
+    let summaries = consume(&world.db, &mut at, &next, retry_on(&["b1"]))
         .await
         .unwrap();
-    let beyond = [numbered(4, "e", 1)];
-    let full = consume(&world.db, &mut at, &beyond, retry_on(&["e1"])).await;
-    assert!(matches!(full, Err(Error::ConsumerFull { .. })), "{full:?}");
-    world
-        .query("delete from marquee.parked where key = 'full'", &[])
-        .await;
-    consume(&world.db, &mut at, &beyond, retry_on(&["e1"]))
+    assert!(!summaries[0].crowded);
+    let next = [numbered(2, "c", 1), numbered(3, "d", 1)];
+    let summaries = consume(&world.db, &mut at, &next, retry_on(&["c1"]))
         .await
         .unwrap();
-    assert_eq!(at.next(), 5);
+    assert!(summaries[0].crowded);
+    assert_eq!(world.effects().await, ["d1"]);
+    assert_eq!(at.next(), 4);
 }

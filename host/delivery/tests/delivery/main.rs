@@ -1,6 +1,7 @@
 //! Delivery against a real PostgreSQL: each module is one promise of the crate.
 #![cfg(test)]
 
+mod audit;
 mod consume;
 mod event_state;
 mod job;

@@ -5,12 +5,9 @@ use std::time::Duration;
 use marquee_delivery::{
     Verdict, lag,
     messages::{self, ActError, Filter, State},
-    retry::{Retried, claim_due},
 };
 
-use crate::support::{SOURCE, TOPIC, World, consume, consumer, deliver, numbered, plain, position};
-
-const LEASE: Duration = Duration::from_secs(60);
+use crate::support::{SOURCE, TOPIC, World, claim, consume, deliver, numbered, plain, position};
 
 fn all() -> Filter {
     Filter {
@@ -52,16 +49,13 @@ async fn id_of(world: &World, what: &str) -> i64 {
 /// Deliver what is due now, and what becomes due by that.
 async fn drain(world: &World) -> Vec<String> {
     loop {
-        let claimed = claim_due(&world.db, &consumer(), TOPIC, 10, LEASE)
-            .await
-            .unwrap();
+        let claimed = claim(&world.db).await;
         if claimed.is_empty() {
             world.check().await;
             return world.effects().await;
         }
         for one in &claimed {
-            let retried = deliver(&world.db, one, Verdict::Done).await.unwrap();
-            assert_eq!(retried, Retried::Done);
+            deliver(&world.db, one, Verdict::Done).await.unwrap();
         }
     }
 }
@@ -189,9 +183,7 @@ async fn only_the_first_message_of_a_key_can_be_retried_and_none_that_is_under_w
     world.check().await;
 
     world.make_due().await;
-    let claimed = claim_due(&world.db, &consumer(), TOPIC, 10, LEASE)
-        .await
-        .unwrap();
+    let claimed = claim(&world.db).await;
     assert_eq!(claimed.len(), 1);
     for refused in [
         messages::retry(&world.db, claimed[0].id(), "ada").await,
@@ -278,10 +270,56 @@ async fn housekeeping_forgets_old_event_ids_and_idle_keys_and_nothing_else() {
     messages::discard(&world.db, id_of(&world, "b1").await, "ada")
         .await
         .unwrap();
-    assert_eq!(lag::sweep(&world.db).await.unwrap(), 1);
+    assert_eq!(lag::sweep(&world.db).await.unwrap(), 2);
     assert_eq!(lag::sweep(&world.db).await.unwrap(), 0);
     assert_eq!(world.number("select count(*) from marquee.inbox").await, 2);
     let keys = world.query("select key from marquee.key_state", &[]).await;
     let keys: Vec<&str> = keys.iter().map(|row| row.get(0)).collect();
     assert_eq!(keys, ["a"], "its number must never be forgotten");
+}
+
+#[tokio::test]
+async fn housekeeping_goes_on_until_nothing_is_left() {
+    let world = World::new().await;
+    world
+        .query(
+            "insert into marquee.inbox (consumer, event_id, seen_at)
+             select 'rating', gen_random_uuid(), now() - interval '8 days' from generate_series(1, 12000)",
+            &[],
+        )
+        .await;
+    assert_eq!(lag::sweep(&world.db).await.unwrap(), 12_000);
+    assert_eq!(world.number("select count(*) from marquee.inbox").await, 0);
+}
+
+#[tokio::test]
+async fn a_key_goes_on_behind_a_number_that_was_removed_beyond_a_gap() {
+    let world = World::new().await;
+    let mut at = position(&world.db).await;
+    let done = |_: &marquee_delivery::Message| Verdict::Done;
+    let batch = [
+        numbered(0, "a", 1),
+        numbered(1, "a", 2),
+        numbered(2, "a", 3),
+        numbered(3, "a", 5),
+        numbered(4, "a", 6),
+        numbered(5, "b", 1),
+        numbered(6, "b", 3),
+    ];
+    consume(&world.db, &mut at, &batch, done).await.unwrap();
+    // 6 cannot go before 5: it would be the next gap.
+    let (five, six) = (id_of(&world, "a5").await, id_of(&world, "a6").await);
+    let early = messages::discard(&world.db, six, "ada").await;
+    assert!(
+        matches!(early, Err(ActError::NotFirst { head, .. }) if head == five),
+        "{early:?}"
+    );
+    messages::skip(&world.db, five, "ada").await.unwrap();
+    messages::discard(&world.db, id_of(&world, "b3").await, "ada")
+        .await
+        .unwrap();
+    assert_eq!(drain(&world).await, ["a1", "a2", "a3", "b1", "a6"]);
+    let next = [numbered(7, "a", 7), numbered(8, "b", 4)];
+    consume(&world.db, &mut at, &next, done).await.unwrap();
+    assert_eq!(world.effects().await[5..], ["a7", "b4"]);
 }

@@ -11,18 +11,21 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use marquee_bus::{BatchLimits, Bus, Incoming, Outgoing, Partition, Record, Subscription};
+use marquee_bus::{BatchLimits, Bus, Incoming, Log, Outgoing, Partition, Record, Subscription};
 use marquee_database::{Config, Database, Secret, Unit};
 use marquee_delivery::{
     Consumer, Error, Message, Verdict,
-    consume::{Position, Receipt, Settled, Summary},
-    retry::{Claimed, Retried},
+    apply::{Opened, Settled, Stretch},
+    consume::{Position, Receipt, Summary},
+    retry::{self, Claimed, Due},
 };
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 pub(crate) const TOPIC: &str = "movies";
 pub(crate) const SOURCE: &str = "metadata";
+/// Longer than a test.
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A database with the schema `marquee` and a table of effects.
@@ -292,7 +295,7 @@ pub(crate) async fn consume(
             continue;
         }
         let mut unit = db.unit();
-        let receipt = Receipt::open(&mut unit, &consumer(), position, fresh).await?;
+        let receipt = Receipt::open(&mut unit, &consumer(), position, fresh, 1).await?;
         let messages = receipt.messages();
         let verdicts: Vec<Verdict> = messages.iter().map(&judge).collect();
         apply(&mut unit, &messages, &verdicts).await;
@@ -313,24 +316,69 @@ pub(crate) async fn consume(
     Ok(summaries)
 }
 
-/// Deliver a claimed message.
+/// Claim all that is due.
+pub(crate) async fn claim(db: &Database) -> Vec<Claimed> {
+    let mut all = Vec::new();
+    while let Some(due) = retry::claim(db, &consumer(), TOPIC, LEASE).await.unwrap() {
+        if let Due::Run(claimed) = due {
+            all.push(claimed);
+        }
+    }
+    all
+}
+
+/// Begin to deliver a claimed run.
+pub(crate) async fn open_run(
+    unit: &mut Unit,
+    claimed: &Claimed,
+    limit: usize,
+) -> Result<Opened, Error> {
+    let stretch = Stretch::Parked { claimed, limit };
+    stretch.open(unit, &consumer()).await
+}
+
+/// What a claimed run would be.
+pub(crate) async fn run_of(db: &Database, claimed: &Claimed) -> Vec<Message> {
+    let mut unit = db.unit();
+    let opened = open_run(&mut unit, claimed, claimed.most()).await.unwrap();
+    let messages = opened.messages();
+    unit.rollback().await;
+    messages
+}
+
+/// Deliver a claimed run, of which every message is judged by itself.
+pub(crate) async fn deliver_run(
+    db: &Database,
+    claimed: &Claimed,
+    judge: impl Fn(&Message) -> Verdict,
+) -> Result<Summary, Error> {
+    let mut limit = claimed.most();
+    loop {
+        let mut unit = db.unit();
+        let opened = open_run(&mut unit, claimed, limit).await?;
+        let messages = opened.messages();
+        let verdicts: Vec<Verdict> = messages.iter().map(&judge).collect();
+        apply(&mut unit, &messages, &verdicts).await;
+        match opened.settle(&mut unit, &verdicts).await? {
+            Settled::Written(summary) => {
+                unit.commit().await?;
+                return Ok(summary);
+            }
+            Settled::Split(first) => {
+                unit.rollback().await;
+                limit = first;
+            }
+        }
+    }
+}
+
+/// Deliver a claimed run, of which all get the same verdict.
 pub(crate) async fn deliver(
     db: &Database,
     claimed: &Claimed,
     verdict: Verdict,
-) -> Result<Retried, Error> {
-    let mut unit = db.unit();
-    claimed.open(&mut unit).await?;
-    let verdicts = [verdict];
-    apply(
-        &mut unit,
-        std::slice::from_ref(claimed.message()),
-        &verdicts,
-    )
-    .await;
-    let retried = claimed.settle(&mut unit, &verdicts[0]).await?;
-    unit.commit().await?;
-    Ok(retried)
+) -> Result<Summary, Error> {
+    deliver_run(db, claimed, |_| verdict.clone()).await
 }
 
 /// What a bus is to say to the records of one call.
@@ -415,8 +463,17 @@ impl Bus for ScriptedBus {
         _: &str,
         _: &str,
         _: BatchLimits,
-    ) -> Result<Box<dyn Subscription>, marquee_bus::Error> {
+    ) -> Result<Arc<dyn Subscription>, marquee_bus::Error> {
         Err(marquee_bus::Error::Refused("only published to".to_owned()))
+    }
+
+    async fn log(&self, _: &Partition) -> Result<Log, marquee_bus::Error> {
+        let end = i64::try_from(self.records().len()).unwrap();
+        Ok(Log {
+            id: None,
+            begin: 0,
+            end,
+        })
     }
 
     async fn ping(&self) -> Result<(), marquee_bus::Error> {

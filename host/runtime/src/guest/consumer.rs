@@ -79,8 +79,10 @@ impl Runtime {
                     .await?;
                 let verdicts: Result<Vec<Verdict>, String> =
                     verdicts.map(|all| all.into_iter().map(Into::into).collect());
-                let done = |all: &Vec<Verdict>| all.iter().all(|one| *one == Verdict::Done);
-                if !verdicts.as_ref().is_ok_and(done) {
+                // What is to be tried again is a verdict on the message, and no fault of the version.
+                let rejects =
+                    |all: &Vec<Verdict>| all.iter().any(|one| matches!(one, Verdict::Reject(_)));
+                if verdicts.as_ref().map_or(true, rejects) {
                     version.stats.error();
                 }
                 // Whoever asked may have gone; then nobody needs the verdicts.

@@ -1,0 +1,214 @@
+//! Whether everything adds up: what the bus has, against what the consumers' databases say became of it.
+//!
+//! For each consumer and partition it is an identity and no estimate: every offset behind the position was applied, is a
+//! duplicate, was kept, held nothing, or was lost to retention; and what was kept is still there, or has left by a door
+//! that counts. All of it was written by the commits themselves, so it may be asked at any time, under load too.
+//! Cost: one statement a database, over the positions and the parked messages, and one over the blocked keys.
+
+use marquee_bus::{Bus, Partition};
+use marquee_database::Database;
+use serde::Serialize;
+use tokio_postgres::Row;
+
+use crate::Error;
+
+/// What became of a partition's messages at one consumer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// Whose.
+    pub consumer: String,
+    /// Of which topic.
+    pub topic: String,
+    /// Of which partition.
+    pub partition: i32,
+    /// The offset where counting began.
+    pub from: i64,
+    /// Everything before this offset is dealt with.
+    pub position: i64,
+    /// The bus's next offset; none where the bus did not answer, or there is none.
+    pub end: Option<i64>,
+    /// Applied: at once, and after all.
+    pub done: i64,
+    /// Left out, since they were dealt with before.
+    pub duplicates: i64,
+    /// Not yet read.
+    pub waiting: Option<i64>,
+    /// To be retried, or waiting behind one that is.
+    pub parked: i64,
+    /// A person decides.
+    pub dead: i64,
+    /// Set aside by a person.
+    pub skipped: i64,
+    /// Thrown away by a person.
+    pub discarded: i64,
+    /// Dropped by the bus's retention before they were read.
+    pub lost: i64,
+    /// Offsets without a message.
+    pub holes: i64,
+    /// Moved past by a host of an older version, which did not count.
+    pub uncounted: i64,
+}
+
+/// Something that does not add up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Where: `rating: ratings/3`.
+    pub place: String,
+    /// What, with its figures.
+    pub what: String,
+}
+
+/// What an audit of one database came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Audit {
+    /// By consumer, topic and partition.
+    pub accounts: Vec<Account>,
+    /// What does not add up. Empty: all is well.
+    pub findings: Vec<Finding>,
+}
+
+/// Audit a database's consumers. The bus is asked after the database, so that no position can be beyond its end.
+pub async fn audit(database: &Database, bus: Option<&dyn Bus>) -> Result<Audit, Error> {
+    let mut connection = database.connection().await?;
+    let rows = connection.query(ACCOUNTS, &[]).await?;
+    let mut audit = Audit::default();
+    for row in &rows {
+        let (account, found) = account(row);
+        let place = account.place();
+        let found = found.into_iter().map(|what| Finding {
+            place: place.clone(),
+            what,
+        });
+        audit.findings.extend(found);
+        audit.accounts.push(account);
+    }
+    for row in connection.query(KEYS, &[]).await? {
+        let (consumer, topic, key): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        let (said, there): (i64, i64) = (row.get(3), row.get(4));
+        audit.findings.push(Finding {
+            place: format!("{consumer}: {topic}"),
+            what: format!(
+                "key {key:?} is said to be held by {said} messages, and {there} are there"
+            ),
+        });
+    }
+    drop(connection);
+    if let Some(bus) = bus {
+        audit.compare(bus).await;
+    }
+    Ok(audit)
+}
+
+impl Audit {
+    /// What is not read yet, and whether the positions are within the log.
+    async fn compare(&mut self, bus: &dyn Bus) {
+        for account in &mut self.accounts {
+            let partition = Partition {
+                topic: account.topic.clone(),
+                number: account.partition,
+            };
+            let end = match bus.log(&partition).await {
+                Ok(log) => log.end,
+                Err(error) => {
+                    tracing::debug!(%partition, %error, "the end of a partition is not known");
+                    continue;
+                }
+            };
+            account.end = Some(end);
+            account.waiting = Some((end - account.position).max(0));
+            if account.position > end {
+                self.findings.push(Finding {
+                    place: account.place(),
+                    what: format!(
+                        "the position is {}, and the log ends at {end}: it is another log, or lost its end",
+                        account.position
+                    ),
+                });
+            }
+        }
+    }
+}
+
+impl Account {
+    fn place(&self) -> String {
+        format!("{}: {}/{}", self.consumer, self.topic, self.partition)
+    }
+}
+
+fn account(row: &Row) -> (Account, Vec<String>) {
+    let number = |name| row.get::<_, i64>(name);
+    let [records, kept, retried] = ["records", "kept", "retried"].map(number);
+    let [from, position, holes] = ["counted_from", "position", "holes"].map(number);
+    let [lost, uncounted, duplicates] = ["lost", "uncounted", "duplicates"].map(number);
+    let [parked, dead, skipped, discarded] = ["parked", "dead", "skipped", "discarded"].map(number);
+    let carried = number("carried");
+    // Between two hosts' versions: what the older one moved past since.
+    let uncounted = uncounted + position - number("counted_at");
+    let mut found = Vec::new();
+    let counted = from + records + holes + lost + uncounted;
+    if counted != position {
+        found.push(format!(
+            "the position is {position}, and {counted} is counted: {records} messages, {holes} holes, {lost} lost and \
+             {uncounted} uncounted from {from} on"
+        ));
+    }
+    let there = parked + dead + skipped;
+    let expected = kept + carried - retried - discarded;
+    if there != expected {
+        found.push(format!(
+            "{there} messages are parked, dead or skipped, and {expected} should be: {} were kept, {retried} were applied \
+             after all and {discarded} discarded",
+            kept + carried
+        ));
+    }
+    if lost > 0 {
+        found.push(format!(
+            "{lost} messages were dropped by the bus's retention before they were read"
+        ));
+    }
+    let account = Account {
+        consumer: row.get("consumer"),
+        topic: row.get("topic"),
+        partition: row.get("partition"),
+        from,
+        position,
+        end: None,
+        done: records - duplicates - kept + retried,
+        duplicates,
+        waiting: None,
+        parked,
+        dead,
+        skipped,
+        discarded,
+        lost,
+        holes,
+        uncounted,
+    };
+    (account, found)
+}
+
+const ACCOUNTS: &str = "
+select p.*, coalesce(l.retried, 0) as retried, coalesce(l.discarded, 0) as discarded,
+    coalesce(k.parked, 0) as parked, coalesce(k.dead, 0) as dead, coalesce(k.skipped, 0) as skipped
+from marquee.positions as p
+left join marquee.ledger as l using (consumer, topic, partition)
+left join (
+    select consumer, topic, partition,
+        count(*) filter (where state = 'parked') as parked,
+        count(*) filter (where state = 'dead') as dead,
+        count(*) filter (where state = 'skipped') as skipped
+    from marquee.parked where partition is not null group by 1, 2, 3
+) as k using (consumer, topic, partition)
+order by consumer, topic, partition";
+
+/// Blocked keys whose count is not what stands there; at most twenty.
+const KEYS: &str = "
+select coalesce(k.consumer, p.consumer), coalesce(k.topic, p.topic), coalesce(k.key, p.key),
+    coalesce(k.parked, 0)::bigint, coalesce(p.there, 0)
+from (select consumer, topic, key, source, parked from marquee.key_state where parked > 0) as k
+full join (
+    select consumer, topic, key, source, count(*) as there
+    from marquee.parked where ordered group by 1, 2, 3, 4
+) as p using (consumer, topic, key, source)
+where coalesce(k.parked, 0) <> coalesce(p.there, 0)
+limit 20";

@@ -1,0 +1,163 @@
+//! Single rules of the actor, each for itself; that they hold together is the simulation's.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use marquee_bus::{Partition, Record};
+
+use super::*;
+use crate::Policy;
+
+fn records(amount: i64) -> Vec<Incoming> {
+    let one = |offset| Incoming {
+        offset,
+        published_at_ms: 1,
+        record: Record {
+            key: String::new(),
+            value: Bytes::new(),
+            headers: Vec::new(),
+        },
+    };
+    (0..amount).map(one).collect()
+}
+
+fn at(next: i64, starts: u32) -> Position {
+    let partition = Partition {
+        topic: "t".to_owned(),
+        number: 0,
+    };
+    Position {
+        next,
+        starts,
+        began: Some(0),
+        ..Position::unseen("c", &partition)
+    }
+}
+
+/// An actor that was given a batch; hosts died here before, so often.
+fn with_batch(amount: i64, deaths: u32, attempts: u32) -> (Actor, Action) {
+    let mut consumer = Consumer::new("c");
+    consumer.policy = Policy {
+        attempts,
+        ..Policy::default()
+    };
+    let (mut actor, action) = Actor::new(consumer, at(0, 0));
+    assert!(matches!(action, Action::Load { log: true }));
+    let log = Log {
+        id: None,
+        begin: 0,
+        end: amount,
+    };
+    let action = actor.on(Event::Loaded(Ok((at(0, deaths), Some(log)))));
+    assert!(matches!(action, Action::Seek(0)), "{action:?}");
+    assert!(matches!(actor.on(Event::Sought(Ok(()))), Action::Await));
+    let action = actor.on(Event::Batch(records(amount)));
+    let Action::Start(position) = action else {
+        panic!("the first batch of a holding is counted: {action:?}");
+    };
+    assert_eq!(position.starts(), deaths);
+    let action = actor.on(Event::Started(Ok(at(0, deaths + 1))));
+    (actor, action)
+}
+
+fn after(records: &[Incoming], done: usize) -> Summary {
+    Summary {
+        next: records.last().unwrap().offset + 1,
+        done,
+        ..Summary::default()
+    }
+}
+
+fn failed(records: &Slice) -> Event {
+    Event::Delivered(Delivered::Failed {
+        error: "broken".to_owned(),
+        messages: records.records().len(),
+    })
+}
+
+#[test]
+fn a_component_that_fails_at_everything_parks_few_messages_and_is_asked_seldom() {
+    let (mut actor, mut action) = with_batch(500, 0, 8);
+    let (mut calls, mut parked, mut pauses) = (0, 0, Vec::new());
+    while pauses.len() < 10 {
+        action = match action {
+            Action::Deliver { records, .. } => {
+                calls += 1;
+                actor.on(failed(&records))
+            }
+            Action::Keep { record, .. } => {
+                parked += 1;
+                actor.on(Event::Kept(Ok(after(&[record], 0))))
+            }
+            Action::Rest { tries } => {
+                pauses.push(tries);
+                actor.on(Event::Rested)
+            }
+            other => panic!("{other:?}"),
+        };
+    }
+    assert!(calls <= 30, "{calls} calls");
+    assert_eq!(
+        parked, 14,
+        "five before the breaker opened, then one a pause"
+    );
+    assert!(pauses.is_sorted() && pauses[9] > pauses[0], "{pauses:?}");
+    // It works again: all that is left goes in large pieces, without pauses.
+    let mut sizes = VecDeque::new();
+    loop {
+        action = match action {
+            Action::Deliver { records, .. } => {
+                sizes.push_back(records.records().len());
+                let summary = after(records.records(), records.records().len());
+                actor.on(Event::Delivered(Delivered::Settled(summary)))
+            }
+            Action::Commit(next) => {
+                assert_eq!(next, 500);
+                break;
+            }
+            other => panic!("{other:?}"),
+        };
+    }
+    assert_eq!(sizes.pop_front(), Some(1), "one is tried");
+    assert!(sizes.len() <= 8, "{sizes:?}");
+}
+
+#[test]
+fn the_death_of_a_host_costs_no_message_an_attempt() {
+    for (deaths, expected) in [(0, (3, 1)), (1, (3, 1)), (2, (1, 1)), (3, (1, 2))] {
+        let (_, action) = with_batch(3, deaths, 8);
+        let Action::Deliver {
+            records, attempt, ..
+        } = action
+        else {
+            panic!("{action:?}");
+        };
+        let found = (records.records().len(), attempt);
+        assert_eq!(found, expected, "after {deaths} deaths");
+    }
+    // With two attempts, a message has been delivered alone at least once before it is dead.
+    for (deaths, is_kept) in [(2, false), (3, true)] {
+        let (_, action) = with_batch(3, deaths, 2);
+        assert_eq!(matches!(action, Action::Keep { .. }), is_kept);
+    }
+}
+
+#[test]
+fn a_delivery_that_others_are_always_in_the_way_of_is_halved_and_at_last_parked() {
+    let (mut actor, mut action) = with_batch(2, 0, 8);
+    let mut tries = Vec::new();
+    loop {
+        action = match action {
+            Action::Deliver { records, .. } => {
+                tries.push(records.records().len());
+                actor.on(Event::Delivered(Delivered::Conflict))
+            }
+            Action::Rest { .. } => actor.on(Event::Rested),
+            Action::Load { log: false } => actor.on(Event::Loaded(Ok((at(0, 1), None)))),
+            Action::Keep { .. } => break,
+            other => panic!("{other:?}"),
+        };
+    }
+    assert_eq!(tries.iter().filter(|size| **size == 2).count(), 8);
+    assert_eq!(tries.iter().filter(|size| **size == 1).count(), 8);
+}

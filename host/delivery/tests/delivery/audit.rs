@@ -1,0 +1,192 @@
+//! The audit: all adds up whatever became of the messages, and a term that is changed behind its back is found.
+
+use marquee_delivery::{
+    Verdict,
+    audit::{Audit, audit},
+    consume::{Place, Why},
+    messages,
+};
+
+use crate::support::{World, claim, consume, deliver, numbered, plain, position};
+
+async fn of(world: &World) -> Audit {
+    audit(&world.db, None).await.unwrap()
+}
+
+/// Applied, parked, dead, skipped, discarded, applied after all, a duplicate, a hole and a gap.
+async fn eventful() -> World {
+    let world = World::new().await;
+    let mut at = position(&world.db).await;
+    let batch = [
+        plain(0, "", 1, "applied"),
+        plain(1, "p", 2, "parked"),
+        plain(2, "", 3, "dead"),
+        plain(3, "", 4, "skipped"),
+        plain(4, "", 5, "discarded"),
+        plain(5, "r", 6, "retried"),
+        plain(6, "", 1, "applied"),
+        numbered(7, "a", 1),
+        numbered(8, "a", 1),
+        numbered(9, "a", 3),
+        // The bus's own marks stood at 10 and 11.
+        numbered(12, "a", 3),
+    ];
+    consume(&world.db, &mut at, &batch, |message| {
+        match &message.value[..] {
+            b"parked" | b"retried" => Verdict::Retry("not yet".to_owned()),
+            b"dead" | b"skipped" | b"discarded" => Verdict::Reject("never".to_owned()),
+            _ => Verdict::Done,
+        }
+    })
+    .await
+    .unwrap();
+    let id = async |what: &str| {
+        let sql = "select id from marquee.parked where convert_from(value, 'UTF8') = $1";
+        world.query(sql, &[&what]).await[0].get::<_, i64>(0)
+    };
+    messages::skip(&world.db, id("skipped").await, "ada")
+        .await
+        .unwrap();
+    messages::discard(&world.db, id("discarded").await, "ada")
+        .await
+        .unwrap();
+    world
+        .query(
+            "update marquee.parked set next_attempt_at = now() where convert_from(value, 'UTF8') = 'retried'",
+            &[],
+        )
+        .await;
+    for claimed in claim(&world.db).await {
+        deliver(&world.db, &claimed, Verdict::Done).await.unwrap();
+    }
+    // What a command parks came by no partition.
+    world
+        .query(
+            "select marquee.park('rating', 'movies', 'm', gen_random_uuid(), null, 'v', 'unknown')",
+            &[],
+        )
+        .await;
+    world
+}
+
+#[tokio::test]
+async fn whatever_became_of_the_messages_it_adds_up() {
+    let world = eventful().await;
+    let found = of(&world).await;
+    assert_eq!(found.findings, []);
+    let [account] = found.accounts.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!((account.from, account.position), (0, 13));
+    let figures = [
+        account.done,
+        account.duplicates,
+        account.parked,
+        account.dead,
+        account.skipped,
+        account.discarded,
+        account.holes,
+    ];
+    // The redelivered 3 is a duplicate of what is parked behind the gap.
+    assert_eq!(figures, [3, 3, 2, 1, 1, 1, 2]);
+    assert_eq!(figures.iter().sum::<i64>(), 13);
+}
+
+#[tokio::test]
+async fn each_term_that_is_changed_behind_its_back_is_found() {
+    let world = eventful().await;
+    let keep = "create table kept as select * from marquee.positions";
+    world.query(keep, &[]).await;
+    for change in [
+        "position = position + 1, counted_at = counted_at + 1",
+        "position = position - 1, counted_at = counted_at - 1",
+        "records = records + 1",
+        "holes = holes - 1",
+        "lost = lost + 1",
+        "counted_from = counted_from + 1",
+        "kept = kept - 1",
+        "carried = carried + 1",
+    ] {
+        world
+            .query(&format!("update marquee.positions set {change}"), &[])
+            .await;
+        assert_ne!(of(&world).await.findings, [], "{change}");
+        world
+            .query("with gone as (delete from marquee.positions) select 1", &[])
+            .await;
+        world
+            .query("insert into marquee.positions select * from kept", &[])
+            .await;
+        assert_eq!(of(&world).await.findings, [], "{change}, undone");
+    }
+    for change in [
+        "delete from marquee.parked where convert_from(value, 'UTF8') = 'dead'",
+        "update marquee.ledger set retried = retried + 1",
+        "update marquee.ledger set discarded = discarded - 1",
+        "update marquee.key_state set parked = parked + 1 where key = 'p'",
+        "update marquee.key_state set parked = 0 where key = 'p'",
+    ] {
+        let before = of(&world).await.findings;
+        world.query(change, &[]).await;
+        assert_ne!(of(&world).await.findings, before, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn what_retention_took_is_counted_and_found() {
+    let world = World::new().await;
+    let mut at = position(&world.db).await;
+    consume(&world.db, &mut at, &[plain(0, "", 1, "x")], |_| {
+        Verdict::Done
+    })
+    .await
+    .unwrap();
+    let to = Place {
+        next: 41,
+        log: None,
+        why: Why::Lost,
+    };
+    let mut at = at.set(&world.db, &to).await.unwrap();
+    consume(&world.db, &mut at, &[plain(41, "", 2, "y")], |_| {
+        Verdict::Done
+    })
+    .await
+    .unwrap();
+    let found = of(&world).await;
+    assert_eq!(found.accounts[0].lost, 40);
+    assert_eq!(found.findings.len(), 1, "{found:?}");
+    assert!(
+        found.findings[0]
+            .what
+            .starts_with("40 messages were dropped")
+    );
+}
+
+#[tokio::test]
+async fn what_a_host_that_does_not_count_moved_past_is_said_and_no_finding() {
+    let world = eventful().await;
+    // As the version before moves it.
+    world
+        .query("update marquee.positions set position = position + 5", &[])
+        .await;
+    let found = of(&world).await;
+    assert_eq!((found.accounts[0].uncounted, found.findings.len()), (5, 0));
+    let mut at = position(&world.db).await;
+    consume(&world.db, &mut at, &[plain(18, "", 9, "z")], |_| {
+        Verdict::Done
+    })
+    .await
+    .unwrap();
+    let found = of(&world).await;
+    assert_eq!((found.accounts[0].uncounted, found.findings.len()), (5, 0));
+    // What it applied after all it did not count either: once it is gone, that is put right.
+    world
+        .query(
+            "delete from marquee.parked where convert_from(value, 'UTF8') = 'dead'",
+            &[],
+        )
+        .await;
+    assert_eq!(of(&world).await.findings.len(), 1);
+    world.query("select marquee.recount()", &[]).await;
+    assert_eq!(of(&world).await.findings, []);
+}

@@ -1,0 +1,155 @@
+//! A partition that this host holds: carries out what [`marquee_delivery::partition`] decides, one step at a time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use marquee_bus::{Assignment, Batch, Bus, Log, Subscription};
+use marquee_delivery::{
+    Error,
+    apply::Stretch,
+    consume::{self, Position},
+    partition::{Action, Actor, Event},
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::{backoff, delivery::Deliverer};
+
+/// The newest batch of a partition; a later one makes an earlier one stale.
+#[derive(Default)]
+pub(crate) struct Slot {
+    batch: Mutex<Option<Batch>>,
+    filled: Notify,
+}
+
+impl Slot {
+    pub(crate) fn put(&self, batch: Batch) {
+        *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = Some(batch);
+        self.filled.notify_one();
+    }
+
+    async fn take(&self) -> Batch {
+        loop {
+            let filled = self.filled.notified();
+            let batch = self
+                .batch
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(batch) = batch {
+                return batch;
+            }
+            filled.await;
+        }
+    }
+}
+
+/// The task of a held partition.
+pub(crate) struct Task {
+    pub(crate) deliverer: Arc<Deliverer>,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) subscription: Arc<dyn Subscription>,
+    pub(crate) assignment: Assignment,
+    pub(crate) slot: Arc<Slot>,
+    /// The partition has to be given back.
+    pub(crate) leave: CancellationToken,
+}
+
+impl Task {
+    /// Work until the partition has to be given back, or is lost.
+    pub(crate) async fn run(self) {
+        let consumer = self.deliverer.consumer.clone();
+        let position = Position::unseen(&consumer.name, &self.assignment.partition);
+        let (mut actor, mut action) = Actor::new(consumer, position);
+        // Batches of another seek are stale.
+        let mut sought = None;
+        loop {
+            let event = match action {
+                Action::GiveBack => return,
+                Action::Await => tokio::select! {
+                    biased;
+                    () = self.leave.cancelled() => Event::Leave,
+                    batch = self.slot.take() => {
+                        if Some(batch.seek) != sought {
+                            continue;
+                        }
+                        Event::Batch(batch.records)
+                    }
+                },
+                Action::Seek(offset) => {
+                    Event::Sought(self.subscription.seek(&self.assignment, offset).await.map(
+                        |number| {
+                            sought = Some(number);
+                        },
+                    ))
+                }
+                action => self.step(action).await,
+            };
+            if self.leave.is_cancelled() {
+                actor.leave();
+            }
+            action = actor.on(event);
+        }
+    }
+
+    async fn step(&self, action: Action) -> Event {
+        let Deliverer {
+            worker, consumer, ..
+        } = &*self.deliverer;
+        let database = &worker.database;
+        let partition = &self.assignment.partition;
+        match action {
+            Action::Load { log } => Event::Loaded(self.load(log).await),
+            Action::Set { from, to } => Event::Set(from.set(database, &to).await),
+            Action::Start(position) => Event::Started(position.start(database).await),
+            Action::Survived(position) => Event::Survived(position.survived(database).await),
+            Action::Deliver {
+                position,
+                records,
+                attempt,
+            } => {
+                let span = tracing::info_span!(
+                    "batch",
+                    topic = partition.topic,
+                    partition = partition.number,
+                    offset = position.next(),
+                );
+                let stretch = Stretch::Fresh {
+                    position: &position,
+                    records: records.records(),
+                    attempt,
+                };
+                Event::Delivered(self.deliverer.attempt(stretch).instrument(span).await)
+            }
+            Action::Keep {
+                position,
+                record,
+                attempt,
+                fate,
+            } => Event::Kept(
+                consume::keep(database, consumer, &position, &record, attempt, &fate).await,
+            ),
+            Action::Commit(offset) => {
+                Event::Committed(self.subscription.commit(&self.assignment, offset).await)
+            }
+            Action::Rest { tries } => {
+                backoff::pause(tries, &self.leave).await;
+                Event::Rested
+            }
+            Action::Seek(_) | Action::Await | Action::GiveBack => Event::Leave,
+        }
+    }
+
+    async fn load(&self, log: bool) -> Result<(Position, Option<Log>), Error> {
+        let Deliverer {
+            worker, consumer, ..
+        } = &*self.deliverer;
+        let partition = &self.assignment.partition;
+        let position = Position::load(&worker.database, &consumer.name, partition).await?;
+        if !log {
+            return Ok((position, None));
+        }
+        let log = self.bus.log(partition).await?;
+        Ok((position, Some(log)))
+    }
+}

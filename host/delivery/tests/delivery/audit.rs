@@ -222,3 +222,45 @@ async fn rows_that_wait_behind_nothing_are_found() {
     world.query(refuse, &[]).await;
     assert_eq!(of(&world).await.findings, []);
 }
+
+#[tokio::test]
+async fn a_row_that_is_missing_in_the_outbox_is_found() {
+    let world = World::new().await;
+    for what in ["a1", "a2", "a3"] {
+        world.publish("a", what).await;
+    }
+    world.publish("b", "b1").await;
+    world.publish("", "without a number").await;
+    world
+        .query("create table kept as select * from marquee.outbox", &[])
+        .await;
+    assert_eq!(of(&world).await.findings, []);
+    for change in [
+        "delete from marquee.outbox where key = 'a' and seq = 2",
+        "delete from marquee.outbox where key = 'a' and seq = 3",
+        "update marquee.outbox set seq = 3 where key = 'a' and seq = 2",
+        "update marquee.outbox set seq = 4 where key = 'a' and seq = 3",
+        "update marquee.outbox set seq = 2 where key = 'b'",
+    ] {
+        world.query(change, &[]).await;
+        let found = of(&world).await.findings;
+        assert_eq!(found.len(), 1, "{change}: {found:?}");
+        assert_eq!(found[0].place, "outbox: movies");
+        world
+            .query("with gone as (delete from marquee.outbox) select 1", &[])
+            .await;
+        let back = "insert into marquee.outbox overriding system value select * from kept";
+        world.query(back, &[]).await;
+    }
+    for (change, findings) in [
+        // The relay's way: from the front.
+        ("delete from marquee.outbox where key = 'a' and seq = 1", 0),
+        // Under a new source keys begin anew, beside what waits of the one before.
+        ("select marquee.renew_source()", 0),
+        ("select marquee.publish('movies', 'a', '{}', 'new')", 0),
+        ("update marquee.keys set last_seq = 2 where key = 'a'", 1),
+    ] {
+        world.query(change, &[]).await;
+        assert_eq!(of(&world).await.findings.len(), findings, "{change}");
+    }
+}

@@ -1,7 +1,7 @@
 //! A queue of its own for each partition that is held, so that one whose batches wait holds up no other.
 //!
-//! What waits stays in librdkafka, which fetches no more of that partition meanwhile. Pausing it instead would throw away
-//! what was fetched, some thousand records each time, and fetch them again.
+//! What waits stays in librdkafka, up to its bound on what is queued. Pausing the partition instead drops what was fetched,
+//! and has it fetched again.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -289,7 +289,7 @@ left join lateral (
     )
 ) as l on true";
 
-/// As [`filter!`]; `$5` what [`LIKE`] made. Of at most 200 movies the ones that are most like the query, without those that
+/// As [`filter!`]; `$5` what [`LIKE`] made. Of at most 100 movies the ones that are most like the query, without those that
 /// have its words.
 const NEAR: &str = concat!(
     "select ",
@@ -298,7 +298,7 @@ const NEAR: &str = concat!(
     filter!(),
     "title_lexemes @@ $5::text::tsquery and not (",
     found!(),
-    ") limit 200) as m
+    ") limit 100) as m
 order by similarity(title_words, movie_title_words($2)) desc, title_words, id
 limit $1"
 );

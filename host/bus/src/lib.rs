@@ -10,7 +10,10 @@ pub mod kafka;
 mod partitioner;
 mod size;
 
-pub use size::{MAX_HEADERS, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use size::{
+    MAX_HEADERS, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_OWN_HEADERS, MAX_TOPIC_BYTES,
+    MAX_VALUE_BYTES, is_topic,
+};
 
 use std::{fmt, sync::Arc};
 

@@ -41,6 +41,7 @@ pub fn migrations() -> Result<Migrations, MigrateError> {
                 "0004_event_state.sql",
                 include_str!("../schema/0004_event_state.sql"),
             ),
+            ("0005_source.sql", include_str!("../schema/0005_source.sql")),
             (
                 "0006_incarnations.sql",
                 include_str!("../schema/0006_incarnations.sql"),

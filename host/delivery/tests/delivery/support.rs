@@ -52,6 +52,25 @@ impl World {
         open(self.server.url())
     }
 
+    /// Where the database is.
+    pub(crate) fn url(&self) -> &str {
+        self.server.url()
+    }
+
+    /// The same name, and nothing in it.
+    pub(crate) async fn make_anew(&self) {
+        let name = self.server.name();
+        let mut config = Config::new("postgres", Secret::new(self.url().replace(name, "postgres")));
+        config.pool_size = 1;
+        let server = Database::new(&config).unwrap();
+        let mut server = server.connection().await.unwrap();
+        for what in ["drop", "create"] {
+            let force = if what == "drop" { "with (force)" } else { "" };
+            let sql = format!("{what} database {name} {force}");
+            server.batch(&sql).await.unwrap();
+        }
+    }
+
     /// A host whose statements wait for 300 ms at the most.
     pub(crate) fn impatient_host(&self) -> Database {
         let mut config = Config::new(SOURCE, Secret::new(self.server.url()));

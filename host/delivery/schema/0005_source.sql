@@ -143,9 +143,11 @@ comment on table marquee.actions is
 
 -- 3. What a consumer knows of the last number.
 
-alter table marquee.key_state add column last_event_id uuid;
+alter table marquee.key_state add column last_event_id uuid, add column last_event_seq bigint;
 comment on column marquee.key_state.last_event_id is
-    'The event that had the number last_seq. Null: not known. A later event under a number that is used up was numbered by a database that was put back.';
+    'The event that had the number last_event_seq. A later event under a number that is used up was numbered by a database that was put back.';
+comment on column marquee.key_state.last_event_seq is
+    'Where it is not last_seq, the event of that is not known: a host of the version before raised it, or a person.';
 alter table marquee.parked
     drop constraint parked_reason_check,
     add constraint parked_reason_check

@@ -3,7 +3,8 @@
 //! For each consumer and partition it is an identity and no estimate: every offset behind the position was applied, is a
 //! duplicate, was kept, held nothing, or was lost to retention; and what was kept is still there, or has left by a door
 //! that counts. All of it was written by the commits themselves, so it may be asked at any time, under load too.
-//! Cost: one statement a database, over the positions and the parked messages, and one over the blocked keys.
+//! Cost: three statements a database, over the positions and the parked messages, the blocked keys, and the outbox's rows that
+//! are set aside; and a question a partition to the bus.
 
 use marquee_bus::{Bus, Partition};
 use marquee_database::Database;
@@ -92,6 +93,13 @@ pub async fn audit(database: &Database, bus: Option<&dyn Bus>) -> Result<Audit, 
             what: format!(
                 "key {key:?} is said to be held by {said} messages, and {there} are there"
             ),
+        });
+    }
+    for row in connection.query(ASIDE, &[]).await? {
+        let (topic, key, rows): (String, String, i64) = (row.get(0), row.get(1), row.get(2));
+        audit.findings.push(Finding {
+            place: format!("outbox: {topic}"),
+            what: format!("{rows} rows of key {key:?} are set aside, and none of them is refused"),
         });
     }
     drop(connection);
@@ -213,6 +221,17 @@ left join (
     from marquee.parked where partition is not null group by 1, 2, 3
 ) as k using (consumer, topic, partition)
 order by consumer, topic, partition";
+
+/// What waits behind a refused row that is not there; at the most twenty keys.
+const ASIDE: &str = "
+select o.topic, o.key, count(*)
+from marquee.outbox as o
+where o.shard < 0 and o.refused is null and not exists (
+    select from marquee.outbox as r
+    where r.shard < 0 and r.topic = o.topic and r.key = o.key and r.refused is not null
+)
+group by 1, 2
+limit 20";
 
 /// Blocked keys whose count is not what stands there; at the most twenty.
 const KEYS: &str = "

@@ -76,7 +76,11 @@ pub async fn claim(
         &attempts,
         &UNSETTLED_UNTIL_ALONE,
     ];
-    let rows = database.connection().await?.query(CLAIM, &params).await?;
+    let rows = database
+        .connection()
+        .await?
+        .query_planned(CLAIM, &params)
+        .await?;
     Ok(rows.first().map(|row| {
         let id = row.get("id");
         // Null: it died just now.
@@ -136,7 +140,7 @@ impl Claimed {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = if self.is_ordered {
             let params: [&(dyn ToSql + Sync); 6] = [consumer, topic, key, source, &limit, &BYTES];
-            unit.query(RUN, &params).await
+            unit.query_planned(RUN, &params).await
         } else {
             unit.query(ALONE, &[&self.id]).await
         };

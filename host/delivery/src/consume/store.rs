@@ -73,21 +73,22 @@ with fence as (
     where i.seen_at < (select replayed_at from fence)
     returning event_id
 ), states as (
-    select k.source, k.key, k.last_seq, k.parked
+    select k.source, k.key, k.last_seq, k.parked, k.last_event_id
     from unnest($6::text[], $7::text[]) as batch (source, key)
     cross join lateral (
-        select source, key, last_seq, parked from marquee.key_state
+        select source, key, last_seq, parked, case when last_event_seq = last_seq then last_event_id end as last_event_id
+        from marquee.key_state
         where consumer = $1 and topic = $2 and key = batch.key and source = batch.source
         for update
     ) as k
     where exists (select from fence) and (select count(*) from fresh) >= 0
 )
 select 0::int4 as kind, null::text as source, null::text as key, null::bigint as last_seq, null::int4 as parked, null::uuid as event_id from fence
-union all select 1, source, key, last_seq, parked, null from states
+union all select 1, source, key, last_seq, parked, last_event_id from states
 union all select 2, null, null, null, null, event_id from fresh";
 
 /// What came of a batch. $1 consumer, $2 topic, $3 partition, then a column each of the messages to keep, then the
-/// keys with their watermarks.
+/// keys with their watermarks, and the events that had those numbers ($23).
 ///
 /// A kept message is due only if it is the first of its key in the table too; the key's lock, held since OPEN, keeps
 /// that true. A number that is parked already (a redelivery beyond a gap) is left as it is and not counted twice.
@@ -126,12 +127,13 @@ with batch as (
 ), added as (
     select source, key, count(*)::int4 as messages from kept where ordered group by source, key
 ), states as (
-    insert into marquee.key_state as k (consumer, source, topic, key, last_seq, parked)
-    select $1, b.source, $2, b.key, b.last_seq, coalesce(a.messages, 0)
-    from unnest($18::text[], $19::text[], $20::bigint[]) as b (source, key, last_seq)
+    insert into marquee.key_state as k (consumer, source, topic, key, last_seq, last_event_seq, last_event_id, parked)
+    select $1, b.source, $2, b.key, b.last_seq, b.last_seq, b.last_event_id, coalesce(a.messages, 0)
+    from unnest($18::text[], $19::text[], $20::bigint[], $23::uuid[]) as b (source, key, last_seq, last_event_id)
     left join added a on a.source = b.source and a.key = b.key
     on conflict on constraint key_state_pkey do update
-    set last_seq = greatest(k.last_seq, excluded.last_seq), parked = k.parked + excluded.parked
+    set last_seq = greatest(k.last_seq, excluded.last_seq), parked = k.parked + excluded.parked,
+        last_event_seq = excluded.last_event_seq, last_event_id = excluded.last_event_id
 ), counted as (
     update marquee.positions p
     set kept = p.kept + kept.count, duplicates = p.duplicates + $22 + given.count - kept.count

@@ -32,7 +32,14 @@ pub(crate) async fn refuse(
             .await?
             .execute(
                 store::REFUSED_AGAIN,
-                &[&leases.owner(), &row.shard, &row.id, &reason, &epoch, &AGAIN.as_secs_f64()],
+                &[
+                    &leases.owner(),
+                    &row.shard,
+                    &row.id,
+                    &reason,
+                    &epoch,
+                    &AGAIN.as_secs_f64(),
+                ],
             )
             .await?;
     }
@@ -54,7 +61,16 @@ pub(crate) async fn refuse(
     unit.execute(store::HOLD_KEYS, &[&topics, &keys]).await?;
     unit.execute(
         store::HOLD_ROWS,
-        &[&leases.owner(), &shards, &ids, &topics, &keys, &reasons, &epochs, &AGAIN.as_secs_f64()],
+        &[
+            &leases.owner(),
+            &shards,
+            &ids,
+            &topics,
+            &keys,
+            &reasons,
+            &epochs,
+            &AGAIN.as_secs_f64(),
+        ],
     )
     .await?;
     commit(unit).await?;
@@ -72,11 +88,7 @@ pub(crate) async fn refuse(
 }
 
 /// The bus has taken what it had refused: its key goes on.
-pub(crate) async fn release(
-    database: &Database,
-    leases: &Leases,
-    row: &Sent,
-) -> Result<(), Error> {
+pub(crate) async fn release(database: &Database, leases: &Leases, row: &Sent) -> Result<(), Error> {
     let Some(epoch) = leases.epoch(home(row.shard)) else {
         return Ok(());
     };

@@ -84,9 +84,7 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
     let mut connection = database.connection().await?;
     let source = connection.query(SOURCE, &[]).await?;
     let source = source.first();
-    let refused = connection
-        .query(REFUSED, &[&LISTED, &lag::COUNTED])
-        .await?;
+    let refused = connection.query(REFUSED, &[&LISTED, &lag::COUNTED]).await?;
     Ok(Overview {
         rows: figures.rows,
         oldest_ms: figures
@@ -145,11 +143,7 @@ pub async fn discard(database: &Database, id: i64, actor: &str) -> Result<Refuse
 
 type Parameter<'a> = &'a (dyn tokio_postgres::types::ToSql + Sync);
 
-fn record<'a>(
-    refused: &'a Refused,
-    actor: &'a &str,
-    action: &'a &str,
-) -> [Parameter<'a>; 8] {
+fn record<'a>(refused: &'a Refused, actor: &'a &str, action: &'a &str) -> [Parameter<'a>; 8] {
     [
         actor,
         action,

@@ -126,7 +126,8 @@ from marquee.shards s
 where o.shard = $2 and o.id = $3 and s.shard = -1 - $2 and s.owner = $1 and s.epoch = $5";
 
 /// A key goes on: first its lock, $1 topic, $2 key.
-pub(crate) const LOCK_KEY: &str = "select 1 from marquee.keys where topic = $1 and key = $2 for update";
+pub(crate) const LOCK_KEY: &str =
+    "select 1 from marquee.keys where topic = $1 and key = $2 for update";
 
 /// Then the bus has the row that held it: $1 relay, $2 shard (below zero), $3 id, $4 epoch.
 pub(crate) const ACKNOWLEDGED_HELD: &str = "

@@ -539,9 +539,10 @@ impl World {
                     .parked += 1;
             }
         }
-        for (key, last_seq) in &outcome.keys {
+        for (key, after) in &outcome.keys {
             let state = self.store.keys.entry(key.clone()).or_default();
-            state.last_seq = state.last_seq.max(*last_seq);
+            state.last_seq = state.last_seq.max(after.last_seq);
+            state.last_event = after.last_event;
         }
         self.store.next = outcome.summary.next;
         self.store.starts = 0;

@@ -77,10 +77,19 @@ async fn one_beyond_a_bound_is_refused_where_it_is_published() {
         ("topic", "'.', '', null, ''".to_owned()),
         ("topic", "'..', '', null, ''".to_owned()),
         ("key", format!("'t', '{}', null, ''", "k".repeat(257))),
-        ("value", "'t', '', null, decode(repeat('ff', 1048577), 'hex')".to_owned()),
+        (
+            "value",
+            "'t', '', null, decode(repeat('ff', 1048577), 'hex')".to_owned(),
+        ),
         ("headers", format!("'t', '', {headers}, ''")),
-        ("headers", format!("'t', '', '{{\"a\": \"{}\"}}', ''", "x".repeat(16_384))),
-        ("headers", "'t', '', '{\"Marquee-Seq\": \"1\"}', ''".to_owned()),
+        (
+            "headers",
+            format!("'t', '', '{{\"a\": \"{}\"}}', ''", "x".repeat(16_384)),
+        ),
+        (
+            "headers",
+            "'t', '', '{\"Marquee-Seq\": \"1\"}', ''".to_owned(),
+        ),
     ] {
         let mut connection = world.db.connection().await.unwrap();
         let answer = connection
@@ -88,7 +97,11 @@ async fn one_beyond_a_bound_is_refused_where_it_is_published() {
             .await;
         let shown: String = call.chars().take(40).collect();
         let error = answer.err().unwrap_or_else(|| panic!("{shown} was taken"));
-        assert_eq!(error.code().map(|code| code.code()), Some("22023"), "{shown}");
+        assert_eq!(
+            error.code().map(|code| code.code()),
+            Some("22023"),
+            "{shown}"
+        );
         let said = format!("{:?}", error);
         assert!(said.contains(what), "{shown}: {said}");
     }

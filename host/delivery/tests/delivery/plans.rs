@@ -70,7 +70,8 @@ async fn the_relay_reads_a_full_outbox_by_its_index_whatever_it_had_planned() {
     host.close().await;
     drop(host);
     eventually(SOON, "the sessions did not report", async || {
-        let reported = "select n_tup_del from pg_stat_user_tables where relid = 'marquee.outbox'::regclass";
+        let reported =
+            "select n_tup_del from pg_stat_user_tables where relid = 'marquee.outbox'::regclass";
         world.number(reported).await == 20_010
     })
     .await;
@@ -114,19 +115,29 @@ async fn a_consumer_finds_its_keys_by_the_index_whatever_it_had_planned() {
         .await;
     for batch in 0..10_i64 {
         let records: Vec<_> = (0..200)
-            .map(|index| numbered(20 + batch * 200 + index, &format!("k{}", 30_000 + batch * 200 + index), 2))
+            .map(|index| {
+                numbered(
+                    20 + batch * 200 + index,
+                    &format!("k{}", 30_000 + batch * 200 + index),
+                    2,
+                )
+            })
             .collect();
         consume(&host, &mut at, &records, judge).await.unwrap();
     }
     host.close().await;
     drop(host);
     eventually(SOON, "the sessions did not report", async || {
-        let reported = "select n_tup_upd from pg_stat_user_tables where relid = 'marquee.key_state'::regclass";
+        let reported =
+            "select n_tup_upd from pg_stat_user_tables where relid = 'marquee.key_state'::regclass";
         world.number(reported).await >= 2_000
     })
     .await;
     for table in ["marquee.key_state", "marquee.parked"] {
         let read = read_one_by_one(&world, table).await;
-        assert!(read < 200_000, "{read} rows of {table} were read one by one");
+        assert!(
+            read < 200_000,
+            "{read} rows of {table} were read one by one"
+        );
     }
 }

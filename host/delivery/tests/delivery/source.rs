@@ -1,16 +1,15 @@
 //! Numbers mean something only together with who gave them: databases that are restored, copied, of one name, or of
 //! the version before.
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{process::Command, sync::Arc};
 
 use marquee_bus::Incoming;
-use marquee_database::{Config, Database, Migrations, Secret};
-use marquee_delivery::{Verdict, consume::Position, outbox::Relay};
+use marquee_delivery::{Verdict, consume::Position, messages, outbox::Relay};
 use marquee_testkit::eventually;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{SOON, SOURCE, ScriptedBus, TOPIC, World, consume, position, publish_in};
+use crate::support::{SOON, ScriptedBus, World, claim, consume, deliver, position};
 
 /// Relay all that the outbox has, as a host of its own.
 async fn relay(world: &World, bus: &Arc<ScriptedBus>) {
@@ -130,4 +129,50 @@ async fn two_databases_of_one_name_feed_one_consumer() {
     relay(&second, &bus).await;
     reader.read(&bus.as_read()).await;
     reader.has(&["first", "second"]).await;
+}
+
+#[tokio::test]
+async fn what_is_numbered_again_by_a_server_that_was_put_back_unnoticed_is_kept_and_said() {
+    let world = World::new().await;
+    let mut reader = Reader::new().await;
+    let bus = ScriptedBus::working();
+    for what in ["a1", "a2", "a3"] {
+        world.publish("a", what).await;
+    }
+    relay(&world, &bus).await;
+    reader.read(&bus.as_read()).await;
+    // As files of a server that are put back: the same timeline, the same database, the same source.
+    world
+        .query("update marquee.keys set last_seq = 1 where key = 'a'", &[])
+        .await;
+    for what in ["b2", "b3", "b4"] {
+        world.publish("a", what).await;
+    }
+    relay(&world, &bus).await;
+    reader.read(&bus.as_read()).await;
+    assert_eq!(reader.world.effects().await, ["a1", "a2", "a3", "b4"]);
+    let kept = reader.world.kept().await;
+    let reasons: Vec<_> = kept.iter().map(|it| (&*it.0, &*it.1, &*it.2)).collect();
+    assert_eq!(reasons, [("b2", "dead", "clash"), ("b3", "dead", "clash")]);
+    // A relay that repeats itself is none of that.
+    reader.position = position(&reader.world.db).await;
+    let log = bus.as_read();
+    let mut again = log[2].clone();
+    again.offset = 6;
+    reader.read(&[again]).await;
+    assert_eq!(reader.world.kept().await.len(), 2);
+    reader.world.check().await;
+    // A person may apply them all the same.
+    let all = messages::Filter {
+        limit: 10,
+        ..messages::Filter::default()
+    };
+    let done = messages::each(&reader.world.db, &all, messages::Act::Retry, "ada", false).await;
+    assert_eq!(done.unwrap().done, 2);
+    for claimed in claim(&reader.world.db).await {
+        deliver(&reader.world.db, &claimed, Verdict::Done)
+            .await
+            .unwrap();
+    }
+    assert_eq!(reader.world.effects().await.len(), 6);
 }

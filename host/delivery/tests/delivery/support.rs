@@ -60,7 +60,10 @@ impl World {
     /// The same name, and nothing in it.
     pub(crate) async fn make_anew(&self) {
         let name = self.server.name();
-        let mut config = Config::new("postgres", Secret::new(self.url().replace(name, "postgres")));
+        let mut config = Config::new(
+            "postgres",
+            Secret::new(self.url().replace(name, "postgres")),
+        );
         config.pool_size = 1;
         let server = Database::new(&config).unwrap();
         let mut server = server.connection().await.unwrap();
@@ -101,6 +104,12 @@ impl World {
         self.query(PUBLISH, &[&TOPIC, &key, &value.as_bytes()])
             .await[0]
             .get(0)
+    }
+
+    /// Whose numbers the keys of what is published have.
+    pub(crate) async fn source(&self) -> String {
+        let rows = self.query("select id::text from marquee.source", &[]).await;
+        rows[0].get(0)
     }
 
     /// The payloads that took effect, in the order of their commits.

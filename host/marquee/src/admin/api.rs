@@ -33,7 +33,7 @@ use super::{
     documents::{Deploy, HistoryOf, Pin, Promote},
     events,
     health::{self, Part},
-    messages,
+    messages, outbox,
     peer::{Peer, Token, Who, admit},
     problem::Problem,
     upload,
@@ -108,6 +108,7 @@ impl Api {
             .route("/openapi.json", get(openapi))
             .merge(events::routes())
             .merge(messages::routes())
+            .merge(outbox::routes())
             .fallback(async || nothing())
             .layer(middleware::from_fn_with_state(self.token.clone(), admit));
         Router::new()

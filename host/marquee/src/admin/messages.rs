@@ -223,7 +223,7 @@ fn row(database: &Database, kept: &Kept) -> Value {
     json!({ "message": format!("{}/{}", database.name(), kept.id), "kept": kept })
 }
 
-fn database<'a>(api: &'a Api, name: &str) -> Result<&'a Database, Problem> {
+pub(super) fn database<'a>(api: &'a Api, name: &str) -> Result<&'a Database, Problem> {
     api.events.database(name).ok_or_else(|| {
         NO_SUCH_RESOURCE
             .with(format!("the application has no database {name}"))

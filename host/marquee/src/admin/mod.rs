@@ -5,6 +5,7 @@ mod documents;
 mod events;
 pub(crate) mod health;
 mod messages;
+mod outbox;
 mod peer;
 mod problem;
 pub(crate) mod socket;

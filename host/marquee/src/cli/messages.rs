@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     print,
-    remote::{Remote, RemoteFlags},
+    remote::{Remote, RemoteFlags, kept_row},
     text::{field, plain, text},
 };
 use crate::admin::{BulkReport, MessageState, MessagesOf};
@@ -359,13 +359,5 @@ fn query(wanted: &MessagesOf) -> anyhow::Result<String> {
 
 /// Of a message, or of what is done with it.
 fn address(id: &str, rest: &str) -> anyhow::Result<String> {
-    let parts = id.split_once('/').and_then(|(database, number)| {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        let number: i64 = number.parse().ok()?;
-        database.bytes().all(plain).then_some((database, number))
-    });
-    let (database, number) = parts.with_context(|| {
-        format!("{id:?} is not DATABASE/NUMBER; `marquee messages list` shows what there is")
-    })?;
-    Ok(format!("/admin/v1/messages/{database}/{number}{rest}"))
+    kept_row("messages", id, rest)
 }

@@ -10,6 +10,7 @@ mod deploy;
 mod inspect;
 mod messages;
 mod migrate;
+mod outbox;
 mod remote;
 mod text;
 mod up;
@@ -51,6 +52,7 @@ enum Verb {
     Migrate(migrate::Migrate),
     Topics(consumers::Topics),
     Consumers(consumers::Consumers),
+    Outbox(outbox::Outbox),
     Messages(messages::Messages),
     Audit(audit::Audit),
     Config(config::Config),
@@ -73,6 +75,7 @@ impl Command {
             Verb::Migrate(verb) => verb.run().await,
             Verb::Topics(verb) => verb.run().await,
             Verb::Consumers(verb) => verb.run().await,
+            Verb::Outbox(verb) => verb.run().await,
             Verb::Messages(verb) => verb.run().await,
             Verb::Audit(verb) => verb.run().await,
             Verb::Config(verb) => verb.run(),

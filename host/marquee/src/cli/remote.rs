@@ -215,6 +215,19 @@ fn understood<T: DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
         .context("the answer is not understood; is the host of the same version as this program?")
 }
 
+/// The path of a row that a database keeps, or of what is done with it.
+pub(crate) fn kept_row(kind: &str, id: &str, rest: &str) -> anyhow::Result<String> {
+    let parts = id.split_once('/').and_then(|(database, number)| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        let number: i64 = number.parse().ok()?;
+        database.bytes().all(plain).then_some((database, number))
+    });
+    let (database, number) = parts.with_context(|| {
+        format!("{id:?} is not DATABASE/NUMBER; `marquee {kind} list` shows what there is")
+    })?;
+    Ok(format!("/admin/v1/{kind}/{database}/{number}{rest}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

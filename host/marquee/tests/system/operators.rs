@@ -214,3 +214,47 @@ async fn many_messages_are_dealt_with_at_once_and_one_with_another_payload() {
     assert_eq!(audit["sound"], true, "{audit}");
     drop(host);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bus_refuses_is_seen_and_goes_when_a_person_says_so() {
+    let setup = Setup::databases().await;
+    let host = setup.start().await;
+    let metadata = setup.connect("METADATA").await;
+    // Nothing makes a topic that the manifest does not name.
+    for value in ["first", "second"] {
+        let publish = "select marquee.publish('nowhere', 'k', '{}', convert_to($1, 'utf8'))";
+        metadata
+            .execute(publish, &[&value])
+            .await
+            .expect("published");
+    }
+    let outbox = || json(&setup, &["outbox", "list"])[0]["outbox"].clone();
+    eventually(
+        PATIENCE,
+        "the first is refused, the second waits",
+        async || {
+            let outbox = outbox();
+            outbox["aside"] == 2 && outbox["refused"][0]["behind"] == 1
+        },
+    )
+    .await;
+    // Everything else goes on.
+    rated(&client(&host.url)).await;
+    let listed = done(&setup, &["outbox", "list"]);
+    assert!(listed.contains("there is no topic nowhere"), "{listed}");
+    let id = format!("metadata/{}", outbox()["refused"][0]["id"]);
+    let said = done(&setup, &["outbox", "retry", &id]);
+    assert!(said.contains("asked again"), "{said}");
+    let said = done(&setup, &["outbox", "discard", &id]);
+    assert!(said.contains("miss number 1 of key \"k\""), "{said}");
+    eventually(PATIENCE, "the second is refused in its turn", async || {
+        let outbox = outbox();
+        outbox["aside"] == 1 && outbox["refused"][0]["seq"] == 2
+    })
+    .await;
+    let gone = setup.verb(&["outbox", "discard", &id]);
+    assert_eq!(gone.status.code(), Some(1), "{}", text(&gone));
+    let history = done(&setup, &["messages", "history"]);
+    assert!(history.contains("outbox-discard"), "{history}");
+    drop(host);
+}

@@ -67,6 +67,9 @@ kinds! {
     /// Something that is needed is not there now.
     UNAVAILABLE = 503 "unavailable", "A part of the service is not available",
         "The server is busy or stopping, or a database cannot be reached. `Retry-After` says when to try again.";
+    /// What the request asks for needs another version of HTTP.
+    HTTP_VERSION_NOT_SUPPORTED = 505 "http-version-not-supported", "It needs another version of HTTP",
+        "A call of gRPC over HTTP/1.1: its status would be lost. It needs HTTP/2 all the way.";
     /// Something that is needed did not answer in time.
     DEADLINE_PASSED = 504 "deadline-passed", "A part of the service did not answer in time",
         "It may have been done nevertheless: trying again is safe.";

@@ -38,17 +38,22 @@ impl commands::Guest for Metadata {
 
     async fn create_many(
         movies: Vec<commands::NewMovie>,
+        idempotency_key: Option<String>,
     ) -> Result<Vec<Result<types::Movie, types::Error>>, types::Error> {
         if !(1..=BATCH_MAX).contains(&movies.len()) {
             let bound = format!("movies must be 1 to {BATCH_MAX} of them");
             return Err(types::Error::Invalid(bound));
         }
-        let mut good = Vec::new();
+        let key = idempotency_key.as_deref().map(Key::parse).transpose()?;
+        let (mut good, mut keys) = (Vec::new(), Vec::new());
         let mut refused = Vec::new();
-        for movie in movies {
+        for (place, movie) in movies.into_iter().enumerate() {
             refused.push(match NewMovie::try_from(movie) {
                 Ok(new) => {
                     good.push((Uuid::now_v7(), new));
+                    if let Some(key) = &key {
+                        keys.push(key.of_place(place)?);
+                    }
                     None
                 }
                 Err(invalid) => Some(invalid),
@@ -56,7 +61,14 @@ impl commands::Guest for Metadata {
         }
         let mut created = Vec::new();
         if !good.is_empty() {
-            created = store::commands::create_many(good).await?;
+            let keys = key.is_some().then_some(keys.as_slice());
+            created = store::commands::create_many(good, keys).await?;
+        }
+        if created
+            .iter()
+            .any(|created| matches!(created, Created::KeyReused))
+        {
+            return Err(types::Error::KeyReused);
         }
         let mut created = created.into_iter();
         let each = refused.into_iter().map(|refused| match refused {

@@ -257,18 +257,61 @@ fn bytes(digest: &Digest) -> &[u8] {
     digest
 }
 
+/// One more attempt of a subject, if it may: as many at once as `until` has of `every` and one more, then one in `every`. One
+/// row where it may, and only then it counts.
+macro_rules! attempt {
+    ($subject:literal, every $every:literal, until $full:literal, if $condition:literal) => {
+        concat!(
+            "
+    insert into attempts as a (subject, busy_until)
+    select ",
+            $subject,
+            ", now() + interval '",
+            $every,
+            "'
+    where ",
+            $condition,
+            "
+    on conflict on constraint attempts_pkey do update
+    set busy_until = greatest(a.busy_until, now()) + interval '",
+            $every,
+            "'
+    where a.busy_until <= now() + interval '",
+            $full,
+            "'
+    returning a.subject"
+        )
+    };
+}
+
+/// A few subjects whose attempts are all forgotten by now go, but none that this statement counts.
+macro_rules! swept {
+    ($counted:literal) => {
+        concat!(
+            "
+    delete from attempts as a
+    where a.subject in (
+        select o.subject
+        from attempts as o
+        where o.busy_until < now()
+        order by o.busy_until
+        limit 10
+        for update skip locked
+    ) and a.subject not in (",
+            $counted,
+            ")"
+        )
+    };
+}
+
 /// `$1` id, `$2` name, `$3` its key, `$4` address, `$5` its key, `$6` hash, `$7` the client's subject or null. One row:
 /// whether the client may; when the user was created, null where the name or the address is taken; after how many seconds
 /// it is worth trying again. 10 at once, then one in 6 minutes. The attempt counts, whatever comes of it.
-pub const REGISTER: &str = "
-with allowed as (
-    insert into attempts as a (subject, busy_until)
-    select $7::text, now() + interval '6 minutes'
-    where $7::text is not null
-    on conflict on constraint attempts_pkey do update
-    set busy_until = greatest(a.busy_until, now()) + interval '6 minutes'
-    where a.busy_until <= now() + interval '54 minutes'
-    returning a.subject
+pub const REGISTER: &str = concat!(
+    "
+with allowed as (",
+    attempt!("$7::text", every "6 minutes", until "54 minutes", if "$7::text is not null"),
+    "
 ),
 inserted as (
     insert into users (id, name, name_key, email, email_key, password_hash)
@@ -277,16 +320,9 @@ inserted as (
     on conflict do nothing
     returning created_at
 ),
-swept as (
-    delete from attempts as a
-    where a.subject in (
-        select o.subject
-        from attempts as o
-        where o.busy_until < now()
-        order by o.busy_until
-        limit 10
-        for update skip locked
-    ) and a.subject not in (select l.subject from allowed as l)
+swept as (",
+    swept!("select l.subject from allowed as l"),
+    "
 )
 select $7::text is null or exists (select from allowed) as is_allowed,
     (select (extract(epoch from i.created_at) * 1000)::bigint from inserted as i) as created_at_ms,
@@ -294,13 +330,15 @@ select $7::text is null or exists (select from allowed) as is_allowed,
         select greatest(ceil(extract(epoch from a.busy_until - now()) - 3240), 1)::integer
         from attempts as a
         where a.subject = $7
-    ) as retry_after_s";
+    ) as retry_after_s"
+);
 
 /// `$1` name's key or null, `$2` address's key or null, `$3` the subject where nobody is found, `$4` the client's subject
 /// or null. One row: whether the attempt is allowed; id and hash, null where nobody is found; after how many seconds it is
 /// worth trying again. Of a client 30 at once, then one in 30 seconds; of a user 10 at once, then one in 90 seconds. What a
 /// client tries in vain does not count against the user.
-pub const CREDENTIALS: &str = "
+pub const CREDENTIALS: &str = concat!(
+    "
 with found as materialized (
     select u.id, u.password_hash
     from users as u
@@ -309,35 +347,17 @@ with found as materialized (
 target as materialized (
     select coalesce((select 'user:' || f.id from found as f), $3) as subject
 ),
-client as (
-    insert into attempts as a (subject, busy_until)
-    select $4::text, now() + interval '30 seconds'
-    where $4::text is not null
-    on conflict on constraint attempts_pkey do update
-    set busy_until = greatest(a.busy_until, now()) + interval '30 seconds'
-    where a.busy_until <= now() + interval '870 seconds'
-    returning a.subject
+client as (",
+    attempt!("$4::text", every "30 seconds", until "870 seconds", if "$4::text is not null"),
+    "
 ),
-allowed as (
-    insert into attempts as a (subject, busy_until)
-    select t.subject, now() + interval '90 seconds'
-    from target as t
-    where $4::text is null or exists (select from client)
-    on conflict on constraint attempts_pkey do update
-    set busy_until = greatest(a.busy_until, now()) + interval '90 seconds'
-    where a.busy_until <= now() + interval '810 seconds'
-    returning a.subject
+allowed as (",
+    attempt!("(select t.subject from target as t)", every "90 seconds", until "810 seconds", if "$4::text is null or exists (select from client)"),
+    "
 ),
-swept as (
-    delete from attempts as a
-    where a.subject in (
-        select o.subject
-        from attempts as o
-        where o.busy_until < now()
-        order by o.busy_until
-        limit 10
-        for update skip locked
-    ) and a.subject not in (select c.subject from client as c union all select l.subject from allowed as l)
+swept as (",
+    swept!("select c.subject from client as c union all select l.subject from allowed as l"),
+    "
 )
 select exists (select from allowed) as is_allowed,
     (select f.id from found as f) as id,
@@ -354,7 +374,8 @@ select exists (select from allowed) as is_allowed,
             where a.subject = (select t.subject from target as t)
         ),
         1
-    )::integer as retry_after_s";
+    )::integer as retry_after_s"
+);
 
 /// `$1` session, `$2` user, `$3` the hash that was seen, `$4` digest of the access token, `$5` and `$6` of the refresh
 /// token's halves. One row, or none where the hash is another one: the user's row is locked, so one that is being changed

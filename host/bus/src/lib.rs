@@ -10,7 +10,10 @@ pub mod kafka;
 mod partitioner;
 mod size;
 
-pub use size::{MAX_HEADERS, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+pub use size::{
+    MAX_HEADERS, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_OWN_HEADERS, MAX_TOPIC_BYTES,
+    MAX_VALUE_BYTES, is_topic,
+};
 
 use std::{fmt, sync::Arc};
 
@@ -169,6 +172,13 @@ pub trait Bus: Send + Sync + 'static {
 
     /// What it has of a partition.
     async fn log(&self, partition: &Partition) -> Result<Log, Error>;
+
+    /// How many partitions a topic has. One that is not there is refused.
+    async fn partitions(&self, topic: &str) -> Result<i32, Error>;
+
+    /// The offset of the first record that it took at `published_at_ms` (milliseconds since 1970) or later; where there is
+    /// none, the one that its next record will have. May read a day's records.
+    async fn offset_at(&self, partition: &Partition, published_at_ms: i64) -> Result<i64, Error>;
 
     /// Whether it answers now.
     async fn ping(&self) -> Result<(), Error>;

@@ -8,8 +8,22 @@ pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
 pub const MAX_KEY_BYTES: usize = 256;
 /// Bytes of all names and values of headers together.
 pub const MAX_HEADERS_BYTES: usize = 64 * 1024;
-/// Headers of one record.
-pub const MAX_HEADERS: usize = 64;
+/// Headers of one record that are its publisher's.
+pub const MAX_OWN_HEADERS: usize = 64;
+/// Headers of one record: the publisher's, and what the host says of it (event, number, source, trace).
+pub const MAX_HEADERS: usize = MAX_OWN_HEADERS + 4;
+/// Bytes of a topic's name.
+pub const MAX_TOPIC_BYTES: usize = 249;
+
+/// Whether a topic may be called so: Kafka's own rule.
+pub fn is_topic(name: &str) -> bool {
+    (1..=MAX_TOPIC_BYTES).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
 
 /// Bytes of a record: key, value and headers.
 pub(crate) fn bytes_of(record: &Record) -> usize {

@@ -228,6 +228,21 @@ impl Connection {
         .await
     }
 
+    /// As [`Self::query`], with a plan for the tables as they are now and not one that was kept from when they were empty.
+    /// For statements of the host's on tables that fill and empty quicker than their statistics are renewed. It costs the
+    /// server the planning each time, and no round trip.
+    pub async fn query_planned(
+        &mut self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        self.during(async |client| {
+            let statement = client.prepare_cached(sql).await?;
+            planned(client, sql, &statement, params).await
+        })
+        .await
+    }
+
     /// Run a statement that changes rows and learn how many.
     pub async fn execute(
         &mut self,
@@ -319,6 +334,22 @@ impl Drop for Connection {
             self.database.discard(object);
         }
     }
+}
+
+/// Run a statement that is known by its prepared form, without that form's plan. The driver's unnamed statement is
+/// planned with its parameters, each time.
+pub(crate) async fn planned(
+    client: &deadpool_postgres::ClientWrapper,
+    sql: &str,
+    known: &Statement,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let typed: Vec<_> = params
+        .iter()
+        .zip(known.params())
+        .map(|(value, kind)| (*value, kind.clone()))
+        .collect();
+    client.query_typed(sql, &typed).await
 }
 
 /// The driver's configuration, and the file of certificates to trust. tokio-postgres does not know

@@ -15,6 +15,7 @@ use tokio_postgres::{Row, Statement, error::SqlState, types::ToSql};
 use crate::{
     CommitError, Connection, Database, Error,
     kind::{Kind, is_suspect},
+    pool::planned,
 };
 
 /// A transaction that begins with its first statement.
@@ -91,6 +92,18 @@ impl Unit {
     ) -> Result<Vec<Row>, Error> {
         self.run(sql, async |client, statement| {
             client.query(statement, params).await
+        })
+        .await
+    }
+
+    /// As [`Self::query`], planned anew: see [`Connection::query_planned`].
+    pub async fn query_planned(
+        &mut self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        self.run(sql, async |client, statement| {
+            planned(client, sql, statement, params).await
         })
         .await
     }

@@ -6,12 +6,33 @@
 alter table marquee.positions
     add column incarnation bigint not null default 0,
     add column log text,
-    add column began bigint default 0;
+    add column began bigint default 0,
+    add column replayed_at timestamptz;
 comment on column marquee.positions.incarnation is
     'One more each time that the position was set and not advanced: a new log, a log whose beginning is gone. A host that knew it before is fenced, though the number be the same.';
 comment on column marquee.positions.log is 'Of which log it is, as the bus names it; null: not known yet.';
 comment on column marquee.positions.began is
     'Where the consumer began: beyond 0, the numbers of keys before that are not missed. Null: it has not begun.';
+comment on column marquee.positions.replayed_at is
+    'When a person set it back: what was seen before then is not seen yet.';
+
+create table marquee.pauses (
+    consumer text not null,
+    topic text not null,
+    since timestamptz not null default now(),
+    actor text not null,
+    constraint pauses_pkey primary key (consumer, topic)
+);
+comment on table marquee.pauses is
+    'Subscriptions that a person has paused: nothing of them is delivered, fresh or parked, by any host.';
+
+alter table marquee.actions
+    drop constraint actions_action_check,
+    alter column message_id drop not null,
+    alter column event_id drop not null;
+comment on table marquee.actions is
+    'What persons did with messages, outbox rows and subscriptions. Never deleted by the host.';
+comment on column marquee.actions.detail is 'What it was done to as the person found it; of a subscription, what was asked.';
 
 alter table marquee.positions
     add column counted_from bigint not null default 0,
@@ -55,17 +76,26 @@ comment on table marquee.ledger is
 create function marquee.recount() returns void
 language sql volatile
 as $$
+    -- Whoever counts is waited for, each statement sees what they did, and the order of locks is that of a batch.
+    select from marquee.positions order by consumer, topic, partition for update;
+    select from marquee.key_state where parked > 0 order by consumer, topic, key, source for update;
+    lock table marquee.ledger in share row exclusive mode;
+    update marquee.ledger set retried = 0, discarded = 0;
     update marquee.positions as p
-    set uncounted = p.position - p.counted_from - p.records - p.holes - p.lost, counted_at = p.position, carried = (
-        select count(*) from marquee.parked as k
-        where k.consumer = p.consumer and k.topic = p.topic and k.partition = p.partition
-    ) + coalesce((
-        select l.retried + l.discarded from marquee.ledger as l
-        where l.consumer = p.consumer and l.topic = p.topic and l.partition = p.partition
-    ), 0) - p.kept
+    set counted_from = p.position, counted_at = p.position,
+        records = 0, holes = 0, lost = 0, uncounted = 0, duplicates = 0, kept = 0, carried = (
+            select count(*) from marquee.parked as k
+            where k.consumer = p.consumer and k.topic = p.topic and k.partition = p.partition
+        );
+    update marquee.key_state as k
+    set parked = (
+        select count(*) from marquee.parked as p
+        where p.consumer = k.consumer and p.topic = k.topic and p.key = k.key and p.source = k.source and p.ordered
+    )
+    where k.parked > 0
 $$;
 comment on function marquee.recount() is
-    'Take what stands there as right, so that the audit agrees from now on: once, after the last host of a version that did not count is gone.';
+    'Take what stands there as right and count from here: after the last host of a version that did not count is gone, or when a loss was dealt with.';
 
 alter table marquee.parked add column unsettled integer not null default 0;
 comment on column marquee.parked.unsettled is

@@ -3,14 +3,15 @@
 //! For each consumer and partition it is an identity and no estimate: every offset behind the position was applied, is a
 //! duplicate, was kept, held nothing, or was lost to retention; and what was kept is still there, or has left by a door
 //! that counts. All of it was written by the commits themselves, so it may be asked at any time, under load too.
-//! Cost: one statement a database, over the positions and the parked messages, and one over the blocked keys.
+//! Cost: three statements a database, over the positions and the parked messages, the blocked keys, and the outbox's rows that
+//! are set aside; and a question a partition to the bus.
 
 use marquee_bus::{Bus, Partition};
 use marquee_database::Database;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use crate::Error;
+use crate::{Error, consumers};
 
 /// What became of a partition's messages at one consumer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,6 +28,8 @@ pub struct Account {
     pub position: i64,
     /// The bus's next offset; none where the bus did not answer, or there is none.
     pub end: Option<i64>,
+    /// Kept since before counting began.
+    pub carried: i64,
     /// Applied: at once, and after all.
     pub done: i64,
     /// Left out, since they were dealt with before.
@@ -92,11 +95,27 @@ pub async fn audit(database: &Database, bus: Option<&dyn Bus>) -> Result<Audit, 
             ),
         });
     }
+    for row in connection.query(ASIDE, &[]).await? {
+        let (topic, key, rows): (String, String, i64) = (row.get(0), row.get(1), row.get(2));
+        audit.findings.push(Finding {
+            place: format!("outbox: {topic}"),
+            what: format!("{rows} rows of key {key:?} are set aside, and none of them is refused"),
+        });
+    }
     drop(connection);
     if let Some(bus) = bus {
         audit.compare(bus).await;
     }
     Ok(audit)
+}
+
+/// Take everything as it stands: what was lost or does not add up is accepted, and from now on counted from here. What
+/// stays wrong in itself (a position beyond the log) stays a finding.
+pub async fn accept(database: &Database, actor: &str) -> Result<(), Error> {
+    let mut unit = database.unit();
+    unit.execute(ACCEPT, &[&actor]).await?;
+    unit.commit().await?;
+    Ok(())
 }
 
 impl Audit {
@@ -107,12 +126,8 @@ impl Audit {
                 topic: account.topic.clone(),
                 number: account.partition,
             };
-            let end = match bus.log(&partition).await {
-                Ok(log) => log.end,
-                Err(error) => {
-                    tracing::debug!(%partition, %error, "the end of a partition is not known");
-                    continue;
-                }
+            let Some(end) = consumers::end(Some(bus), &partition).await else {
+                continue;
             };
             account.end = Some(end);
             account.waiting = Some((end - account.position).max(0));
@@ -173,6 +188,7 @@ fn account(row: &Row) -> (Account, Vec<String>) {
         from,
         position,
         end: None,
+        carried,
         done: records - duplicates - kept + retried,
         duplicates,
         waiting: None,
@@ -186,6 +202,11 @@ fn account(row: &Row) -> (Account, Vec<String>) {
     };
     (account, found)
 }
+
+/// The function is in the schema, so that it is there without a host too. $1 actor.
+const ACCEPT: &str = "
+with done as (select marquee.recount())
+insert into marquee.actions (actor, action, consumer, topic, key) select $1, 'accept', '', '', '' from done";
 
 const ACCOUNTS: &str = "
 select p.*, coalesce(l.retried, 0) as retried, coalesce(l.discarded, 0) as discarded,
@@ -201,7 +222,18 @@ left join (
 ) as k using (consumer, topic, partition)
 order by consumer, topic, partition";
 
-/// Blocked keys whose count is not what stands there; at most twenty.
+/// What waits behind a refused row that is not there; at the most twenty keys.
+const ASIDE: &str = "
+select o.topic, o.key, count(*)
+from marquee.outbox as o
+where o.shard < 0 and o.refused is null and not exists (
+    select from marquee.outbox as r
+    where r.shard < 0 and r.topic = o.topic and r.key = o.key and r.refused is not null
+)
+group by 1, 2
+limit 20";
+
+/// Blocked keys whose count is not what stands there; at the most twenty.
 const KEYS: &str = "
 select coalesce(k.consumer, p.consumer), coalesce(k.topic, p.topic), coalesce(k.key, p.key),
     coalesce(k.parked, 0)::bigint, coalesce(p.there, 0)

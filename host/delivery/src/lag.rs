@@ -13,9 +13,11 @@ use crate::Error;
 pub struct Outbox {
     /// Rows, counted up to [`COUNTED`].
     pub rows: i64,
-    /// How long the oldest one waits.
+    /// Of them, those set aside: the bus refuses them, or one before them of their key. Counted up to [`COUNTED`].
+    pub aside: i64,
+    /// How long the oldest of the others waits.
     pub oldest: Option<Duration>,
-    /// The last error of a shard that the bus does not take, where there is one.
+    /// The last error of a shard that the bus does not take, else of a row that it refuses.
     pub error: Option<String>,
 }
 
@@ -35,15 +37,16 @@ pub async fn outbox(database: &Database) -> Result<Outbox, Error> {
     let row = database
         .connection()
         .await?
-        .query(OUTBOX, &[&COUNTED])
+        .query_planned(OUTBOX, &[&COUNTED])
         .await?;
     let row = row.first();
     Ok(Outbox {
         rows: row.map_or(0, |row| row.get(0)),
+        aside: row.map_or(0, |row| row.get(1)),
         oldest: row
-            .and_then(|row| row.get::<_, Option<f64>>(1))
+            .and_then(|row| row.get::<_, Option<f64>>(2))
             .map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
-        error: row.and_then(|row| row.get(2)),
+        error: row.and_then(|row| row.get(3)),
     })
 }
 
@@ -87,6 +90,7 @@ const SWEPT: i64 = 5_000;
 const OUTBOX: &str = "
 select
     (select count(*) from (select from marquee.outbox limit $1) as counted),
+    (select count(*) from (select from marquee.outbox where shard < 0 limit $1) as counted),
     (
         select extract(epoch from max(now() - first.created_at))::float8
         from generate_series(0, 15) as s (shard)
@@ -94,7 +98,10 @@ select
             select o.created_at from marquee.outbox o where o.shard = s.shard order by o.id limit 1
         ) as first
     ),
-    (select last_error from marquee.shards where attempts > 0 order by shard limit 1)";
+    coalesce(
+        (select last_error from marquee.shards where attempts > 0 order by shard limit 1),
+        (select refused from marquee.outbox where refused is not null order by retry_at limit 1)
+    )";
 
 const TROUBLE: &str = "
 select

@@ -3,14 +3,15 @@
 //! Promise: an event that was acknowledged is never lost and never counted twice, whatever dies. The way out is
 //! [`outbox`] (rows to the bus, in order within a key); the way in is [`partition`] (what is done next with a partition),
 //! [`consume`] (a batch, its fence and its de-duplication in one transaction) and [`retry`] (what could not be applied
-//! yet); [`messages`] is what a person
-//! does about the rest; [`job`] is work that the clock starts. All of it is SQL in the schema `marquee` of the service's own database.
+//! yet); [`messages`] and [`consumers`] are what a person does about the rest; [`audit`] says whether it all adds up; [`job`]
+//! is work that the clock starts. All of it is SQL in the schema `marquee` of the service's own database.
 //!
 //! It knows no WebAssembly, no Kafka, no HTTP and no component: a caller delivers the messages.
 
 pub mod apply;
 pub mod audit;
 pub mod consume;
+pub mod consumers;
 mod error;
 pub mod job;
 mod keys;
@@ -40,6 +41,7 @@ pub fn migrations() -> Result<Migrations, MigrateError> {
                 "0004_event_state.sql",
                 include_str!("../schema/0004_event_state.sql"),
             ),
+            ("0005_source.sql", include_str!("../schema/0005_source.sql")),
             (
                 "0006_incarnations.sql",
                 include_str!("../schema/0006_incarnations.sql"),

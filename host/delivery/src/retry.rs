@@ -76,7 +76,11 @@ pub async fn claim(
         &attempts,
         &UNSETTLED_UNTIL_ALONE,
     ];
-    let rows = database.connection().await?.query(CLAIM, &params).await?;
+    let rows = database
+        .connection()
+        .await?
+        .query_planned(CLAIM, &params)
+        .await?;
     Ok(rows.first().map(|row| {
         let id = row.get("id");
         // Null: it died just now.
@@ -136,7 +140,7 @@ impl Claimed {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = if self.is_ordered {
             let params: [&(dyn ToSql + Sync); 6] = [consumer, topic, key, source, &limit, &BYTES];
-            unit.query(RUN, &params).await
+            unit.query_planned(RUN, &params).await
         } else {
             unit.query(ALONE, &[&self.id]).await
         };
@@ -395,6 +399,7 @@ with due as (
     from marquee.parked p
     cross join lateral (select case when p.claim is null then p.unsettled else p.unsettled + 1 end as unsettled) as s
     where p.consumer = $1 and p.topic = $2 and p.state = 'parked' and p.next_attempt_at <= now()
+        and not exists (select from marquee.pauses where consumer = $1 and topic = $2)
     order by p.next_attempt_at, p.id
     limit 1
     for update of p skip locked

@@ -194,6 +194,8 @@ impl Server {
             "max_connections=200".to_owned(),
             // Short statements only: compiling them costs more than it gains.
             "jit=off".to_owned(),
+            // What is read comes from memory or from a disk without heads: any row costs about what the next one does.
+            "random_page_cost=1.1".to_owned(),
         ];
         if !self.options.is_durable {
             set.extend(

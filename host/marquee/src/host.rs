@@ -8,7 +8,7 @@ use marquee_database::Database;
 use marquee_delivery::{Begin, Consumer, Policy, outbox::Relay};
 use marquee_manifest::{App, Canary, ComponentId, Outside, Rates, defaults};
 use marquee_runtime::Runtime;
-use marquee_triggers::{Deliverer, Proxies, Worker, bus, http, retry, schedule};
+use marquee_triggers::{Deliverer, Proxies, Watch, Worker, bus, http, retry, schedule};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::Semaphore,
@@ -16,7 +16,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admin, databases::Databases, lineup::lineup, releases::Releases, settings::Settings,
+    admin,
+    alarms::{Alarms, Thresholds},
+    databases::Databases,
+    events::Events,
+    lineup::lineup,
+    releases::Releases,
+    settings::Settings,
     versions::Versions,
 };
 
@@ -32,11 +38,13 @@ pub(crate) struct Host {
     listener: TcpListener,
     admin: TcpListener,
     admin_token: Option<admin::Token>,
+    thresholds: Thresholds,
 }
 
 /// What stands on the databases.
 struct Parts {
     bus: Option<Arc<dyn Bus>>,
+    events: Events,
     runtime: Runtime,
     releases: Releases,
     /// Of the admin API, where this host owns the data folder.
@@ -106,6 +114,7 @@ impl Host {
                 listener,
                 admin,
                 admin_token,
+                thresholds: settings.thresholds(),
             }),
             Err(error) => {
                 // What was started for the application ends with it.
@@ -155,16 +164,13 @@ impl Host {
         let triggers = TaskTracker::new();
         let background = TaskTracker::new();
 
-        let api = admin::Api::new(
-            self.parts.releases.clone(),
-            self.databases.by_component.values().cloned(),
-            parts(
-                &self.databases,
-                self.parts.bus.as_ref(),
-                self.parts.releases.clone(),
-            ),
-            self.admin_token,
-        );
+        let releases = &self.parts.releases;
+        let mut parts = parts(&self.databases, self.parts.bus.as_ref(), releases.clone());
+        let alarms = Alarms::new(self.parts.events.clone(), self.thresholds);
+        parts.push(alarms.part());
+        let events = self.parts.events.clone();
+        let api = admin::Api::new(releases.clone(), events, parts, self.admin_token);
+        background.spawn(alarms.run(behind.clone()));
         background.spawn(api.clone().serve_tcp(self.admin, behind.clone()));
         if let Some(socket) = self.parts.socket {
             background.spawn(api.serve_socket(socket, behind.clone()));
@@ -246,6 +252,8 @@ impl Parts {
             false => None,
         };
 
+        let watch = Watch::default();
+        let events = Events::new(app, databases, bus.as_ref(), watch.clone());
         let mut subscriptions = Vec::new();
         let mut retries = Vec::new();
         let mut schedules = Vec::new();
@@ -295,6 +303,7 @@ impl Parts {
                         records: subscription.batch,
                         ..BatchLimits::default()
                     },
+                    watch: watch.clone(),
                 });
                 retries.push(retry::Trigger {
                     deliverer,
@@ -304,6 +313,7 @@ impl Parts {
         }
         Ok(Self {
             bus,
+            events,
             runtime,
             releases,
             socket,

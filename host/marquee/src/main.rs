@@ -3,11 +3,13 @@
 //! The only crate that reads the environment, prints, and names all others.
 
 mod admin;
+mod alarms;
 mod app;
 mod cli;
 mod compiler;
 mod components;
 mod databases;
+mod events;
 mod host;
 mod lineup;
 mod logging;

@@ -17,6 +17,8 @@ use marquee_database::Secret;
 use marquee_triggers::Proxies;
 use serde::Deserialize;
 
+use crate::alarms::Thresholds;
+
 /// What can be said on the command line of every verb that reads the manifest.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Flags {
@@ -97,6 +99,10 @@ pub(crate) struct Settings {
     pub(crate) kafka_brokers: Option<Set<String>>,
     /// Where the embedded bus lives. None: in the embedded PostgreSQL, or else in the first database.
     pub(crate) bus_database: Option<Set<Secret>>,
+    /// When the host is not ready although it could work. None: however far behind it is.
+    pub(crate) health_lag: Option<Set<i64>>,
+    pub(crate) health_outbox: Option<Set<Duration>>,
+    pub(crate) health_stuck: Option<Set<Duration>>,
     environment: BTreeMap<String, String>,
     file: Option<(PathBuf, RuntimeConfig)>,
 }
@@ -113,6 +119,17 @@ struct RuntimeConfig {
     variables: BTreeMap<String, String>,
     #[serde(default)]
     admin: Admin,
+    #[serde(default)]
+    health: Health,
+}
+
+/// When the host is not ready although it could work; durations such as 30s, 5m.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Health {
+    lag: Option<String>,
+    outbox: Option<String>,
+    stuck: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -212,15 +229,7 @@ impl Settings {
         )
         .parse("a number from 0 to 16")?;
         let grace = text(up.grace.clone(), "--grace", "MARQUEE_GRACE", GRACE);
-        let grace = Set {
-            value: humantime::parse_duration(&grace.value).with_context(|| {
-                format!(
-                    "{:?} of {} is not a duration such as 10s",
-                    grace.value, grace.source
-                )
-            })?,
-            source: grace.source,
-        };
+        let grace = grace.duration()?;
 
         let allow_unsafe_database = text(
             up.allow_unsafe_database.then(|| "true".to_owned()),
@@ -264,6 +273,9 @@ impl Settings {
             kafka_brokers: None,
             bus_database: None,
             admin_token: None,
+            health_lag: None,
+            health_outbox: None,
+            health_stuck: None,
             environment,
             file,
         };
@@ -272,6 +284,13 @@ impl Settings {
         settings.bus_database = settings.database_url("bus");
         let token = settings.lookup("MARQUEE_ADMIN_TOKEN", |file| file.admin.token.as_ref());
         settings.admin_token = token.map(|token| token.map(Secret::new));
+        let lag = settings.lookup("MARQUEE_HEALTH_LAG", |file| file.health.lag.as_ref());
+        let lag = lag.map(|lag| lag.parse("a number of messages"));
+        settings.health_lag = lag.transpose()?;
+        settings.health_outbox =
+            settings.duration("MARQUEE_HEALTH_OUTBOX", |file| file.health.outbox.as_ref())?;
+        settings.health_stuck =
+            settings.duration("MARQUEE_HEALTH_STUCK", |file| file.health.stuck.as_ref())?;
         Ok(settings)
     }
 
@@ -309,6 +328,25 @@ impl Settings {
         })
     }
 
+    /// A duration such as 5m, where it is set.
+    fn duration(
+        &self,
+        variable: &str,
+        in_file: impl Fn(&RuntimeConfig) -> Option<&String>,
+    ) -> anyhow::Result<Option<Set<Duration>>> {
+        let set = self.lookup(variable, in_file);
+        set.map(Set::duration).transpose()
+    }
+
+    /// When the host is not ready although it could work.
+    pub(crate) fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            lag: self.health_lag.as_ref().map(|set| set.value),
+            outbox: self.health_outbox.as_ref().map(|set| set.value),
+            stuck: self.health_stuck.as_ref().map(|set| set.value),
+        }
+    }
+
     fn lookup(
         &self,
         variable: &str,
@@ -342,6 +380,18 @@ impl Set<String> {
             }),
             Err(_) => bail!("{:?} of {} is not {what}", self.value, self.source),
         }
+    }
+}
+
+impl Set<String> {
+    fn duration(self) -> anyhow::Result<Set<Duration>> {
+        let Self { value, source } = self;
+        let duration = humantime::parse_duration(&value)
+            .with_context(|| format!("{value:?} of {source} is not a duration such as 10s"))?;
+        Ok(Set {
+            value: duration,
+            source,
+        })
     }
 }
 

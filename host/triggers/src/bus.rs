@@ -4,9 +4,10 @@
 //! partition is a task of its own (`crate::partition`), so none waits for another; this file only tells them what the
 //! bus says. One that panicked is begun again. Bounds: one batch a partition in flight, and the batch's own deadline.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use marquee_bus::{Assignment, BatchLimits, Bus, Event, RevokeGuard, Subscription};
+use marquee_bus::{Assignment, BatchLimits, Bus, Event, Partition, RevokeGuard, Subscription};
+use marquee_delivery::consumers;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -15,6 +16,7 @@ use crate::{
     backoff::Backoff,
     delivery::Deliverer,
     partition::{Slot, Task},
+    watch::Watch,
 };
 
 /// A component's subscription to a topic.
@@ -29,6 +31,8 @@ pub struct Trigger {
     pub partitions: i32,
     /// How large a batch may be.
     pub limits: BatchLimits,
+    /// Told what becomes of its partitions.
+    pub watch: Watch,
 }
 
 /// A partition that this host holds.
@@ -46,10 +50,42 @@ impl Trigger {
         let mut backoff = Backoff::default();
         while !stop.is_cancelled() {
             match self.join(&*bus).await {
-                Ok(subscription) => return self.follow(&bus, subscription, &stop).await,
+                Ok(subscription) => {
+                    return tokio::select! {
+                        () = self.follow(&bus, subscription, &stop) => {}
+                        () = self.look() => {}
+                    };
+                }
                 Err(error) => {
                     tracing::warn!(topic = self.topic, %error, "the topic cannot be joined; trying again");
                     backoff.pause(&stop).await;
+                }
+            }
+        }
+    }
+
+    /// Tell partitions that a person has paused the consumer, let it go on, or set it back. A batch would notice by itself,
+    /// but there may be none.
+    async fn look(&self) {
+        let database = &self.deliverer.worker.database;
+        let consumer = &self.deliverer.consumer.name;
+        let mut known = HashMap::new();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let marks = match consumers::marks(database, consumer, &self.topic).await {
+                Ok(marks) => marks,
+                Err(error) => {
+                    tracing::debug!(topic = self.topic, %error, "the positions cannot be looked at; trying again");
+                    continue;
+                }
+            };
+            for mark in marks {
+                if known.insert(mark.partition, mark) != Some(mark) {
+                    let partition = Partition {
+                        topic: self.topic.clone(),
+                        number: mark.partition,
+                    };
+                    self.watch.poke(consumer, &partition);
                 }
             }
         }
@@ -139,6 +175,7 @@ impl Trigger {
             assignment: assignment.clone(),
             slot: Arc::clone(&slot),
             leave: leave.clone(),
+            watch: self.watch.clone(),
         };
         let task = tasks.spawn(task.run().instrument(span)).id();
         held.insert(
@@ -152,3 +189,6 @@ impl Trigger {
         );
     }
 }
+
+/// A person waits for it.
+const LOOK: Duration = Duration::from_secs(1);

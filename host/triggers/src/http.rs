@@ -111,7 +111,7 @@ impl Trigger {
         let mut response = match self.find(&mut parts) {
             Ok(component) => self.admit(component, parts, body, peer, &request_id).await,
             Err(problem) => problem
-                .response(Protocol::of(&parts.headers), &request_id)
+                .response(Protocol::of(&parts), &request_id)
                 .map(Either::Right),
         };
         if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -136,6 +136,9 @@ impl Trigger {
         {
             return Err(problem::URI_TOO_LONG);
         }
+        if parts.version < Version::HTTP_2 && problem::is_grpc(&parts.headers) {
+            return Err(problem::GRPC_OVER_HTTP_1);
+        }
         parts.uri = absolute(parts).ok_or(problem::HOST)?;
         self.route(parts.uri.path()).ok_or(problem::NOT_FOUND)
     }
@@ -155,7 +158,7 @@ impl Trigger {
         if let Ok(value) = HeaderValue::try_from(address.to_string()) {
             parts.headers.insert(CLIENT, value);
         }
-        let protocol = Protocol::of(&parts.headers);
+        let protocol = Protocol::of(&parts);
         let answer = match &admission {
             Some(admission) if admission.is_refused() => Err(problem::TOO_MANY),
             _ => self.call(component, parts, body, request_id).await,

@@ -13,8 +13,10 @@ mod rates;
 pub mod retry;
 pub mod schedule;
 pub mod server;
+mod watch;
 mod work;
 
 pub use client::{InvalidProxies, Proxies};
 pub use delivery::Deliverer;
+pub use watch::Watch;
 pub use work::Worker;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::{backoff, delivery::Deliverer};
+use crate::{backoff, delivery::Deliverer, watch::Watch};
 
 /// The newest batch of a partition; a later one makes an earlier one stale.
 #[derive(Default)]
@@ -53,13 +53,16 @@ pub(crate) struct Task {
     pub(crate) slot: Arc<Slot>,
     /// The partition has to be given back.
     pub(crate) leave: CancellationToken,
+    pub(crate) watch: Watch,
 }
 
 impl Task {
     /// Work until the partition has to be given back, or is lost.
     pub(crate) async fn run(self) {
         let consumer = self.deliverer.consumer.clone();
-        let position = Position::unseen(&consumer.name, &self.assignment.partition);
+        let partition = &self.assignment.partition;
+        let position = Position::unseen(&consumer.name, partition);
+        let mut told = self.watch.hold(&consumer.name, partition);
         let (mut actor, mut action) = Actor::new(consumer, position);
         // Batches of another seek are stale.
         let mut sought = None;
@@ -69,6 +72,7 @@ impl Task {
                 Action::Await => tokio::select! {
                     biased;
                     () = self.leave.cancelled() => Event::Leave,
+                    () = told.moved() => Event::Moved,
                     batch = self.slot.take() => {
                         if Some(batch.seek) != sought {
                             continue;
@@ -89,6 +93,7 @@ impl Task {
                 actor.leave();
             }
             action = actor.on(event);
+            told.tell(actor.state());
         }
     }
 

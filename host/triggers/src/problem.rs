@@ -2,7 +2,7 @@
 //! and nothing of what is inside. A client of gRPC gets them as its statuses.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request};
 use http_body_util::Full;
 use marquee_problem::{self as catalogue, Kind};
 use marquee_runtime::CallError;
@@ -81,15 +81,24 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// By the media type of what it sends; gRPC-Web and the like are HTTP.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let media_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-        let rest = media_type.and_then(|text| text.strip_prefix(GRPC.as_bytes()));
-        match rest.map(|rest| rest.first()) {
-            Some(None | Some(b'+' | b';')) => Self::Grpc,
-            _ => Self::Http,
+    /// By the media type of what it sends; gRPC-Web and the like are HTTP. Over HTTP/1.1 nobody speaks gRPC.
+    pub(crate) fn of(parts: &request::Parts) -> Self {
+        if parts.version == Version::HTTP_2 && is_grpc(&parts.headers) {
+            Self::Grpc
+        } else {
+            Self::Http
         }
     }
+}
+
+/// Whether it is meant for gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = media_type.and_then(|text| text.strip_prefix(GRPC.as_bytes()));
+    matches!(
+        rest.map(|rest| rest.first()),
+        Some(None | Some(b'+' | b';'))
+    )
 }
 
 impl From<&CallError> for Problem {
@@ -117,6 +126,11 @@ pub(crate) const URI_TOO_LONG: Problem = Problem::new(
 pub(crate) const METHOD: Problem = Problem::new(
     catalogue::METHOD_NOT_ALLOWED,
     "CONNECT and TRACE are not served",
+);
+/// As gRPC's own servers answer it.
+pub(crate) const GRPC_OVER_HTTP_1: Problem = Problem::new(
+    catalogue::HTTP_VERSION_NOT_SUPPORTED,
+    "a call of gRPC needs HTTP/2; a proxy between may have made it HTTP/1.1",
 );
 pub(crate) const TOO_LARGE: Problem = Problem::new(
     catalogue::BODY_TOO_LARGE,
@@ -149,10 +163,15 @@ mod tests {
     #[test]
     fn a_client_of_grpc_is_known_by_its_media_type() {
         let check = |media_type: Option<&'static str>, grpc| {
-            let value = media_type.map(HeaderValue::from_static);
-            let headers = value.map(|value| (header::CONTENT_TYPE, value));
-            let found = Protocol::of(&headers.into_iter().collect());
-            assert_eq!(matches!(found, Protocol::Grpc), grpc, "{media_type:?}");
+            for (version, grpc) in [(Version::HTTP_2, grpc), (Version::HTTP_11, false)] {
+                let mut request = http::Request::builder().version(version);
+                if let Some(media_type) = media_type {
+                    request = request.header(header::CONTENT_TYPE, media_type);
+                }
+                let (parts, ()) = request.body(()).unwrap().into_parts();
+                let found = matches!(Protocol::of(&parts), Protocol::Grpc);
+                assert_eq!(found, grpc, "{media_type:?} {version:?}");
+            }
         };
         for media_type in [
             "application/grpc",

@@ -29,7 +29,7 @@ pub(crate) type Ask = Arc<dyn Fn(u64) -> Request<Full<Bytes>> + Send + Sync>;
 pub(crate) struct Load {
     /// Each asks again when it has its answer.
     pub(crate) connections: usize,
-    /// After an answer, before the next request.
+    /// After an answer, before the next request; longer where the answer says so (`Retry-After`).
     pub(crate) pause: Duration,
 }
 
@@ -64,6 +64,17 @@ impl Until {
         match self {
             Self::Time(at) => Instant::now() >= *at,
             Self::Told(told) => told.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Waits for so long, or until it has come.
+    async fn pass(&self, time: Duration) {
+        let time = match self {
+            Self::Time(at) => time.min(at.saturating_duration_since(Instant::now())),
+            Self::Told(_) => time,
+        };
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
         }
     }
 }
@@ -146,12 +157,12 @@ async fn one(
         let mut request = ask(n);
         request.headers_mut().insert(header::HOST, address.parse()?);
         let sent = Instant::now();
-        let status = match answer(&mut sender, request).await {
-            Ok(status) => status,
+        let (status, again) = match answer(&mut sender, request).await {
+            Ok(answer) => answer,
             Err(_) => {
                 // The server closed, or is not there: a failure, and a new connection.
                 sender = connect(address).await?;
-                0
+                (0, None)
             }
         };
         let taken = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -161,23 +172,24 @@ async fn one(
             report.done.push(n);
         }
         n += step;
-        if !load.pause.is_zero() {
-            tokio::time::sleep(load.pause).await;
-        }
+        until.pass(load.pause.max(again.unwrap_or_default())).await;
     }
     Ok(report)
 }
 
+/// Its status, and after what time it says to try again.
 async fn answer(
     sender: &mut SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
-) -> hyper::Result<u16> {
+) -> hyper::Result<(u16, Option<Duration>)> {
     sender.ready().await?;
     let mut response = sender.send_request(request).await?;
     while let Some(frame) = response.body_mut().frame().await {
         frame?;
     }
-    Ok(response.status().as_u16())
+    let again = response.headers().get(header::RETRY_AFTER);
+    let again = again.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+    Ok((response.status().as_u16(), again.map(Duration::from_secs)))
 }
 
 /// The body at a path; it must be a success.

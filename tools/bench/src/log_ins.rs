@@ -77,8 +77,8 @@ pub(crate) async fn run(command: LogIns) -> anyhow::Result<String> {
         }
         let load = Load {
             connections: at_once,
-            // Of many, most are refused, and try again when they are told to (`Retry-After: 1`).
-            pause: if at_once > FEW { AGAIN } else { Duration::ZERO },
+            // Of many, most are refused, and try again when they are told to.
+            pause: Duration::ZERO,
         };
         let ask: Ask = Arc::new(log_in);
         let (report, log_ins) = tokio::join!(
@@ -160,5 +160,4 @@ const PASSWORD: &str = "a quiet harbour";
 const FEW: usize = 4;
 /// More than are let wait.
 const MANY: usize = 64;
-const AGAIN: Duration = Duration::from_secs(1);
 const WARM: Duration = Duration::from_secs(5);

@@ -45,15 +45,16 @@ pub(crate) async fn create(
     key: Option<&str>,
     movie: NewMovie,
 ) -> Result<Movie, Failure> {
-    let key = key.map(|key| format!("{}/{key}", caller.of_keys()));
-    Ok(commands::create(movie, key).await?)
+    Ok(commands::create(movie, own(caller, key)).await?)
 }
 
-/// Creates movies; one result each, in their order.
+/// Creates movies, once a key, which is their caller's own; one result each, in their order.
 pub(crate) async fn create_many(
+    caller: &Caller,
+    key: Option<&str>,
     movies: Vec<NewMovie>,
 ) -> Result<Vec<Result<Movie, Failure>>, Failure> {
-    let results = commands::create_many(movies).await?;
+    let results = commands::create_many(movies, own(caller, key)).await?;
     let results = results.into_iter().map(|result| result.map_err(Into::into));
     Ok(results.collect())
 }
@@ -72,6 +73,10 @@ pub(crate) async fn update(
 pub(crate) async fn delete(id: &MovieId, expected: Option<u64>) -> Result<(), Failure> {
     let deleted = commands::delete(id.0.clone(), expected).await;
     deleted.map_err(|error| of(error, id))
+}
+
+fn own(caller: &Caller, key: Option<&str>) -> Option<String> {
+    key.map(|key| format!("{}/{key}", caller.of_keys()))
 }
 
 fn of(error: types::Error, id: &MovieId) -> Failure {

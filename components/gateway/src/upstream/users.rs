@@ -4,6 +4,7 @@
 //! not tell whether there is such a user.
 
 use marquee_problem::{CONFLICT, FORBIDDEN, OUT_OF_BOUNDS, TOO_MANY_REQUESTS, UNAUTHORIZED};
+use uuid::Uuid;
 
 use crate::{
     bindings::movie::{
@@ -184,11 +185,21 @@ impl From<hashing::Error> for Failure {
         match error {
             hashing::Error::Invalid(text) => Self::refused(&OUT_OF_BOUNDS, text),
             // Two at a time, and a short queue.
-            hashing::Error::Unavailable(_) => too_many(1),
+            hashing::Error::Unavailable(_) => too_many(moment()),
             hashing::Error::Other(text) => Self::internal(text),
         }
     }
 }
 
+/// After how many seconds the queue of passwords may have a place: not the same for all that were refused together, or they
+/// would come back together.
+fn moment() -> u32 {
+    // Its last bits are random.
+    let more = Uuid::now_v7().as_u128() % u128::from(MOMENT_S);
+    u32::try_from(more).unwrap_or(0) + 1
+}
+
+/// Where others need the machine two passwords are hashed a second, and ten are under way or wait.
+const MOMENT_S: u32 = 5;
 /// A password that changes under a log-in once may be met; one that always does is no accident.
 const TRIES: usize = 2;

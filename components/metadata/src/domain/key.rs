@@ -18,6 +18,15 @@ impl Key {
         Ok(Self(text.to_owned()))
     }
 
+    /// The key of a place in a list that has this one; the first place has the key itself. Invalid where it is too long
+    /// for that.
+    pub fn of_place(&self, place: usize) -> Result<Self, Invalid> {
+        match place {
+            0 => Ok(self.clone()),
+            _ => Self::parse(&format!("{} {place}", self.0)),
+        }
+    }
+
     /// The key as it is kept.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -37,30 +37,39 @@ pub(crate) enum Changed {
 
 /// Create a movie and publish its event.
 pub(crate) async fn create(new: NewMovie, id: Uuid, key: Option<&Key>) -> Result<Created, Error> {
-    match insert(&new, id, key).one().await {
-        Ok(row) => match created(row, new.clone())? {
-            Some(created) => Ok(created),
-            None => holder_of(&new).await,
-        },
-        // Two with one key at once: the other one has created its movie meanwhile.
-        Err(error) if error.constraint() == Some("creations_pkey") => {
-            match insert(&new, id, key).one().await {
-                Ok(row) => created(row, new)?.ok_or_else(meanwhile),
-                Err(error) => Err(error),
-            }
-        }
-        Err(error) => Err(error),
+    let attempt = async || created(insert(&new, id, key).one().await?, new.clone());
+    let mut found = attempt().await;
+    if key.is_some() && found.as_ref().map_or_else(is_claimed, Option::is_none) {
+        found = attempt().await;
+    }
+    match found? {
+        Some(created) => Ok(created),
+        None => holder_of(&new).await,
     }
 }
 
-/// Create movies and publish their events, each under the id beside it. One result each, in their order.
-pub(crate) async fn create_many(movies: Vec<(Uuid, NewMovie)>) -> Result<Vec<Created>, Error> {
-    let rows = insert_many(&movies).query().await?;
+/// Create movies and publish their events, each under the id beside it. One result each, in their order. With keys there is
+/// one for each; where one belongs to another creation nothing is created, and every result says so.
+pub(crate) async fn create_many(
+    movies: Vec<(Uuid, NewMovie)>,
+    keys: Option<&[Key]>,
+) -> Result<Vec<Created>, Error> {
+    let attempt = async || {
+        let rows = insert_many(&movies, keys).query().await?;
+        let results = rows.zip(&movies);
+        let results = results.map(|(row, (_, new))| created(row, new.clone()));
+        results.collect::<Result<Vec<_>, _>>()
+    };
+    let mut found = attempt().await;
+    let is_raced = |found: &Vec<Option<_>>| found.iter().any(Option::is_none);
+    if keys.is_some() && found.as_ref().map_or_else(is_claimed, is_raced) {
+        found = attempt().await;
+    }
     let mut results = Vec::with_capacity(movies.len());
-    for (row, (_, new)) in rows.zip(movies) {
-        results.push(match created(row, new.clone())? {
+    for (found, (_, new)) in found?.into_iter().zip(&movies) {
+        results.push(match found {
             Some(created) => created,
-            None => holder_of(&new).await?,
+            None => holder_of(new).await?,
         });
     }
     Ok(results)
@@ -109,7 +118,7 @@ pub fn insert(new: &NewMovie, id: Uuid, key: Option<&Key>) -> Statement {
 }
 
 /// The statement of `create_many`.
-pub fn insert_many(movies: &[(Uuid, NewMovie)]) -> Statement {
+pub fn insert_many(movies: &[(Uuid, NewMovie)], keys: Option<&[Key]>) -> Statement {
     let news = || movies.iter().map(|(_, new)| new);
     Statement {
         sql: INSERT_MANY,
@@ -120,6 +129,8 @@ pub fn insert_many(movies: &[(Uuid, NewMovie)]) -> Statement {
             array(news().map(NewMovie::description)),
             array(news().map(NewMovie::director)),
             array(movies.iter().map(|(id, new)| new.created_event(*id))),
+            array(keys.unwrap_or_default().iter().map(Key::as_str)),
+            array(news().map(|new| keys.map(|_| hex::encode(new.digest())))),
         ],
     }
 }
@@ -158,6 +169,12 @@ pub fn remove(id: Uuid, expected: Option<u64>) -> Statement {
         sql: DELETE,
         params: params![id, expected, deleted_event(id)],
     }
+}
+
+/// Two with one key at once: the other one has taken the key meanwhile. What it created is seen by the next attempt, as it
+/// is where the other one took title and year first.
+fn is_claimed(error: &Error) -> bool {
+    error.constraint() == Some("creations_pkey")
 }
 
 /// None where title and year were taken while the statement ran.
@@ -248,15 +265,22 @@ from (values (1)) as one (row)
 left join inserted as i on true
 left join earlier as e on true";
 
-/// Arrays: `$1` ids, `$2` titles, `$3` years, `$4` descriptions, `$5` directors, `$6` events. One row each, in their order,
-/// as of [`INSERT`]. They are inserted in the order of what is unique, so that two statements with the same titles do not
-/// wait for each other in a circle, and of one title and year the first one first.
+/// Arrays: `$1` ids, `$2` titles, `$3` years, `$4` descriptions, `$5` directors, `$6` events, `$7` idempotency keys or none,
+/// `$8` digests in hexadecimal, null without keys. One row each, in their order, as of [`INSERT`]; where one key belongs to
+/// another creation, all of them say so, and nothing is created. Movies and keys are inserted in the order of what is unique,
+/// so that two statements with the same ones do not wait for each other in a circle, and of one title and year the first one
+/// first.
 const INSERT_MANY: &str = "
 with given as materialized (
     select g.n, g.id, g.title, g.year::smallint as year, g.description, g.director, g.event,
-        movie_title_fold(g.title) as folded_title
-    from unnest($1::text[]::uuid[], $2::text[], $3::integer[], $4::text[], $5::text[], $6::text[])
-        with ordinality as g (id, title, year, description, director, event, n)
+        movie_title_fold(g.title) as folded_title, g.key, decode(g.digest, 'hex') as digest
+    from unnest($1::text[]::uuid[], $2::text[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+        with ordinality as g (id, title, year, description, director, event, key, digest, n)
+),
+earlier as materialized (
+    select g.n, c.movie_id, c.created_at, c.request_digest = g.digest as is_same
+    from given as g
+    join creations as c on c.key = g.key
 ),
 holders as materialized (
     select g.n, (
@@ -273,17 +297,41 @@ inserted as (
     from given as g
     join holders as h on h.n = g.n
     where h.id is null
+        and not exists (select from earlier as e where e.n = g.n)
+        and not exists (select from earlier as e where not e.is_same)
     order by g.folded_title collate \"C\", g.year, g.n
     on conflict do nothing
     returning id, folded_title, year, created_at
+),
+claimed as (
+    insert into creations (key, request_digest, movie_id, created_at)
+    select g.key, g.digest, i.id, i.created_at
+    from inserted as i
+    join given as g on g.id = i.id
+    where g.key is not null
+    order by g.key
+),
+swept as (
+    delete from creations as c
+    where c.key in (
+        select o.key
+        from creations as o
+        where cardinality($7::text[]) > 0 and o.created_at < now() - interval '24 hours'
+        order by o.created_at
+        limit 10 * cardinality($7::text[])
+        for update skip locked
+    )
 )
-select false as is_reused, i.id, (extract(epoch from i.created_at) * 1000)::bigint as created_at_ms,
+select exists (select from earlier as e where not e.is_same) as is_reused,
+    coalesce(i.id, e.movie_id) as id,
+    (extract(epoch from coalesce(i.created_at, e.created_at)) * 1000)::bigint as created_at_ms,
     coalesce(h.id, f.id) as holder,
     case when i.id is not null
         then marquee.publish('metadata', i.id::text, '{}', convert_to(g.event, 'UTF8'))
     end
 from given as g
 join holders as h on h.n = g.n
+left join earlier as e on e.n = g.n
 left join inserted as i on i.id = g.id
 left join inserted as f on f.folded_title = g.folded_title and f.year is not distinct from g.year
 order by g.n";

@@ -176,10 +176,17 @@ where ($1::bigint is not null or (select count(*) from generate_series(1, 100000
     };
 }
 
-/// Each word of the query, as the beginning of a word. A query without a word has none, and finds nothing.
+/// Each word of the query is one of the title; the last one, which may not be all typed, begins one. A query without a
+/// word finds nothing. A last word of one or two letters may begin so many words that their list is not worth reading where
+/// other words find the movies: then it is looked for in those.
 macro_rules! found {
     () => {
-        "title_lexemes @@ ('''' || replace(nullif(movie_title_words($2), ''), ' ', ''':* & ''') || ''':*')::tsquery"
+        "title_lexemes @@ case when movie_title_words($2) ~ ' [^ ]{1,2}$'
+            then movie_short_query(movie_title_words($2))
+            else ('''' || replace(nullif(movie_title_words($2), ''), ' ', ''' & ''') || ''':*')::tsquery
+        end
+        and (movie_title_words($2) !~ ' [^ ]{1,2}$'
+            or (title_lexemes @@ ('''' || regexp_replace(movie_title_words($2), '^.* ', '') || ''':*')::tsquery) is true)"
     };
 }
 
@@ -189,19 +196,27 @@ macro_rules! begins {
     };
 }
 
+/// Which movies a page has is read from the index that is in its order, or from that of the words; what they are, from
+/// their rows.
+///
+/// PostgreSQL weighs one index against the other by what rows cost on a disk. They come from memory, mostly; so that it
+/// does not walk far along an order to spare some rows, the inner limit speaks of four times as many as are taken.
 macro_rules! sorted {
-    ($condition:expr, $keys:literal, $descending:literal, $after:literal) => {
+    ($condition:expr, $keys:literal, $order:literal, $after:literal) => {
         concat!(
             "select ",
             columns!(),
+            " from (select id as page_id",
+            $keys,
             " from movies",
             filter!(),
             $condition,
             " and ($5::uuid is null or ",
             $after,
             ") order by ",
-            $keys,
-            $descending,
+            $order,
+            " limit $1 * 4) as page join movies on id = page_id order by ",
+            $order,
             " limit $1"
         )
     };
@@ -210,79 +225,80 @@ macro_rules! sorted {
 /// As [`filter!`]; `$5` id and `$6` title of the movie behind which it begins, or null.
 const BY_TITLE: &str = sorted!(
     concat!("($2::text is null or ", found!(), ")"),
-    "title collate \"und-x-icu\", id",
-    "",
+    ", title collate \"und-x-icu\" as key",
+    "key, page_id",
     "(title collate \"und-x-icu\", id) > ($6::text, $5::uuid)"
 );
 
 /// The same, by the folded title.
 const BY_FOLDED_TITLE: &str = sorted!(
     concat!("($2::text is null or ", found!(), ")"),
-    "folded_title, id",
-    "",
+    ", folded_title as key",
+    "key, page_id",
     "(folded_title, id) > (movie_title_fold($6::text), $5::uuid)"
 );
 
 /// The same, by year; `$7` the year behind which it begins, 9999 for none.
 const BY_YEAR: &str = sorted!(
     concat!("($2::text is null or ", found!(), ")"),
-    "coalesce(year, 9999), title collate \"und-x-icu\", id",
-    "",
+    ", coalesce(year, 9999) as year_key, title collate \"und-x-icu\" as key",
+    "year_key, key, page_id",
     "(coalesce(year, 9999), title collate \"und-x-icu\", id) > ($7::integer, $6::text, $5::uuid)"
 );
 
 /// The same without `$6`, the newest first: ids are made in the order of time.
 const NEWEST: &str = sorted!(
     concat!("($2::text is null or ", found!(), ")"),
-    "id",
-    " desc",
+    "",
+    "page_id desc",
     "id < $5::uuid"
 );
 
 /// The same, of what begins with the words of `$2`.
 const BEGINNINGS: &str = sorted!(
     begins!(),
-    "title_words, id",
-    "",
+    ", title_words as key",
+    "key, page_id",
     "(title_words, id) > (movie_title_words($6::text), $5::uuid)"
 );
 
 /// The same, of what has the words of `$2` elsewhere.
 const OTHERS: &str = sorted!(
     concat!(found!(), " and not (", begins!(), ")"),
-    "title_words, id",
-    "",
+    ", title_words as key",
+    "key, page_id",
     "(title_words, id) > (movie_title_words($6::text), $5::uuid)"
 );
 
 /// `$1` a query. One row: a `tsquery` of its words, where one that no title has may be one of the words that are like it;
-/// null where there is nothing like any. A likeness of 0.4 forgives a letter that is missing, or two that changed places,
-/// in a word of six. The bounds: 8 words of the query, and 8 for each.
+/// null where there is nothing like any. The bounds: 8 words of the query, and 8 for each.
 const LIKE: &str = "
-select case when count(l.words) > 0 then string_agg('(''' || w.word || ''':*' || coalesce(l.words, '') || ')', ' & ' order by w.n) end as words
-from unnest(string_to_array(movie_title_words($1), ' ')) with ordinality as w (word, n)
+select case when count(l.words) > 0 then string_agg(
+    '(''' || w.word || '''' || case when w.n = w.last then ':*' else '' end || coalesce(l.words, '') || ')', ' & ' order by w.n
+) end as words
+from (
+    select u.word, u.n, count(*) over () as last
+    from unnest(string_to_array(movie_title_words($1), ' ')) with ordinality as u (word, n)
+) as w
 left join lateral (
     select string_agg(' | ''' || o.word || '''', '') as words
-    from (
-        select x.word
-        from lexicon as x
-        where w.n <= 8 and not exists (select from lexicon as k where k.word = w.word)
-            and x.word % w.word and similarity(x.word, w.word) >= 0.4
-        order by similarity(x.word, w.word) desc, x.word
-        limit 8
-    ) as o
+    from lexicon_like(w.word, 8) as o (word)
+    where w.n <= 8 and not exists (
+        select from lexicon as k
+        where k.word >= w.word and k.word < w.word || case when w.n = w.last then chr(1114111) else chr(1) end
+    )
 ) as l on true";
 
-/// As [`filter!`]; `$5` what [`LIKE`] made. Of at most 200 movies the ones that are most like the query, without those that
+/// As [`filter!`]; `$5` what [`LIKE`] made. Of at most 100 movies the ones that are most like the query, without those that
 /// have its words.
 const NEAR: &str = concat!(
     "select ",
     columns!(),
     " from (select * from movies",
     filter!(),
-    "title_lexemes @@ $5::text::tsquery and not ",
+    "title_lexemes @@ $5::text::tsquery and not (",
     found!(),
-    " limit 200) as m
+    ") limit 100) as m
 order by similarity(title_words, movie_title_words($2)) desc, title_words, id
 limit $1"
 );

@@ -190,3 +190,65 @@ async fn batches_with_the_same_titles_in_other_orders_do_not_wait_in_a_circle() 
         fixture.connection().await.batch(clean).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn the_longest_titles_are_kept_however_much_longer_their_words_are() {
+    let fixture = Fixture::new().await;
+    // Syllables that are three letters when they are taken apart, signs that are words, letters of four bytes.
+    for (first, count, step) in [
+        (0xAC00, 11_172, 7_919),
+        (0x3300, 88, 31),
+        (0xFDFA, 1, 1),
+        (0x20000, 42_000, 7_919),
+    ] {
+        let letter = |n: u32| char::from_u32(first + n * step % count).unwrap();
+        let title: String = (0..200).map(letter).collect();
+        fixture.movie(&title, None).await;
+        let spaced: String = (0..200)
+            .map(|n| if n % 4 == 1 { ' ' } else { letter(n) })
+            .collect();
+        fixture.movie(&spaced, None).await;
+    }
+}
+
+#[tokio::test]
+async fn a_list_with_a_key_is_created_once_and_answers_the_same() {
+    let fixture = Fixture::new().await;
+    let held = fixture.movie("Zorro", None).await;
+    let list = [("Alien", Some(1979)), ("ZORRO", None), ("Zulu", None)];
+    let create = async |list: &[(&str, Option<u16>)]| {
+        let created = fixture.create_many_with(list, Some("k")).await;
+        created.unwrap()
+    };
+    let first = create(&list).await;
+    assert_eq!(first[1], format!("exists {held}"));
+    let again = first.iter().map(|one| one.replace("new", "again"));
+    let again: Vec<_> = again.collect();
+    assert_eq!(create(&list).await, again);
+    // Another movie in some place: nothing comes of any.
+    let other = [("Alien", Some(1979)), ("Ran", None), ("Zulu", Some(1964))];
+    assert_eq!(create(&other).await, ["reused"; 3]);
+    // What failed is not remembered, and what is added is new.
+    let longer = [list[0], ("Heat", None), list[2], ("Ran", None)];
+    let found = create(&longer).await;
+    assert_eq!([&found[0], &found[2]], [&again[0], &again[2]]);
+    assert!(found[1].starts_with("new ") && found[3].starts_with("new "));
+    assert_eq!(fixture.count("movies").await, 5);
+    assert_eq!(fixture.count("marquee.outbox").await, 5);
+    // The first place has the list's own key.
+    let alien = new("Alien", Some(1979));
+    assert_eq!(fixture.create_with(&alien, Some("k")).await, again[0]);
+}
+
+#[tokio::test]
+async fn of_lists_with_one_key_at_once_one_creates_movies() {
+    let fixture = Fixture::new().await;
+    let list = [("Alien", None), ("Zulu", None)];
+    let lists = (0..10).map(|_| fixture.create_many_with(&list, Some("k")));
+    let all = futures::future::join_all(lists).await;
+    let created = all.iter().flatten().flatten();
+    let created = created.filter(|one| one.starts_with("new "));
+    assert_eq!(created.count(), 2, "{all:?}");
+    assert_eq!(fixture.count("marquee.outbox").await, 2);
+    assert_eq!(fixture.count("creations").await, 2);
+}

@@ -1,5 +1,6 @@
 //! Which plans PostgreSQL takes, over tables with rows and statistics.
 
+use marquee_database::Connection;
 use metadata::{
     domain::{Part, Sort},
     store::{Statement, queries},
@@ -62,19 +63,19 @@ async fn every_order_is_that_of_an_index_on_every_page() {
         sort,
         ..List::default()
     };
-    check(by(Sort::Title), "movies_title_idx").await;
-    check(by(Sort::Year), "movies_year_idx").await;
+    check(by(Sort::Title), "movies_by_title_idx").await;
+    check(by(Sort::Year), "movies_by_year_idx").await;
     check(by(Sort::Newest), "movies_pkey").await;
     let list = List {
         prefix: Some("b"),
         ..by(Sort::Title)
     };
-    check(list, "movies_folded_title_idx").await;
+    check(list, "movies_by_folded_title_idx").await;
     let list = List {
         year: Some(1950),
         ..by(Sort::Title)
     };
-    check(list, "movies_year_idx").await;
+    check(list, "movies_by_year_idx").await;
 }
 
 #[tokio::test]
@@ -93,9 +94,29 @@ async fn a_rare_word_is_looked_up_and_a_common_one_is_met_on_the_way() {
     for sort in [Sort::Relevance, Sort::Title, Sort::Year, Sort::Newest] {
         check("dragon", sort, "movies_title_lexemes_idx").await;
     }
-    check("love", Sort::Relevance, "movies_title_words_idx").await;
-    check("love", Sort::Title, "movies_title_idx").await;
-    check("love", Sort::Newest, "movies_pkey").await;
+    // And it is met in the index: no row is looked at.
+    let scan = |index| format!("Index Only Scan using {index}");
+    check("love", Sort::Relevance, &scan("movies_by_words_idx")).await;
+    check("love", Sort::Title, &scan("movies_by_title_idx")).await;
+    check("love", Sort::Year, &scan("movies_by_year_idx")).await;
+    let newest = scan("movies_pkey").replace("Scan", "Scan Backward");
+    check("love", Sort::Newest, &newest).await;
+    // Of two words the rare one finds the movies, and the beginning of many is looked for in those.
+    for (query, asked) in [
+        ("dragon w", "'DRAGON'"),
+        ("love dragon", "'LOVE' & 'DRAGON':*"),
+        ("love dr", "'LOVE' & 'DR':*"),
+    ] {
+        let list = List {
+            query: Some(query),
+            sort: Sort::Relevance,
+            ..List::default()
+        };
+        let plan = plan(&fixture, page(&list, None)).await;
+        let asked = asked.replace('\'', "''");
+        let asked = format!("Index Cond: (title_lexemes @@ '{asked}'");
+        assert!(plan.contains(&asked), "{query}: {plan}");
+    }
 }
 
 #[tokio::test]
@@ -120,10 +141,27 @@ async fn a_list_is_never_planned_for_all_values_at_once() {
 async fn words_that_are_like_a_word_are_found_by_their_index() {
     let fixture = library().await;
     let list = List {
-        query: Some("dargon"),
+        query: Some("drgon"),
         sort: Sort::Relevance,
         ..List::default()
     };
-    let plan = plan(&fixture, queries::like(&list.selection(None, 20))).await;
-    assert!(plan.contains("lexicon_word_idx"), "{plan}");
+    let mut connection = fixture.connection().await;
+    connection.batch("begin").await.unwrap();
+    let before = scans(&mut connection).await;
+    let statement = queries::like(&list.selection(None, 20));
+    let rows = send(&mut connection, statement).await.unwrap();
+    let words: String = rows[0].get("words");
+    assert!(words.contains("DRAGON"), "{words}");
+    let after = scans(&mut connection).await;
+    connection.batch("rollback").await.unwrap();
+    // The word itself, and those that are like it.
+    assert_eq!([after[0] - before[0], after[1] - before[1]], [0, 2]);
+}
+
+/// How often the lexicon was read as a whole, and by an index: what a function does stands in no plan. What the connection
+/// did before may count too.
+async fn scans(connection: &mut Connection) -> [i64; 2] {
+    let sql = "select seq_scan, idx_scan from pg_stat_xact_user_tables where relname = 'lexicon'";
+    let rows = connection.query(sql, &[]).await.unwrap();
+    [0, 1].map(|n| rows[0].get(n))
 }

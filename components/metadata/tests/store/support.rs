@@ -80,13 +80,26 @@ impl Fixture {
     }
 
     pub(crate) async fn create_many(&self, movies: &[(&str, Option<u16>)]) -> Vec<String> {
+        self.create_many_with(movies, None).await.unwrap()
+    }
+
+    /// Nothing where the statement fails.
+    pub(crate) async fn create_many_with(
+        &self,
+        movies: &[(&str, Option<u16>)],
+        key: Option<&str>,
+    ) -> Option<Vec<String>> {
+        let key = key.map(|key| Key::parse(key).unwrap());
+        let places = |key: Key| (0..movies.len()).map(move |n| key.of_place(n).unwrap());
+        let keys: Option<Vec<_>> = key.map(|key| places(key).collect());
         let movies: Vec<_> = movies
             .iter()
             .map(|(title, year)| (Uuid::now_v7(), new(title, *year)))
             .collect();
-        let rows = self.send(commands::insert_many(&movies)).await;
+        let statement = commands::insert_many(&movies, keys.as_deref());
+        let rows = send(&mut self.connection().await, statement).await.ok()?;
         let outcomes = rows.iter().zip(&movies);
-        outcomes.map(|(row, (id, _))| outcome(row, *id)).collect()
+        Some(outcomes.map(|(row, (id, _))| outcome(row, *id)).collect())
     }
 
     /// A movie that is created.

@@ -269,6 +269,17 @@ impl Bus for Embedded {
         store::log(&self.database, partition).await
     }
 
+    async fn partitions(&self, topic: &str) -> Result<i32, Error> {
+        Ok(self.topic(topic).await?.partitions)
+    }
+
+    async fn offset_at(&self, partition: &Partition, published_at_ms: i64) -> Result<i64, Error> {
+        match store::offset_at(&self.database, partition, published_at_ms).await? {
+            Some(offset) => Ok(offset),
+            None => Ok(self.log(partition).await?.end),
+        }
+    }
+
     async fn ping(&self) -> Result<(), Error> {
         store::query(&self.database, "select 1", &[])
             .await

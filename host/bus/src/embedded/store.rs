@@ -184,6 +184,19 @@ pub(super) async fn log(database: &Database, partition: &Partition) -> Result<Lo
     })
 }
 
+/// The first record since then, where there is one.
+pub(super) async fn offset_at(
+    database: &Database,
+    partition: &Partition,
+    published_at_ms: i64,
+) -> Result<Option<i64>, Error> {
+    // Beyond what a timestamp can say there is nothing before, or nothing after.
+    let since = published_at_ms.clamp(0, MAX_TIME_MS);
+    let params: [&(dyn ToSql + Sync); 3] = [&partition.topic, &partition.number, &since];
+    let rows = query(database, OFFSET_AT, &params).await?;
+    Ok(rows.first().map(|row| row.get(0)))
+}
+
 pub(super) async fn release(
     database: &Database,
     who: &Identity,
@@ -308,6 +321,17 @@ select 'embedded ' || to_char(t.created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"H
 from marquee_bus.topics as t
 join marquee_bus.partitions as p on p.topic_id = t.id
 where t.name = $1 and p.number = $2";
+/// Days that are before are not looked at; of the day itself, records up to the one that is wanted.
+const OFFSET_AT: &str = "
+select r.\"offset\"
+from (select to_timestamp($3::bigint / 1000.0) as since) as at,
+    marquee_bus.topics as t,
+    marquee_bus.records as r
+where t.name = $1 and r.topic_id = t.id and r.partition = $2
+    and r.day >= (at.since at time zone 'UTC')::date and r.published_at >= at.since
+order by r.\"offset\" limit 1";
+/// The end of the year 9999.
+const MAX_TIME_MS: i64 = 253_402_300_799_999;
 const APPEND: &str = "select marquee_bus.append($1, $2, $3, $4, $5)";
 const NOTIFY: &str = "select pg_notify($1, payload) from unnest($2::text[]) as payload";
 const JOIN: &str = "
@@ -337,7 +361,7 @@ where group_name = $1 and topic_id = $2 and owner = $3";
 /// The sizes are read from the rows' heads; values that are not returned are not fetched.
 const READ: &str = "
 select place.partition, r.\"offset\",
-    (extract(epoch from r.published_at) * 1000)::bigint, r.key, r.headers, r.value
+    floor(extract(epoch from r.published_at) * 1000)::bigint, r.key, r.headers, r.value
 from unnest($2::integer[], $3::bigint[]) as place (partition, first)
 cross join lateral (
     select candidate.*,

@@ -1,9 +1,14 @@
 //! librdkafka's own log lines and errors go to `tracing`.
 
-use rdkafka::{ClientContext, Statistics, config::RDKafkaLogLevel, error::KafkaError};
+use rdkafka::{
+    ClientContext, Statistics, config::RDKafkaLogLevel, consumer::ConsumerContext,
+    error::KafkaError,
+};
 
 /// The context of a client that has no other callbacks.
 pub(super) struct Logging;
+
+impl ConsumerContext for Logging {}
 
 impl ClientContext for Logging {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {

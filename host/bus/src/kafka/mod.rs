@@ -20,7 +20,9 @@ use async_trait::async_trait;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     config::FromClientConfigAndContext as _,
+    consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode},
+    topic_partition_list::{Offset, TopicPartitionList},
 };
 use std::sync::Arc;
 
@@ -153,6 +155,37 @@ impl Bus for Kafka {
             })
         })
         .await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<i32, Error> {
+        let found = self.partitions_of(topic).await?;
+        found
+            .and_then(|found| i32::try_from(found).ok())
+            .ok_or_else(|| Error::Refused(format!("there is no topic {topic}")))
+    }
+
+    /// Only a consumer can ask it; one in no group, for this question.
+    async fn offset_at(&self, partition: &Partition, published_at_ms: i64) -> Result<i64, Error> {
+        let config = self.config.client();
+        let Partition { topic, number } = partition.clone();
+        let found = blocking(ASK_TIMEOUT * 2, move || {
+            let consumer: BaseConsumer<Logging> =
+                BaseConsumer::from_config_and_context(&config, Logging).map_err(refused)?;
+            let mut wanted = TopicPartitionList::new();
+            let since = Offset::Offset(published_at_ms.max(0));
+            wanted
+                .add_partition_offset(&topic, number, since)
+                .map_err(refused)?;
+            let found = consumer.offsets_for_times(wanted, ASK_TIMEOUT);
+            let found = found.map_err(unavailable)?;
+            Ok(found.find_partition(&topic, number).map(|it| it.offset()))
+        })
+        .await?;
+        match found {
+            Some(Offset::Offset(offset)) => Ok(offset),
+            // Nothing that young.
+            _ => Ok(self.log(partition).await?.end),
+        }
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -46,6 +46,7 @@ asked_of_both! {
     closing_hands_partitions_over_at_once,
     seeking_back_reads_again,
     the_end_is_where_the_next_record_goes,
+    the_offset_of_a_time_is_that_of_the_first_record_since,
     seeking_right_after_the_assignment_skips,
     batches_keep_to_their_limits,
     a_slow_consumer_gets_everything_and_one_batch_at_a_time,

@@ -349,6 +349,35 @@ pub(crate) async fn the_end_is_where_the_next_record_goes(fixture: &Fixture) {
     }
 }
 
+pub(crate) async fn the_offset_of_a_time_is_that_of_the_first_record_since(fixture: &Fixture) {
+    let bus = fixture.bus().await;
+    assert_eq!(bus.partitions(&fixture.topic).await.unwrap(), PARTITIONS);
+    let nowhere = bus.partitions("nowhere").await;
+    assert!(matches!(nowhere, Err(Error::Refused(_))), "{nowhere:?}");
+    let mut reader = fixture.subscribe(&*bus).await;
+    reader.hold(PARTITIONS as usize).await;
+    let mut read = Vec::new();
+    for value in 0..6 {
+        let record = fixture.record("movie", value.to_string());
+        publish(&*bus, vec![record]).await;
+        read.extend(reader.read(1).await);
+    }
+    let partition = Partition {
+        topic: fixture.topic.clone(),
+        number: read[0].0,
+    };
+    for (_, incoming) in &read {
+        let since = incoming.published_at_ms;
+        let first = read.iter().find(|(_, it)| it.published_at_ms >= since);
+        let found = bus.offset_at(&partition, since).await.unwrap();
+        assert_eq!(Some(found), first.map(|(_, it)| it.offset));
+    }
+    assert_eq!(bus.offset_at(&partition, i64::MIN).await.unwrap(), 0);
+    for since in [read[5].1.published_at_ms + 60_000, i64::MAX] {
+        assert_eq!(bus.offset_at(&partition, since).await.unwrap(), 6);
+    }
+}
+
 pub(crate) async fn seeking_back_reads_again(fixture: &Fixture) {
     let bus = fixture.bus().await;
     let records = (0..20).map(|value| fixture.record("movie", value.to_string()));

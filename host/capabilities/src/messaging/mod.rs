@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use marquee_bus::{Bus, Outgoing, Record};
+use marquee_bus::{Bus, MAX_KEY_BYTES, MAX_OWN_HEADERS, MAX_VALUE_BYTES, Outgoing, Record};
 use marquee_manifest::ComponentId;
 use marquee_runtime::{Call, Capability, Grant, State, View};
 use uuid::Uuid;
@@ -146,20 +146,22 @@ impl Client {
         }
         let id = Uuid::try_parse(&message.event_id)
             .map_err(|_| format!("event id {:?} is no UUID", message.event_id))?;
-        if message.key.len() > KEY_BYTES || message.key.contains('\0') {
-            return Err(format!("a key has at most {KEY_BYTES} bytes and no NUL"));
+        if message.key.len() > MAX_KEY_BYTES || message.key.contains('\0') {
+            return Err(format!(
+                "a key has at most {MAX_KEY_BYTES} bytes and no NUL"
+            ));
         }
-        if message.value.len() > VALUE_BYTES {
-            return Err(format!("a message has at most {VALUE_BYTES} bytes"));
+        if message.value.len() > MAX_VALUE_BYTES {
+            return Err(format!("a message has at most {MAX_VALUE_BYTES} bytes"));
         }
         let size: usize = message
             .headers
             .iter()
             .map(|(name, value)| name.len() + value.len())
             .sum();
-        if message.headers.len() > HEADERS || size > HEADER_BYTES {
+        if message.headers.len() > MAX_OWN_HEADERS || size > HEADER_BYTES {
             return Err(format!(
-                "a message has at most {HEADERS} headers of {HEADER_BYTES} bytes together"
+                "a message has at most {MAX_OWN_HEADERS} headers of {HEADER_BYTES} bytes together"
             ));
         }
         let mut headers = vec![("marquee-event-id".to_owned(), Bytes::from(id.to_string()))];
@@ -190,7 +192,8 @@ impl Client {
 /// A healthy bus answers in milliseconds; one that has not in this time is worth a fallback.
 const PATIENCE: Duration = Duration::from_secs(3);
 const MESSAGES: usize = 500;
-const KEY_BYTES: usize = 256;
-const VALUE_BYTES: usize = 1024 * 1024;
-const HEADERS: usize = 64;
+/// As marquee.check_headers has it; the bus takes more, for what others publish.
 const HEADER_BYTES: usize = 16 * 1024;
+
+#[cfg(test)]
+mod limits;

@@ -3,7 +3,10 @@
 //! Promise: of each key, messages are delivered in order, each once; behind one that could not be applied nothing
 //! of its key is. Not here: the locks that make the states true until the unit commits.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use uuid::Uuid;
 
@@ -31,6 +34,22 @@ pub(crate) struct KeyState {
     pub(crate) last_seq: i64,
     /// Messages that hold the key.
     pub(crate) parked: i32,
+    /// The event that had that number, where it is known.
+    pub(crate) last_event: Option<Uuid>,
+}
+
+impl KeyState {
+    /// Whether another event than this one has used up its number: whoever numbered it was put back to before. Event ids of
+    /// version 7 are in the order in which they were drawn, so a later one cannot have an earlier number.
+    fn is_clash(&self, seq: i64, event: Uuid) -> bool {
+        let in_order = |id: Uuid| id.get_version_num() == 7;
+        self.last_event
+            .is_some_and(|last| match seq.cmp(&self.last_seq) {
+                Ordering::Equal => event != last,
+                Ordering::Less => event > last && in_order(event) && in_order(last),
+                Ordering::Greater => false,
+            })
+    }
 }
 
 /// What becomes of a record.
@@ -44,6 +63,8 @@ pub(crate) enum Step {
     Wait,
     /// A number before it is missing.
     Gap,
+    /// Its number was another event's.
+    Clash(String),
     /// It cannot be delivered, ever.
     Dead(String),
 }
@@ -68,7 +89,7 @@ struct Working {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// Keys whose watermark moves or that get parked messages.
-    pub(crate) keys: Vec<(Key, i64)>,
+    pub(crate) keys: Vec<(Key, KeyState)>,
     /// Messages to keep.
     pub(crate) rows: Vec<Row>,
     /// In figures.
@@ -104,7 +125,7 @@ pub struct Summary {
     pub parked: usize,
     /// Of the parked: those before which a number is missing. An alarm.
     pub gaps: usize,
-    /// Dead: rejected, or undecodable.
+    /// Dead: rejected, undecodable, or a clash.
     pub dead: usize,
     /// Whether the consumer holds more parked and dead messages than [`super::CROWDED`]. An alarm.
     pub crowded: bool,
@@ -120,6 +141,9 @@ pub(crate) enum Judged {
     Split(usize),
 }
 
+/// The reason of a message under a number that was another event's.
+pub(crate) const CLASH: &str = "clash";
+
 /// Decide, without asking the component. `any_number`: a key of which nothing is known begins with whatever number comes
 /// first, since what was before is not there to be read.
 pub(crate) fn plan(records: Vec<Decoded>, states: &States, any_number: bool) -> Plan {
@@ -133,12 +157,15 @@ pub(crate) fn plan(records: Vec<Decoded>, states: &States, any_number: bool) -> 
                 let working = working(&mut keys, states, message);
                 let state = &mut working.state;
                 let begins = any_number && state.last_seq == 0 && state.parked == 0;
-                if seq <= state.last_seq {
+                if state.is_clash(seq, message.event_id) {
+                    Step::Clash(clash(seq, state))
+                } else if seq <= state.last_seq {
                     Step::Duplicate
                 } else {
                     let in_order = begins || seq == state.last_seq + 1;
                     if in_order {
                         state.last_seq = seq;
+                        state.last_event = Some(message.event_id);
                         working.moved = true;
                     }
                     let step = match undecodable {
@@ -174,6 +201,14 @@ pub(crate) fn plan(records: Vec<Decoded>, states: &States, any_number: bool) -> 
         steps.push((record, step));
     }
     Plan { steps, keys }
+}
+
+fn clash(seq: i64, state: &KeyState) -> String {
+    let (last_seq, last) = (state.last_seq, state.last_event.unwrap_or_default());
+    format!(
+        "number {seq} of its key was used up: event {last} had number {last_seq}. The publisher's database was put back to \
+         before; this event was not applied, retry it if it should be"
+    )
 }
 
 impl Plan {
@@ -215,6 +250,9 @@ impl Plan {
                 Step::Gap => {
                     outcome.summary.gaps += 1;
                     outcome.park(record, "gap", None, 0, None);
+                }
+                Step::Clash(error) => {
+                    outcome.bury(record, CLASH, &error, 0, false);
                 }
                 Step::Dead(reason) => {
                     let ordered = record.message.seq.is_some();
@@ -261,7 +299,7 @@ impl Plan {
             .collect();
         for (key, working) in keys {
             if working.moved || parking.contains(&key) {
-                outcome.keys.push((key, working.state.last_seq));
+                outcome.keys.push((key, working.state));
             }
         }
         Ok(Judged::Settle(outcome))

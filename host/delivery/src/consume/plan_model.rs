@@ -146,6 +146,7 @@ impl World {
             let key = key_of(&record.message);
             let state = KeyState {
                 last_seq: self.last.get(&key).copied().unwrap_or(0),
+                last_event: None,
                 parked: self
                     .parked
                     .get(&key)
@@ -197,9 +198,9 @@ impl World {
                         !loose
                     });
                 }
-                for (key, last_seq) in outcome.keys {
+                for (key, after) in outcome.keys {
                     let last = self.last.entry(key).or_default();
-                    *last = last_seq.max(*last);
+                    *last = after.last_seq.max(*last);
                 }
                 delivered.len()
             }

@@ -38,6 +38,7 @@ pub struct Position {
     pub(crate) log: Option<String>,
     pub(crate) began: Option<i64>,
     pub(crate) starts: u32,
+    pub(crate) is_paused: bool,
 }
 
 impl Position {
@@ -51,6 +52,7 @@ impl Position {
             log: None,
             began: None,
             starts: 0,
+            is_paused: false,
         }
     }
 
@@ -76,6 +78,7 @@ impl Position {
             position.log = row.get(2);
             position.began = row.get(3);
             position.starts = store::count(row.get(4));
+            position.is_paused = row.get(5);
         }
         Ok(position)
     }

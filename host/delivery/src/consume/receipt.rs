@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Consumer, Position,
-    plan::{self, Judged, KeyState, Outcome, Plan, States, Summary},
+    plan::{self, CLASH, Judged, KeyState, Outcome, Plan, States, Summary},
     store,
 };
 use crate::{
@@ -82,6 +82,17 @@ impl Receipt {
                 gaps = outcome.summary.gaps,
                 "numbers are missing before {} messages; their keys wait",
                 outcome.summary.gaps
+            );
+        }
+        for row in outcome.rows.iter().filter(|row| row.reason == CLASH) {
+            tracing::error!(
+                component = self.consumer.name,
+                topic = self.partition.topic,
+                key = row.message.key,
+                source = row.message.source,
+                event = %row.message.event_id,
+                "an event has a number that was another's: {}",
+                row.error.as_deref().unwrap_or_default()
             );
         }
         let has_duplicates = outcome.summary.duplicates > 0;
@@ -163,7 +174,7 @@ async fn read(
     let (keys, sources): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let rows = unit
-        .query(
+        .query_planned(
             store::OPEN,
             &[
                 &consumer.name,
@@ -189,6 +200,7 @@ async fn read(
                 let state = KeyState {
                     last_seq: row.get(3),
                     parked: row.get(4),
+                    last_event: row.get(5),
                 };
                 states.keys.insert((row.get(1), row.get(2)), state);
             }
@@ -217,9 +229,18 @@ async fn write(
     }
     let sources: Vec<&str> = outcome.keys.iter().map(|(key, _)| key.0.as_str()).collect();
     let keys: Vec<&str> = outcome.keys.iter().map(|(key, _)| key.1.as_str()).collect();
-    let watermarks: Vec<i64> = outcome.keys.iter().map(|(_, last_seq)| *last_seq).collect();
+    let watermarks: Vec<i64> = outcome
+        .keys
+        .iter()
+        .map(|(_, state)| state.last_seq)
+        .collect();
+    let events: Vec<Option<Uuid>> = outcome
+        .keys
+        .iter()
+        .map(|(_, state)| state.last_event)
+        .collect();
     let counts = unit
-        .query(
+        .query_planned(
             store::SETTLE,
             &[
                 &consumer.name,
@@ -244,6 +265,7 @@ async fn write(
                 &watermarks,
                 &CROWDED,
                 &i64::try_from(outcome.summary.duplicates).unwrap_or(i64::MAX),
+                &events,
             ],
         )
         .await

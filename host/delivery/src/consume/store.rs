@@ -8,7 +8,9 @@ pub(crate) fn count(number: i32) -> u32 {
 
 /// $1 consumer, $2 topic, $3 partition.
 pub(crate) const POSITION: &str = "
-select position, incarnation, log, began, starts from marquee.positions
+select position, incarnation, log, began, starts,
+    exists (select from marquee.pauses where consumer = $1 and topic = $2) as paused
+from marquee.positions
 where consumer = $1 and topic = $2 and partition = $3";
 
 /// As above; another host may have been quicker.
@@ -52,7 +54,7 @@ returning incarnation";
 /// Kinds of rows: 0 the fence held; 1 a key's state; 2 an event not seen before. Every part looks at the fence
 /// first, so that a fenced batch waits for nothing but the position and changes nothing; the keys look at the ids, so
 /// that these are recorded before those are locked. Recording an event id waits for whoever records the same one now,
-/// which is what makes it count once whichever way it comes. The lateral join is one probe of the index a key, in the
+/// which is what makes it count once whichever way it comes; what was seen before a replay was not seen. The lateral join is one probe of the index a key, in the
 /// order of the arrays, whatever the planner believes about the table.
 pub(crate) const OPEN: &str = "
 with fence as (
@@ -61,29 +63,32 @@ with fence as (
         counted_at = $5, uncounted = uncounted + position - counted_at, records = records + $10,
         holes = holes + $5 - $4 - $10
     where consumer = $1 and topic = $2 and partition = $3 and position = $4 and incarnation = $9
-    returning 1
+        and not exists (select from marquee.pauses where consumer = $1 and topic = $2)
+    returning replayed_at
 ), fresh as (
-    insert into marquee.inbox (consumer, event_id)
+    insert into marquee.inbox as i (consumer, event_id)
     select $1, batch.event_id from unnest($8::uuid[]) as batch (event_id)
     where exists (select from fence)
-    on conflict on constraint inbox_pkey do nothing
+    on conflict on constraint inbox_pkey do update set seen_at = clock_timestamp()
+    where i.seen_at < (select replayed_at from fence)
     returning event_id
 ), states as (
-    select k.source, k.key, k.last_seq, k.parked
+    select k.source, k.key, k.last_seq, k.parked, k.last_event_id
     from unnest($6::text[], $7::text[]) as batch (source, key)
     cross join lateral (
-        select source, key, last_seq, parked from marquee.key_state
+        select source, key, last_seq, parked, case when last_event_seq = last_seq then last_event_id end as last_event_id
+        from marquee.key_state
         where consumer = $1 and topic = $2 and key = batch.key and source = batch.source
         for update
     ) as k
     where exists (select from fence) and (select count(*) from fresh) >= 0
 )
 select 0::int4 as kind, null::text as source, null::text as key, null::bigint as last_seq, null::int4 as parked, null::uuid as event_id from fence
-union all select 1, source, key, last_seq, parked, null from states
+union all select 1, source, key, last_seq, parked, last_event_id from states
 union all select 2, null, null, null, null, event_id from fresh";
 
 /// What came of a batch. $1 consumer, $2 topic, $3 partition, then a column each of the messages to keep, then the
-/// keys with their watermarks.
+/// keys with their watermarks, and the events that had those numbers ($23).
 ///
 /// A kept message is due only if it is the first of its key in the table too; the key's lock, held since OPEN, keeps
 /// that true. A number that is parked already (a redelivery beyond a gap) is left as it is and not counted twice.
@@ -122,12 +127,13 @@ with batch as (
 ), added as (
     select source, key, count(*)::int4 as messages from kept where ordered group by source, key
 ), states as (
-    insert into marquee.key_state as k (consumer, source, topic, key, last_seq, parked)
-    select $1, b.source, $2, b.key, b.last_seq, coalesce(a.messages, 0)
-    from unnest($18::text[], $19::text[], $20::bigint[]) as b (source, key, last_seq)
+    insert into marquee.key_state as k (consumer, source, topic, key, last_seq, last_event_seq, last_event_id, parked)
+    select $1, b.source, $2, b.key, b.last_seq, b.last_seq, b.last_event_id, coalesce(a.messages, 0)
+    from unnest($18::text[], $19::text[], $20::bigint[], $23::uuid[]) as b (source, key, last_seq, last_event_id)
     left join added a on a.source = b.source and a.key = b.key
     on conflict on constraint key_state_pkey do update
-    set last_seq = greatest(k.last_seq, excluded.last_seq), parked = k.parked + excluded.parked
+    set last_seq = greatest(k.last_seq, excluded.last_seq), parked = k.parked + excluded.parked,
+        last_event_seq = excluded.last_event_seq, last_event_id = excluded.last_event_id
 ), counted as (
     update marquee.positions p
     set kept = p.kept + kept.count, duplicates = p.duplicates + $22 + given.count - kept.count

@@ -1,11 +1,13 @@
 //! The way out: committed rows of `marquee.outbox`, to the bus.
 //!
 //! Promise: at least once, and in the order of the key: a row is published only after all earlier rows of its key were
-//! acknowledged, and deleted only after it was acknowledged itself. Bound: 500 rows or 8 MiB in memory. Not here:
-//! who wrote the row, which is `marquee.publish`.
+//! acknowledged, and deleted only after it was acknowledged itself. What the bus refuses is set aside ([`rows`] is what a
+//! person does about it). Bound: 500 rows or 4 MiB in memory. Not here: who wrote the row, which is `marquee.publish`.
 
+mod aside;
 mod lease;
 mod relay;
+pub mod rows;
 mod run;
 mod store;
 

@@ -1,7 +1,7 @@
 //! The loop that moves rows: lease, read, publish, delete.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -16,8 +16,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    aside,
     lease::{Leases, TTL},
-    run::{self, Report, Sent},
+    run::{self, Report, Sent, home},
     store,
 };
 use crate::consume::error_text;
@@ -30,8 +31,6 @@ pub struct Relay {
     leases: Leases,
     /// Shards whose last run failed.
     backing_off: BTreeMap<i16, BackOff>,
-    /// Keys that the bus refused a row of, and rows without key that it refused: left out until then.
-    refused: HashMap<Refused, Held>,
     /// Shards whose row in `marquee.shards` speaks of a failure.
     noted: BTreeSet<i16>,
     quick_until: Instant,
@@ -44,18 +43,6 @@ pub struct Poke(Arc<Notify>);
 #[derive(Debug, Clone, Copy)]
 struct BackOff {
     attempts: u32,
-    until: Instant,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Refused {
-    Key { topic: String, key: String },
-    Row(i64),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    shard: i16,
     until: Instant,
 }
 
@@ -75,7 +62,8 @@ impl Poke {
 }
 
 impl Relay {
-    /// A relay from a database to a bus. The database's name goes with each message as its source.
+    /// A relay from a database to a bus. With each number goes whose it is: the database's source, or its name where
+    /// that has no id.
     pub fn new(database: Database, bus: Arc<dyn Bus>) -> Self {
         Self::with_lease(database, bus, TTL)
     }
@@ -88,7 +76,6 @@ impl Relay {
             wake: Poke::default(),
             leases: Leases::new(ttl),
             backing_off: BTreeMap::new(),
-            refused: HashMap::new(),
             noted: BTreeSet::new(),
             quick_until: Instant::now(),
         }
@@ -151,7 +138,11 @@ impl Relay {
     }
 
     async fn pass(&mut self) -> Result<Pass, marquee_database::Error> {
-        for taken in self.leases.tend(&self.database).await? {
+        let taken = self.leases.tend(&self.database).await?;
+        if !taken.is_empty() {
+            self.check_source().await?;
+        }
+        for taken in taken {
             // The owner before was backing off: this one tries at once, and clears the note when it succeeds.
             if taken.attempts > 0 {
                 let noted = BackOff {
@@ -174,17 +165,32 @@ impl Relay {
             .map(|row| run::outgoing(self.database.name(), row))
             .unzip();
         drop(rows);
-        let shards: Vec<i16> = sent.iter().map(|row| row.shard).collect();
+        let shards: BTreeSet<i16> = sent.iter().map(|row| home(row.shard)).collect();
         let results = self.publish(outgoing).await?;
         let report = run::report(sent, results);
         let moved = report.acknowledged.len();
         self.delete(&report).await?;
-        self.note(shards, report).await?;
+        aside::refuse(&self.database, &self.leases, &report.refused).await?;
+        self.note(shards, &report).await?;
         tracing::debug!(
             database = self.database.name(),
             "relayed {moved} of {count} messages"
         );
         Ok(if moved > 0 { Pass::Moved } else { Pass::Idle })
+    }
+
+    /// A restored or promoted database begins to number anew; publishing sees that by itself, before any number is given.
+    async fn check_source(&self) -> Result<(), marquee_database::Error> {
+        let mut connection = self.database.connection().await?;
+        let rows = connection.query(store::CHECK_SOURCE, &[]).await?;
+        if rows.first().is_some_and(|row| row.get(0)) {
+            tracing::warn!(
+                database = self.database.name(),
+                "database {} is not the one that it was (restored, promoted or copied): the keys of its events begin at 1 under a new source",
+                self.database.name()
+            );
+        }
+        Ok(())
     }
 
     async fn read(&self) -> Result<Vec<tokio_postgres::Row>, marquee_database::Error> {
@@ -201,29 +207,19 @@ impl Relay {
         if shards.is_empty() {
             return Ok(Vec::new());
         }
-        let (mut topics, mut keys, mut ids) = (Vec::new(), Vec::new(), Vec::new());
-        for (refused, _) in self.refused.iter().filter(|(_, one)| one.until > now) {
-            match refused {
-                Refused::Key { topic, key } => {
-                    topics.push(topic.as_str());
-                    keys.push(key.as_str());
-                }
-                Refused::Row(id) => ids.push(*id),
-            }
-        }
+        let aside: Vec<i16> = shards.iter().map(|shard| -1 - shard).collect();
         self.database
             .connection()
             .await?
-            .query(
+            .query_planned(
                 store::READ,
                 &[
                     &shards,
-                    &topics,
-                    &keys,
-                    &ids,
                     &RUN_ROWS,
                     &RUN_BYTES,
                     &SHARD_ROWS,
+                    &aside,
+                    &REFUSED_ROWS,
                 ],
             )
             .await
@@ -255,11 +251,15 @@ impl Relay {
         let mut shards = Vec::with_capacity(report.acknowledged.len());
         let mut ids = Vec::with_capacity(report.acknowledged.len());
         let mut epochs = Vec::with_capacity(report.acknowledged.len());
-        for (shard, id) in &report.acknowledged {
+        for row in &report.acknowledged {
+            if row.shard < 0 {
+                aside::release(&self.database, &self.leases, row).await?;
+                continue;
+            }
             // Lost meanwhile: the new owner publishes it again and deletes it.
-            if let Some(epoch) = self.leases.epoch(*shard) {
-                shards.push(*shard);
-                ids.push(*id);
+            if let Some(epoch) = self.leases.epoch(row.shard) {
+                shards.push(row.shard);
+                ids.push(row.id);
                 epochs.push(epoch);
             }
         }
@@ -269,7 +269,7 @@ impl Relay {
         self.database
             .connection()
             .await?
-            .execute(
+            .query_planned(
                 store::ACKNOWLEDGED,
                 &[&self.leases.owner(), &shards, &ids, &epochs],
             )
@@ -280,78 +280,34 @@ impl Relay {
     /// Remember what failed, for the next run and for operators; clear what succeeded.
     async fn note(
         &mut self,
-        mut shards: Vec<i16>,
-        mut report: Report,
+        shards: BTreeSet<i16>,
+        report: &Report,
     ) -> Result<(), marquee_database::Error> {
-        shards.dedup();
-        let refused = self.refuse(&mut report);
         for shard in shards {
-            if let Some(error) = report.failed.get(&shard) {
-                let before = self.backing_off.get(&shard).map_or(0, |one| one.attempts);
-                let attempts = before.saturating_add(1);
-                let delay = backoff(attempts);
-                let until = Instant::now() + delay;
-                self.backing_off.insert(shard, BackOff { attempts, until });
-                tracing::warn!(
-                    database = self.database.name(),
-                    shard,
-                    attempt = attempts,
-                    "the bus did not take shard {shard}: {error}; next try in {} ms",
-                    delay.as_millis()
-                );
-                self.write_note(shard, attempts, Some(error), Some(delay))
-                    .await?;
+            let Some(error) = report.failed.get(&shard) else {
+                self.backing_off.remove(&shard);
+                if self.noted.contains(&shard) {
+                    self.write_note(shard, 0, None, None).await?;
+                    self.noted.remove(&shard);
+                }
                 continue;
-            }
-            self.backing_off.remove(&shard);
-            if let Some(error) = refused.get(&shard) {
-                self.write_note(shard, 1, Some(error), Some(REFUSED_AGAIN))
-                    .await?;
-            } else if self.noted.contains(&shard)
-                && !self.refused.values().any(|held| held.shard == shard)
-            {
-                self.write_note(shard, 0, None, None).await?;
-                self.noted.remove(&shard);
-            }
+            };
+            let before = self.backing_off.get(&shard).map_or(0, |one| one.attempts);
+            let attempts = before.saturating_add(1);
+            let delay = backoff(attempts);
+            let until = Instant::now() + delay;
+            self.backing_off.insert(shard, BackOff { attempts, until });
+            tracing::warn!(
+                database = self.database.name(),
+                shard,
+                attempt = attempts,
+                "the bus did not take shard {shard}: {error}; next try in {} ms",
+                delay.as_millis()
+            );
+            self.write_note(shard, attempts, Some(error), Some(delay))
+                .await?;
         }
         Ok(())
-    }
-
-    /// Hold back the keys that the bus refused; too many of them are a failure of their shards. Returns a note for
-    /// each shard.
-    fn refuse(&mut self, report: &mut Report) -> BTreeMap<i16, String> {
-        let now = Instant::now();
-        // Those that were read again: refused again below, or through.
-        self.refused.retain(|_, held| held.until > now);
-        let mut notes = BTreeMap::new();
-        for (row, reason) in std::mem::take(&mut report.refused) {
-            let note = format!("topic {}, key {:?}: {reason}", row.topic, row.key);
-            tracing::error!(
-                database = self.database.name(),
-                topic = row.topic,
-                "the bus refuses row {} of the outbox, which waits with all of its key: {note}",
-                row.id
-            );
-            if self.refused.len() >= REFUSED_KEYS {
-                report.failed.entry(row.shard).or_insert(note);
-                continue;
-            }
-            notes.insert(row.shard, note);
-            let name = if row.key.is_empty() {
-                Refused::Row(row.id)
-            } else {
-                Refused::Key {
-                    topic: row.topic,
-                    key: row.key,
-                }
-            };
-            let held = Held {
-                shard: row.shard,
-                until: now + REFUSED_AGAIN,
-            };
-            self.refused.insert(name, held);
-        }
-        notes
     }
 
     async fn write_note(
@@ -409,14 +365,12 @@ const BACKOFF_MOST: Duration = Duration::from_secs(30);
 const RUN_ROWS: i64 = 500;
 /// Looking at a run's worth of each shard would cost more than it brings when all of them are full.
 const SHARD_ROWS: i64 = RUN_ROWS / 4;
-/// Of values in memory at once; one row may exceed it alone.
-const RUN_BYTES: i64 = 8 * 1024 * 1024;
+/// Of rows in memory at once; one may exceed it alone.
+const RUN_BYTES: i64 = 4 * 1024 * 1024;
 /// The bus has its own, shorter bounds; this one ends a bus that breaks them.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
-/// A refusal may be a configuration that somebody corrects.
-const REFUSED_AGAIN: Duration = Duration::from_secs(30);
-/// Each of them costs every read a comparison.
-const REFUSED_KEYS: usize = 1_000;
+/// Of a run, that the bus has refused before: little beside the others, however many there are.
+const REFUSED_ROWS: i64 = 20;
 /// After something was there, more is likely.
 const QUICK_FOR: Duration = Duration::from_secs(2);
 const POLL_IDLE: Duration = Duration::from_millis(500);

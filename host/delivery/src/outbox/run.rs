@@ -23,21 +23,31 @@ pub(crate) struct Sent {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
     /// Rows that the bus has, and before which it has all of their key.
-    pub(crate) acknowledged: Vec<(i16, i64)>,
+    pub(crate) acknowledged: Vec<Sent>,
     /// Shards that the bus did not take for a passing reason, and the first one.
     pub(crate) failed: BTreeMap<i16, String>,
     /// The first row of each key that the bus will not take, and why.
     pub(crate) refused: Vec<(Sent, String)>,
 }
 
-/// A row on its way: the host's headers first, then the publisher's.
-pub(crate) fn outgoing(source: &str, row: &Row) -> (Sent, Outgoing) {
+/// The shard of a row that may be set aside.
+pub(crate) fn home(shard: i16) -> i16 {
+    if shard < 0 { -1 - shard } else { shard }
+}
+
+/// A row on its way: the host's headers first, then the publisher's. `name` is the source of numbers that were given
+/// while sources had no ids.
+pub(crate) fn outgoing(name: &str, row: &Row) -> (Sent, Outgoing) {
     let event_id: Uuid = row.get(5);
     let mut headers = vec![(EVENT_ID.to_owned(), Bytes::from(event_id.to_string()))];
     if let Some(seq) = row.get::<_, Option<i64>>(4) {
         headers.push((SEQ.to_owned(), Bytes::from(seq.to_string())));
     }
-    headers.push((SOURCE.to_owned(), Bytes::from(source.to_owned())));
+    let source = match row.get::<_, Option<Uuid>>(8) {
+        Some(id) => Bytes::from(id.to_string()),
+        None => Bytes::from(name.to_owned()),
+    };
+    headers.push((SOURCE.to_owned(), source));
     if let Value::Object(own) = row.get(6) {
         for (name, value) in own {
             if let Value::String(text) = value {
@@ -78,7 +88,7 @@ pub(crate) fn report(sent: Vec<Sent>, mut results: Vec<Result<(), Error>>) -> Re
             continue;
         }
         let Err(error) = result else {
-            report.acknowledged.push((row.shard, row.id));
+            report.acknowledged.push(row);
             continue;
         };
         if ordered {
@@ -89,7 +99,7 @@ pub(crate) fn report(sent: Vec<Sent>, mut results: Vec<Result<(), Error>>) -> Re
             other => {
                 report
                     .failed
-                    .entry(row.shard)
+                    .entry(home(row.shard))
                     .or_insert_with(|| other.to_string());
             }
         }
@@ -110,6 +120,11 @@ mod tests {
         }
     }
 
+    fn acknowledged(report: &Report) -> Vec<(i16, i64)> {
+        let place = |row: &Sent| (row.shard, row.id);
+        report.acknowledged.iter().map(place).collect()
+    }
+
     fn away() -> Result<(), Error> {
         Err(Error::Unavailable("away".to_owned()))
     }
@@ -125,7 +140,7 @@ mod tests {
             ],
             vec![Ok(()), away(), Ok(()), Ok(())],
         );
-        assert_eq!(report.acknowledged, [(0, 1), (0, 3)]);
+        assert_eq!(acknowledged(&report), [(0, 1), (0, 3)]);
         assert_eq!(report.failed.keys().collect::<Vec<_>>(), [&0]);
     }
 
@@ -135,7 +150,7 @@ mod tests {
             vec![row(0, 1, ""), row(0, 2, ""), row(1, 3, "")],
             vec![away(), Ok(()), Ok(())],
         );
-        assert_eq!(report.acknowledged, [(0, 2), (1, 3)]);
+        assert_eq!(acknowledged(&report), [(0, 2), (1, 3)]);
     }
 
     #[test]
@@ -144,7 +159,7 @@ mod tests {
             vec![row(0, 1, "a"), row(0, 2, "b"), row(0, 3, "a")],
             vec![Err(Error::Refused("too large".to_owned())), Ok(()), Ok(())],
         );
-        assert_eq!(report.acknowledged, [(0, 2)]);
+        assert_eq!(acknowledged(&report), [(0, 2)]);
         assert!(report.failed.is_empty());
         assert_eq!(report.refused.len(), 1);
     }
@@ -152,7 +167,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_missing_is_no_acknowledgement() {
         let report = report(vec![row(0, 1, "a"), row(0, 2, "b")], vec![Ok(())]);
-        assert_eq!(report.acknowledged, [(0, 1)]);
+        assert_eq!(acknowledged(&report), [(0, 1)]);
         assert_eq!(report.failed.len(), 1);
     }
 }

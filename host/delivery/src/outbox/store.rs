@@ -1,9 +1,10 @@
 //! The SQL of relaying. Times are this server's.
 
-/// Alive for so long: $1 relay, $2 seconds. Answers how many are.
+/// Alive for so long: $1 relay, $2 seconds. Answers how many are. The version is that of a relay that says whose the
+/// numbers are.
 pub(crate) const HEARTBEAT: &str = "
 with me as (
-    insert into marquee.relays (owner, alive_until) values ($1, now() + make_interval(secs => $2))
+    insert into marquee.relays (owner, alive_until, version) values ($1, now() + make_interval(secs => $2), 2)
     on conflict on constraint relays_pkey do update set alive_until = excluded.alive_until
 ), gone as (
     delete from marquee.relays where alive_until < now() - interval '1 hour' and owner <> $1
@@ -35,34 +36,38 @@ update marquee.shards set owner = null, lease_until = '-infinity' where owner = 
 /// The relay ends: $1 relay.
 pub(crate) const LEAVE: &str = "delete from marquee.relays where owner = $1";
 
-/// The next rows: $1 shards, $2 and $3 topics and keys to leave out, $4 ids to leave out, $5 rows, $6 bytes, $7 rows
-/// of one shard.
+/// The next rows: $1 shards, $2 rows, $3 bytes, $4 rows of one shard, $5 shards as those that are set aside have them, $6
+/// rows of those.
 ///
-/// Shards take turns, row by row; within one the order is that of id. The bytes are counted without reading the values,
-/// and the first row always fits. What is read is a set, not a cursor: a row that commits late is found by the next run.
+/// Shards take turns, row by row; within one the order is that of id. Of what is set aside, those that the bus refused
+/// are asked for again when it is their time, before the others. The bytes are counted without reading the values, and
+/// the first row always fits. What is read is a set, not a cursor: a row that commits late is found by the next run.
 pub(crate) const READ: &str = "
 with candidates as (
     select r.shard, r.id, r.turn, r.size
     from unnest($1::int2[]) as s (shard)
     cross join lateral (
         select o.shard, o.id, row_number() over (order by o.id) as turn,
-            octet_length(o.value) + octet_length(o.key) + 512 as size
+            octet_length(o.value) + octet_length(o.key) + pg_column_size(o.headers) + 512 as size
         from marquee.outbox o
-        where o.shard = s.shard and o.id <> all ($4::bigint[])
-            and not exists (
-                select from unnest($2::text[], $3::text[]) as held (topic, key)
-                where held.topic = o.topic and held.key = o.key
-            )
-        order by o.id limit $7
+        where o.shard = s.shard
+        order by o.id limit $4
     ) as r
+    union all (
+        select o.shard, o.id, 0,
+            octet_length(o.value) + octet_length(o.key) + pg_column_size(o.headers) + 512
+        from marquee.outbox o
+        where o.refused is not null and o.retry_at <= now() and o.shard = any ($5::int2[])
+        order by o.retry_at limit $6
+    )
 ), picked as (
-    select c.shard, c.id, c.turn, sum(c.size) over (order by c.turn, c.shard) - c.size as before
-    from candidates c order by c.turn, c.shard limit $5
+    select c.shard, c.id, c.turn, sum(c.size) over (order by c.turn, c.shard, c.id) - c.size as before
+    from candidates c order by c.turn, c.shard, c.id limit $2
 )
-select o.shard, o.id, o.topic, o.key, o.seq, o.event_id, o.headers, o.value
+select o.shard, o.id, o.topic, o.key, o.seq, o.event_id, o.headers, o.value, o.source
 from picked p
 cross join lateral (select * from marquee.outbox where shard = p.shard and id = p.id offset 0) as o
-where p.before < $6::bigint
+where p.before < $3::bigint
 order by o.shard, o.id";
 
 /// The bus has them: $1 relay, $2 shards, $3 ids, $4 epochs. A shard that is another relay's by now is left to it. By
@@ -83,3 +88,57 @@ pub(crate) const NOTE: &str = "
 update marquee.shards
 set attempts = $4, last_error = $5, next_attempt_at = now() + make_interval(secs => $6)
 where owner = $1 and shard = $2 and epoch = $3";
+
+/// Whether this is another database than the one whose source it has; then it has a new one.
+pub(crate) const CHECK_SOURCE: &str = "select marquee.check_source()";
+
+/// The bus refuses rows; first the locks of their keys, so that what others publish to them now is seen by what
+/// follows. $1 and $2 topics and keys.
+pub(crate) const HOLD_KEYS: &str = "
+with locked as (
+    select k.topic, k.key
+    from unnest($1::text[], $2::text[]) as refused (topic, key)
+    join marquee.keys k on k.topic = refused.topic and k.key = refused.key
+    order by k.topic, k.key
+    for update of k
+)
+update marquee.keys k set held = true
+from locked where k.topic = locked.topic and k.key = locked.key";
+
+/// Then they and what stands behind them of their keys is set aside. $1 relay, $2 shards, $3 ids, $4 topics, $5 keys,
+/// $6 reasons, $7 epochs, $8 seconds until the bus is asked again.
+pub(crate) const HOLD_ROWS: &str = "
+update marquee.outbox o
+set shard = -1 - o.shard,
+    refused = case when o.id = r.id then r.reason end,
+    refused_at = case when o.id = r.id then now() end,
+    retry_at = case when o.id = r.id then now() + make_interval(secs => $8) end
+from unnest($2::int2[], $3::int8[], $4::text[], $5::text[], $6::text[], $7::int8[])
+    as r (shard, id, topic, key, reason, epoch)
+join marquee.shards s on s.shard = r.shard and s.owner = $1 and s.epoch = r.epoch
+where o.shard = r.shard and o.topic = r.topic and o.key = r.key and (o.id = r.id or r.key <> '')";
+
+/// Refused once more: $1 relay, $2 shard (below zero), $3 id, $4 reason, $5 epoch, $6 seconds.
+pub(crate) const REFUSED_AGAIN: &str = "
+update marquee.outbox o
+set refused = $4, refused_at = now(), retry_at = now() + make_interval(secs => $6)
+from marquee.shards s
+where o.shard = $2 and o.id = $3 and s.shard = -1 - $2 and s.owner = $1 and s.epoch = $5";
+
+/// A key goes on: first its lock, $1 topic, $2 key.
+pub(crate) const LOCK_KEY: &str =
+    "select 1 from marquee.keys where topic = $1 and key = $2 for update";
+
+/// Then the bus has the row that held it: $1 relay, $2 shard (below zero), $3 id, $4 epoch.
+pub(crate) const ACKNOWLEDGED_HELD: &str = "
+delete from marquee.outbox o using marquee.shards s
+where o.shard = $2 and o.id = $3 and s.shard = -1 - $2 and s.owner = $1 and s.epoch = $4";
+
+/// Then what stood behind it takes its place again: $1 topic, $2 key.
+pub(crate) const RELEASE_ROWS: &str = "
+update marquee.outbox set shard = -1 - shard, refused = null, refused_at = null, retry_at = null
+where topic = $1 and key = $2 and shard < 0";
+
+/// And what is published from now on too: $1 topic, $2 key.
+pub(crate) const RELEASE_KEY: &str = "
+update marquee.keys set held = false where topic = $1 and key = $2 and held";

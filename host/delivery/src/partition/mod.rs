@@ -25,6 +25,7 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use marquee_bus::{Incoming, Log};
 use marquee_database::chain;
+use serde::Serialize;
 
 pub use self::breaker::Breaker;
 use crate::{
@@ -80,7 +81,7 @@ pub enum Action {
         /// Pauses in a row before this one.
         tries: u32,
     },
-    /// Nothing, until a batch comes or the partition has to be given back.
+    /// Nothing, until a batch comes, the position was moved, or the partition has to be given back.
     Await,
     /// Nothing ever again: the partition may go to another host.
     GiveBack,
@@ -109,6 +110,8 @@ pub enum Event {
     Rested,
     /// Records, read after the last seek.
     Batch(Vec<Incoming>),
+    /// A person may have paused the consumer or set it back, while nothing is under way.
+    Moved,
     /// The partition has to be given back, while nothing is under way. At other times [`Actor::leave`].
     Leave,
 }
@@ -173,6 +176,22 @@ impl Slice {
     }
 }
 
+/// What is done with a partition, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Batches are delivered as they come.
+    Working,
+    /// Messages go one by one: hosts died of one of these.
+    OneByOne,
+    /// The circuit breaker is open: the component fails at everything, and is tried with one message at a time.
+    BreakerOpen,
+    /// A person has paused it.
+    Paused,
+    /// The database or the bus does not do what is asked; it is tried again.
+    Waiting,
+}
+
 /// A held partition.
 #[derive(Debug)]
 pub struct Actor {
@@ -228,6 +247,21 @@ impl Actor {
         self.leaving = true;
     }
 
+    /// What it is doing.
+    pub fn state(&self) -> State {
+        if self.position.is_paused {
+            State::Paused
+        } else if self.breaker.is_open() {
+            State::BreakerOpen
+        } else if self.tries > 0 {
+            State::Waiting
+        } else if self.alone {
+            State::OneByOne
+        } else {
+            State::Working
+        }
+    }
+
     /// What came of the last action, or came by itself after [`Action::Await`]: what to do next.
     pub fn on(&mut self, event: Event) -> Action {
         match event {
@@ -275,6 +309,10 @@ impl Actor {
                 log: self.work.is_empty(),
             },
             Event::Batch(records) => self.batch(records),
+            Event::Moved => {
+                self.forget();
+                Action::Load { log: true }
+            }
             Event::Leave => {
                 self.leave();
                 self.go_on()
@@ -530,6 +568,13 @@ impl Actor {
             self.forget();
             return Action::GiveBack;
         }
+        if self.position.is_paused {
+            if !before.is_paused {
+                tracing::info!("the subscription is paused");
+            }
+            self.forget();
+            return Action::Rest { tries: PAUSED };
+        }
         let Some(log) = log else {
             // Between two tries. Where it was set meanwhile, what was read is of another place.
             if self.position.incarnation != before.incarnation || self.position.next < before.next {
@@ -550,6 +595,8 @@ impl Actor {
     }
 }
 
+/// How a person's pause is waited for: up to 0.8 s between two looks.
+const PAUSED: u32 = 3;
 /// One death may be anything. Two at the same place are likely a message's doing.
 const DEATHS_UNTIL_ALONE: u32 = 2;
 /// Conflicts in a row that are answered at once; after them there are pauses.

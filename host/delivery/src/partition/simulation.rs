@@ -49,6 +49,7 @@ struct Store {
     log: Option<String>,
     began: Option<i64>,
     starts: u32,
+    is_paused: bool,
     keys: HashMap<(String, String), KeyState>,
     inbox: HashSet<Uuid>,
     effects: Vec<Uuid>,
@@ -178,6 +179,7 @@ impl World {
             log: self.store.log.clone(),
             began: self.store.began,
             starts: self.store.starts,
+            is_paused: self.store.is_paused,
         }
     }
 
@@ -185,6 +187,13 @@ impl World {
         let stands =
             (position.next, position.incarnation) == (self.store.next, self.store.incarnation);
         stands.then_some(()).ok_or_else(|| position.fenced())
+    }
+
+    /// The fence of a batch.
+    fn let_in(&self, position: &Position) -> Result<(), Error> {
+        self.fence(position)?;
+        let open = !self.store.is_paused;
+        open.then_some(()).ok_or_else(|| position.fenced())
     }
 
     /// Something happens.
@@ -205,6 +214,9 @@ impl World {
             if let Some(host) = &mut self.hosts[number] {
                 host.actor.leave();
             }
+        } else if self.store.is_paused && self.one_in(20) || self.fault(100) {
+            self.store.is_paused = !self.store.is_paused;
+            self.tell(|| format!("paused: {}", self.store.is_paused));
         } else if self.fault(200) {
             self.make_anew();
         } else if self.fault(100) {
@@ -367,6 +379,9 @@ impl World {
         if !holds || host.actor.leaving {
             return self.one_in(3).then_some(Event::Leave);
         }
+        if self.fault(20) {
+            return Some(Event::Moved);
+        }
         let is_lost = host.reading > self.end() || host.reading < self.begin;
         if is_lost {
             // As the bus does it by itself.
@@ -401,7 +416,7 @@ impl World {
         if self.fault(10) {
             return Some(Delivered::Error(away()));
         }
-        if let Err(error) = self.fence(position) {
+        if let Err(error) = self.let_in(position) {
             return Some(Delivered::Error(error));
         }
         if self.fault(10) {
@@ -469,7 +484,7 @@ impl World {
         attempt: u32,
         fate: &Fate,
     ) -> Result<Summary, Error> {
-        self.fence(position)?;
+        self.let_in(position)?;
         if self.fault(10) {
             return Err(away());
         }
@@ -524,9 +539,10 @@ impl World {
                     .parked += 1;
             }
         }
-        for (key, last_seq) in &outcome.keys {
+        for (key, after) in &outcome.keys {
             let state = self.store.keys.entry(key.clone()).or_default();
-            state.last_seq = state.last_seq.max(*last_seq);
+            state.last_seq = state.last_seq.max(after.last_seq);
+            state.last_event = after.last_event;
         }
         self.store.next = outcome.summary.next;
         self.store.starts = 0;
@@ -539,6 +555,7 @@ impl World {
                 .is_none_or(|host| matches!(host.action, Action::Await))
         };
         self.unpublished == 0
+            && !self.store.is_paused
             && self
                 .log
                 .last()

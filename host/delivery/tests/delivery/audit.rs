@@ -2,7 +2,7 @@
 
 use marquee_delivery::{
     Verdict,
-    audit::{Audit, audit},
+    audit::{Audit, accept, audit},
     consume::{Place, Why},
     messages,
 };
@@ -187,6 +187,38 @@ async fn what_a_host_that_does_not_count_moved_past_is_said_and_no_finding() {
         )
         .await;
     assert_eq!(of(&world).await.findings.len(), 1);
-    world.query("select marquee.recount()", &[]).await;
+    accept(&world.db, "ada").await.unwrap();
+    assert_eq!(of(&world).await.findings, []);
+    let by = "select actor from marquee.actions where action = 'accept'";
+    assert_eq!(world.query(by, &[]).await[0].get::<_, &str>(0), "ada");
+    // And from there on it counts.
+    world.make_due().await;
+    for claimed in claim(&world.db).await {
+        deliver(&world.db, &claimed, Verdict::Done).await.unwrap();
+    }
+    consume(&world.db, &mut at, &[plain(19, "", 10, "more")], |_| {
+        Verdict::Done
+    })
+    .await
+    .unwrap();
+    let found = of(&world).await;
+    assert_eq!(found.findings, []);
+    let account = &found.accounts[0];
+    assert_eq!((account.from, account.carried, account.done), (19, 3, 2));
+}
+
+#[tokio::test]
+async fn rows_that_wait_behind_nothing_are_found() {
+    let world = World::new().await;
+    world.publish("a", "a1").await;
+    world.publish("a", "a2").await;
+    world
+        .query("update marquee.outbox set shard = -1 - shard", &[])
+        .await;
+    let found = of(&world).await;
+    assert_eq!(found.findings.len(), 1, "{found:?}");
+    assert!(found.findings[0].what.contains("2 rows of key \"a\""));
+    let refuse = "update marquee.outbox set refused = 'too large', retry_at = now() where id = (select min(id) from marquee.outbox)";
+    world.query(refuse, &[]).await;
     assert_eq!(of(&world).await.findings, []);
 }

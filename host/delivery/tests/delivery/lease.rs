@@ -105,7 +105,13 @@ async fn a_relay_that_was_fenced_deletes_nothing() {
     eventually(SOON, "nothing was published", async || bus.calls() == 1).await;
     world
         .query(
-            "update marquee.shards set owner = gen_random_uuid(), epoch = epoch + 1, lease_until = now() + interval '1 hour'",
+            "insert into marquee.relays (owner, alive_until, version) values (gen_random_uuid(), 'infinity', 2)",
+            &[],
+        )
+        .await;
+    world
+        .query(
+            "update marquee.shards set owner = (select owner from marquee.relays where alive_until = 'infinity'), epoch = epoch + 1, lease_until = now() + interval '1 hour'",
             &[],
         )
         .await;

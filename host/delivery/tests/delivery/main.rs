@@ -3,11 +3,15 @@
 
 mod audit;
 mod consume;
+mod consumers;
 mod event_state;
 mod job;
 mod lease;
+mod limits;
 mod messages;
+mod plans;
 mod publish;
 mod relay;
 mod retry;
+mod source;
 mod support;

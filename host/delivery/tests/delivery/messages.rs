@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use marquee_delivery::{
     Verdict, lag,
-    messages::{self, ActError, Filter, State},
+    messages::{self, Act, ActError, Filter, State},
 };
 
 use crate::support::{SOURCE, TOPIC, World, claim, consume, deliver, numbered, plain, position};
@@ -160,7 +160,7 @@ async fn a_discarded_message_is_gone_frees_its_key_and_leaves_its_trace() {
     assert_eq!(drain(&world).await, ["a2"]);
     let actions = messages::actions(&world.db, 10).await.unwrap();
     assert_eq!(actions.len(), 1);
-    assert_eq!(actions[0].message_id, id);
+    assert_eq!(actions[0].message_id, Some(id));
     assert_eq!(actions[0].detail["error"], "never");
     // The number stays taken: a redelivery is a duplicate.
     let mut at = position(&world.db).await;
@@ -322,4 +322,86 @@ async fn a_key_goes_on_behind_a_number_that_was_removed_beyond_a_gap() {
     let next = [numbered(7, "a", 7), numbered(8, "b", 4)];
     consume(&world.db, &mut at, &next, done).await.unwrap();
     assert_eq!(world.effects().await[5..], ["a7", "b4"]);
+}
+
+#[tokio::test]
+async fn messages_are_found_by_their_reason_and_by_when_they_came() {
+    let world = troubled().await;
+    let found = async |filter: Filter| messages::list(&world.db, &filter).await.unwrap().len();
+    let reason = |reason: &str| Filter {
+        reason: Some(reason.to_owned()),
+        ..all()
+    };
+    assert_eq!(found(reason("rejected")).await, 1);
+    assert_eq!(found(reason("retry")).await, 1);
+    assert_eq!(found(reason("gap")).await, 0);
+    let now = chrono::Utc::now();
+    let (before, after) = (
+        now - Duration::from_secs(600),
+        now + Duration::from_secs(600),
+    );
+    for (since, until, expected) in [
+        (Some(before), Some(after), 3),
+        (Some(after), None, 0),
+        (None, Some(before), 0),
+    ] {
+        let filter = Filter {
+            since,
+            until,
+            ..all()
+        };
+        assert_eq!(found(filter).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn one_act_is_done_with_every_message_that_allows_it_page_by_page() {
+    let world = troubled().await;
+    let mut filter = Filter {
+        limit: 2,
+        ..Filter::default()
+    };
+    let planned = messages::each(&world.db, &filter, Act::Discard, "ada", true)
+        .await
+        .unwrap();
+    assert_eq!((planned.done, planned.left.len()), (2, 0));
+    assert_eq!(world.kept().await.len(), 3, "a dry run changes nothing");
+
+    // The one behind the dead one waits for it.
+    let (mut done, mut left) = (0, Vec::new());
+    while let page = messages::each(&world.db, &filter, Act::Retry, "ada", false)
+        .await
+        .unwrap()
+        && page.last.is_some()
+    {
+        done += page.done;
+        left.extend(page.left);
+        filter.after = page.last;
+    }
+    assert_eq!((done, left.len()), (2, 1), "{left:?}");
+    assert!(left[0].why.contains("act on that one first"), "{left:?}");
+    assert_eq!(drain(&world).await.len(), 3);
+    assert_eq!(actions(&world).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_dead_message_is_applied_with_the_payload_that_a_person_gave_it() {
+    let world = troubled().await;
+    let id = id_of(&world, "a1").await;
+    let large = vec![0; marquee_bus::MAX_VALUE_BYTES + 1];
+    let refused = messages::edit(&world.db, id, &large, "ada").await;
+    assert!(matches!(refused, Err(ActError::TooLarge)), "{refused:?}");
+    messages::edit(&world.db, id, b"mended", "ada")
+        .await
+        .unwrap();
+    messages::retry(&world.db, id, "ada").await.unwrap();
+    let effects = drain(&world).await;
+    assert!(
+        effects.starts_with(&["mended".to_owned(), "a2".to_owned()]),
+        "{effects:?}"
+    );
+    let edits = messages::actions(&world.db, 10).await.unwrap();
+    let edit = edits.last().unwrap();
+    assert_eq!(edit.action, "edit");
+    assert_eq!(edit.detail["payload"]["bytes"], 2, "what it was is known");
 }

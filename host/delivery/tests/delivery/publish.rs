@@ -171,7 +171,9 @@ async fn what_breaks_a_bound_is_refused_by_name() {
     let world = World::new().await;
     let long = "'t', repeat('k', 257), null, 'v'";
     for (arguments, said) in [
-        ("'', 'k', null, 'v'", "a topic has 1 to 256 bytes"),
+        ("'', 'k', null, 'v'", "a topic has 1 to 249"),
+        ("'ratings!', 'k', null, 'v'", "a topic has 1 to 249"),
+        ("repeat('t', 250), 'k', null, 'v'", "a topic has 1 to 249"),
         (long, "a key has at most 256 bytes"),
         ("'t', null, null, 'v'", "a key has at most 256 bytes"),
         ("'t', 'k', null, null", "a value has at most 1 MiB"),
@@ -211,7 +213,7 @@ async fn what_breaks_a_bound_is_refused_by_name() {
             .message();
         assert!(text.contains(said), "{arguments}: {text}");
     }
-    let exact = "select marquee.publish(repeat('t', 256), repeat('k', 256), null, convert_to(repeat('x', 1048576), 'UTF8'))";
+    let exact = "select marquee.publish(repeat('t', 249), repeat('k', 256), null, convert_to(repeat('x', 1048576), 'UTF8'))";
     world.query(exact, &[]).await;
 }
 

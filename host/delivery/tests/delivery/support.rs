@@ -52,6 +52,28 @@ impl World {
         open(self.server.url())
     }
 
+    /// Where the database is.
+    pub(crate) fn url(&self) -> &str {
+        self.server.url()
+    }
+
+    /// The same name, and nothing in it.
+    pub(crate) async fn make_anew(&self) {
+        let name = self.server.name();
+        let mut config = Config::new(
+            "postgres",
+            Secret::new(self.url().replace(name, "postgres")),
+        );
+        config.pool_size = 1;
+        let server = Database::new(&config).unwrap();
+        let mut server = server.connection().await.unwrap();
+        for what in ["drop", "create"] {
+            let force = if what == "drop" { "with (force)" } else { "" };
+            let sql = format!("{what} database {name} {force}");
+            server.batch(&sql).await.unwrap();
+        }
+    }
+
     /// A host whose statements wait for 300 ms at the most.
     pub(crate) fn impatient_host(&self) -> Database {
         let mut config = Config::new(SOURCE, Secret::new(self.server.url()));
@@ -82,6 +104,12 @@ impl World {
         self.query(PUBLISH, &[&TOPIC, &key, &value.as_bytes()])
             .await[0]
             .get(0)
+    }
+
+    /// Whose numbers the keys of what is published have.
+    pub(crate) async fn source(&self) -> String {
+        let rows = self.query("select id::text from marquee.source", &[]).await;
+        rows[0].get(0)
     }
 
     /// The payloads that took effect, in the order of their commits.
@@ -455,6 +483,15 @@ impl Bus for ScriptedBus {
             begin: 0,
             end,
         })
+    }
+
+    async fn partitions(&self, _: &str) -> Result<i32, marquee_bus::Error> {
+        Ok(1)
+    }
+
+    /// A record a millisecond.
+    async fn offset_at(&self, at: &Partition, ms: i64) -> Result<i64, marquee_bus::Error> {
+        Ok(ms.min(self.log(at).await?.end))
     }
 
     async fn ping(&self) -> Result<(), marquee_bus::Error> {

@@ -19,7 +19,6 @@ use axum::{
 };
 use hyper::{body::Incoming, service::Service as _};
 use hyper_util::service::TowerToHyperService;
-use marquee_database::Database;
 use marquee_manifest::ComponentId;
 use marquee_problem::{METHOD_NOT_ALLOWED, NO_SUCH_RESOURCE, UNAVAILABLE};
 use marquee_registry::Event;
@@ -32,20 +31,23 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     documents::{Deploy, HistoryOf, Pin, Promote},
+    events,
     health::{self, Part},
-    messages,
+    messages, outbox,
     peer::{Peer, Token, Who, admit},
     problem::Problem,
     upload,
 };
-use crate::releases::{ComponentReport, Deployment, Releases};
+use crate::{
+    events::Events,
+    releases::{ComponentReport, Deployment, Releases},
+};
 
 /// The API of a host. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Api {
     releases: Releases,
-    /// In which messages are kept.
-    pub(super) databases: Arc<[Database]>,
+    pub(super) events: Events,
     pub(super) parts: Arc<[Part]>,
     /// None: there is no API over TCP.
     token: Option<Token>,
@@ -57,13 +59,13 @@ type Answer<T> = Result<Json<T>, Problem>;
 impl Api {
     pub(crate) fn new(
         releases: Releases,
-        databases: impl IntoIterator<Item = Database>,
+        events: Events,
         parts: Vec<Part>,
         token: Option<Token>,
     ) -> Self {
         Self {
             releases,
-            databases: databases.into_iter().collect(),
+            events,
             parts: parts.into(),
             token,
             uploads: Arc::new(Semaphore::new(UPLOADS)),
@@ -104,7 +106,9 @@ impl Api {
             .route(&format!("{component}/pin"), put(pin))
             .route("/history", get(history))
             .route("/openapi.json", get(openapi))
+            .merge(events::routes())
             .merge(messages::routes())
+            .merge(outbox::routes())
             .fallback(async || nothing())
             .layer(middleware::from_fn_with_state(self.token.clone(), admit));
         Router::new()
@@ -220,7 +224,7 @@ async fn history(
 ) -> Answer<Vec<Event>> {
     let Query(wanted) = query?;
     let component = wanted.component.as_deref().map(named).transpose()?;
-    let limit = wanted.limit.clamp(1, 1_000);
+    let limit = usize::try_from(wanted.limit.clamp(1, 1_000)).unwrap_or(1_000);
     Ok(Json(api.releases.history(limit, component).await?))
 }
 

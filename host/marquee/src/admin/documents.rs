@@ -1,5 +1,7 @@
 //! What the admin API takes, beside the bytes of components. The command line sends the same.
 
+use chrono::{DateTime, Utc};
+use marquee_delivery::consumers::ReplayFrom;
 use marquee_registry::Weight;
 use serde::{Deserialize, Serialize};
 
@@ -47,24 +49,74 @@ pub(crate) struct HistoryOf {
     pub(crate) component: Option<String>,
     /// 1 to 1,000; 50 by default.
     #[serde(default = "fifty")]
-    pub(crate) limit: usize,
+    pub(crate) limit: u32,
 }
 
-/// `GET .../messages`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// `GET .../messages`, and what is done with many of them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MessagesOf {
     /// Only these.
     pub(crate) state: Option<MessageState>,
+    /// Only of this database.
+    pub(crate) database: Option<String>,
     /// Only of this component.
     pub(crate) consumer: Option<String>,
     /// Only of this topic.
     pub(crate) topic: Option<String>,
     /// Only of this key.
     pub(crate) key: Option<String>,
-    /// Of each database at the most: 1 to 1,000; 100 by default.
-    #[serde(default = "hundred")]
+    /// Only for this reason.
+    pub(crate) reason: Option<String>,
+    /// Only what came here then or later.
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// Only what came here before.
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// Only what is listed behind this message.
+    pub(crate) after: Option<String>,
+    /// How many at the most: 1 to 1,000; 100 by default.
+    pub(crate) limit: Option<u32>,
+    /// Say what would be done, and do nothing.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
+/// `GET .../messages/actions`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ActionsOf {
+    /// 1 to 1,000; 50 by default.
+    #[serde(default = "fifty")]
     pub(crate) limit: u32,
+}
+
+/// What was done with many messages.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct BulkReport {
+    /// With how many.
+    pub(crate) done: usize,
+    /// With which not, and why.
+    pub(crate) left: Vec<LeftMessage>,
+    /// Go on after this one; none: there are no more.
+    pub(crate) next: Option<String>,
+}
+
+/// A message that nothing was done with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LeftMessage {
+    pub(crate) message: String,
+    pub(crate) why: String,
+}
+
+/// `POST .../replay`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replay {
+    /// From where on.
+    pub(crate) from: ReplayFrom,
+    /// Say what would be done, and do nothing.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
 }
 
 /// What stands next for a message.
@@ -83,12 +135,8 @@ fn all() -> Weight {
     Weight::ALL
 }
 
-fn fifty() -> usize {
+fn fifty() -> u32 {
     50
-}
-
-fn hundred() -> u32 {
-    100
 }
 
 /// The largest component that is taken.

@@ -2,13 +2,15 @@
 
 mod api;
 mod documents;
+mod events;
 pub(crate) mod health;
 mod messages;
+mod outbox;
 mod peer;
 mod problem;
 pub(crate) mod socket;
 mod upload;
 
 pub(crate) use api::Api;
-pub(crate) use documents::{MessageState, Pin, Promote, UPLOAD_BYTES};
+pub(crate) use documents::{BulkReport, MessageState, MessagesOf, Pin, Promote, UPLOAD_BYTES};
 pub(crate) use peer::Token;

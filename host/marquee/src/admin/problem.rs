@@ -3,7 +3,7 @@
 
 use axum::{
     Json,
-    extract::rejection::{JsonRejection, PathRejection, QueryRejection},
+    extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -41,6 +41,13 @@ const REFUSED: Kind = Kind {
     title: "The version is refused",
     meaning: "It does not compile, does not fit its neighbours, or asks for more than it is granted.",
 };
+
+impl Problem {
+    /// The request is not valid, and why.
+    pub(super) fn invalid(detail: String) -> Self {
+        INVALID.with(detail).into()
+    }
+}
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -88,6 +95,12 @@ impl From<PathRejection> for Problem {
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
+        rejected(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
         rejected(rejection.status(), rejection.body_text())
     }
 }

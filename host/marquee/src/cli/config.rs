@@ -85,6 +85,19 @@ impl Config {
             settings.keep_versions.value.to_string(),
             settings.keep_versions.source.to_string(),
         );
+        if let Some(lag) = &settings.health_lag {
+            let value = format!("{} messages", lag.value);
+            row("health lag".into(), value, lag.source.to_string());
+        }
+        for (name, set) in [
+            ("health outbox", &settings.health_outbox),
+            ("health stuck", &settings.health_stuck),
+        ] {
+            if let Some(set) = set {
+                let value = humantime::format_duration(set.value).to_string();
+                row(name.into(), value, set.source.to_string());
+            }
+        }
         let (value, from) = plain(&settings.log);
         row("log".into(), value, from);
         match &settings.kafka_brokers {

@@ -1,25 +1,27 @@
 //! `marquee messages`: what could not be applied, and what a person does about it.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
-use clap::{Args, Subcommand, ValueEnum as _};
+use anyhow::{Context as _, ensure};
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
 use serde_json::Value;
-use url::form_urlencoded;
 
 use super::{
     print,
-    remote::{Remote, RemoteFlags},
+    remote::{Remote, RemoteFlags, kept_row},
+    text::{field, plain, text},
 };
-use crate::admin::MessageState;
+use crate::admin::{BulkReport, MessageState, MessagesOf};
 
 /// List parked messages and dead letters, and retry, skip or delete them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   marquee messages list --state dead
   marquee messages show rating/17
-  marquee messages retry rating/17")]
+  marquee messages retry rating/17
+  marquee messages retry --all --state dead --reason rejected --dry-run")]
 pub(crate) struct Messages {
     #[command(flatten)]
     host: RemoteFlags,
@@ -30,8 +32,22 @@ pub(crate) struct Messages {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// List parked messages and dead letters, oldest first
-    #[command(after_help = "Example:\n  marquee messages list --state dead --topic ratings --json")]
-    List(List),
+    #[command(after_help = "Examples:
+  marquee messages list --state dead --topic ratings --json
+  marquee messages list --after rating/117")]
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// Only what is listed behind this one: the last of the page before
+        #[arg(long, value_name = "ID")]
+        after: Option<String>,
+        /// How many at the most
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show one message with its payload
     #[command(after_help = "Example:\n  marquee messages show rating/17")]
     Show {
@@ -41,31 +57,68 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Retry it now, with a new count of attempts
-    #[command(after_help = "Example:\n  marquee messages retry rating/17")]
+    /// Retry now, with a new count of attempts
+    #[command(after_help = "Examples:
+  marquee messages retry rating/17
+  marquee messages retry rating/17 --payload mended.json
+  marquee messages retry --all --state dead --rate 100")]
     Retry {
-        /// DATABASE/NUMBER, as the list shows it
-        id: String,
+        #[command(flatten)]
+        what: What,
+        /// Deliver it with what is in this file instead of its payload
+        #[arg(long, value_name = "FILE", conflicts_with = "all")]
+        payload: Option<PathBuf>,
     },
-    /// Go on with later messages of its key; it stays listed as skipped
-    #[command(after_help = "Example:\n  marquee messages skip rating/17")]
-    Skip {
-        /// DATABASE/NUMBER, as the list shows it
-        id: String,
-    },
-    /// Delete it; later messages of its key go on
-    #[command(after_help = "Example:\n  marquee messages discard rating/17")]
-    Discard {
-        /// DATABASE/NUMBER, as the list shows it
-        id: String,
+    /// Go on with later messages of the key; it stays listed as skipped
+    #[command(after_help = "Examples:
+  marquee messages skip rating/17
+  marquee messages skip --all --key movie-7")]
+    Skip(What),
+    /// Delete; later messages of the key go on
+    #[command(after_help = "Examples:
+  marquee messages discard rating/17
+  marquee messages discard --all --state skipped --until 2026-11-01T00:00:00Z")]
+    Discard(What),
+    /// Show what persons did with messages and consumers, newest first
+    #[command(after_help = "Example:\n  marquee messages history --limit 10")]
+    History {
+        /// How many at the most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
+/// One message, or many.
 #[derive(Debug, Args)]
-struct List {
+struct What {
+    /// DATABASE/NUMBER, as the list shows it
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    id: Option<String>,
+    /// With all messages that the filters leave
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    which: Which,
+    /// Show with how many it would be done, and do nothing
+    #[arg(long, requires = "all")]
+    dry_run: bool,
+    /// How many a second at the most
+    #[arg(long, value_name = "NUMBER", requires = "all", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: Option<u32>,
+}
+
+/// Filters: every one that is given must fit.
+#[derive(Debug, Args)]
+struct Which {
     /// Only these
     #[arg(long)]
     state: Option<MessageState>,
+    /// Only of this database
+    #[arg(long)]
+    database: Option<String>,
     /// Only of this component
     #[arg(long)]
     consumer: Option<String>,
@@ -75,12 +128,15 @@ struct List {
     /// Only of this key
     #[arg(long)]
     key: Option<String>,
-    /// How many of each database at the most
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    limit: u32,
-    /// Print JSON
+    /// Only for this reason: retry, failed, waiting, gap, rejected, undecodable or component
     #[arg(long)]
-    json: bool,
+    reason: Option<String>,
+    /// Only what came here then or later, e.g. 2026-11-26T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<DateTime<Utc>>,
+    /// Only what came here before
+    #[arg(long, value_name = "TIME")]
+    until: Option<DateTime<Utc>>,
 }
 
 impl Messages {
@@ -94,83 +150,134 @@ impl Messages {
 impl Verb {
     async fn run(self, remote: &Remote) -> anyhow::Result<()> {
         match self {
-            Self::List(list) => list.run(remote).await,
+            Self::List {
+                which,
+                after,
+                limit,
+                json,
+            } => list(remote, which.of(after, limit), json).await,
             Self::Show { id, json } => show(remote, &id, json).await,
-            Self::Retry { id } => {
+            Self::Retry {
+                what,
+                payload: Some(file),
+            } => {
+                let id = what.id.unwrap_or_default();
+                let payload = std::fs::read(&file)
+                    .with_context(|| format!("{} cannot be read", file.display()))?;
+                remote.replace(&address(&id, "/payload")?, payload).await?;
                 remote.act(&address(&id, "/retry")?).await?;
-                print(format!("{id} is due now"));
+                print(format!("{id} is due now, with the new payload"));
                 Ok(())
             }
-            Self::Skip { id } => {
-                remote.act(&address(&id, "/skip")?).await?;
-                print(format!("{id} is skipped; its key goes on"));
-                Ok(())
+            Self::Retry { what, .. } => what.run(remote, "retry", "due now").await,
+            Self::Skip(what) => what.run(remote, "skip", "skipped; its key goes on").await,
+            Self::Discard(what) => {
+                what.run(remote, "discard", "deleted; its key goes on")
+                    .await
             }
-            Self::Discard { id } => {
-                remote.act(&address(&id, "/discard")?).await?;
-                print(format!("{id} is deleted; its key goes on"));
-                Ok(())
-            }
+            Self::History { limit, json } => history(remote, limit, json).await,
         }
     }
 }
 
-impl List {
-    async fn run(self, remote: &Remote) -> anyhow::Result<()> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("limit", &self.limit.to_string());
-        let state = self.state.and_then(|state| state.to_possible_value());
-        let filters = [
-            ("state", state.as_ref().map(|state| state.get_name())),
-            ("consumer", self.consumer.as_deref()),
-            ("topic", self.topic.as_deref()),
-            ("key", self.key.as_deref()),
-        ];
-        for (name, value) in filters {
-            if let Some(value) = value {
-                query.append_pair(name, value);
+impl Which {
+    fn of(self, after: Option<String>, limit: u32) -> MessagesOf {
+        MessagesOf {
+            state: self.state,
+            database: self.database,
+            consumer: self.consumer,
+            topic: self.topic,
+            key: self.key,
+            reason: self.reason,
+            since: self.since,
+            until: self.until,
+            after,
+            limit: Some(limit),
+            dry_run: false,
+        }
+    }
+}
+
+impl What {
+    async fn run(self, remote: &Remote, verb: &str, is: &str) -> anyhow::Result<()> {
+        if let Some(id) = self.id {
+            remote.act(&address(&id, &format!("/{verb}"))?).await?;
+            print(format!("{id} is {is}"));
+            return Ok(());
+        }
+        // A page is what may be done in a second.
+        let mut wanted = self.which.of(None, self.rate.unwrap_or(500));
+        wanted.dry_run = self.dry_run;
+        let (mut done, mut left) = (0, 0);
+        loop {
+            let second = tokio::time::sleep(Duration::from_secs(1));
+            let path = format!("/admin/v1/messages/{verb}?{}", query(&wanted)?);
+            let report: BulkReport = remote.ask(&path).await?;
+            done += report.done;
+            left += report.left.len();
+            for message in &report.left {
+                print(format!("{}: {}", message.message, plain(&message.why)));
+            }
+            let Some(next) = report.next else { break };
+            wanted.after = Some(next);
+            if self.rate.is_some() && !self.dry_run {
+                second.await;
             }
         }
-        let path = format!("/admin/v1/messages?{}", query.finish());
-        let all: Vec<Value> = remote.get(&path).await?;
-        if self.json {
-            print(serde_json::to_string_pretty(&all)?);
-            return Ok(());
-        }
-        if all.is_empty() {
-            print("no messages");
-            return Ok(());
-        }
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_header([
-            "message",
-            "state",
-            "topic",
-            "key",
-            "attempts",
-            "next attempt",
-            "reason",
-            "error",
-        ]);
-        for message in all {
-            let kept = |name: &str| {
-                let value = message.get("kept").and_then(|kept| kept.get(name));
-                plain(&text(value.unwrap_or(&Value::Null)))
-            };
-            table.add_row([
-                text(message.get("message").unwrap_or(&Value::Null)),
-                kept("state"),
-                kept("topic"),
-                kept("key"),
-                kept("attempts"),
-                kept("next_attempt_at"),
-                kept("reason"),
-                kept("error"),
-            ]);
-        }
-        print(table.to_string());
+        let verb = if self.dry_run { "would be" } else { "are" };
+        print(format!("{done} messages {verb} {is}"));
+        ensure!(left == 0, "{left} messages were left as they are");
         Ok(())
     }
+}
+
+async fn list(remote: &Remote, wanted: MessagesOf, json: bool) -> anyhow::Result<()> {
+    let path = format!("/admin/v1/messages?{}", query(&wanted)?);
+    let all: Vec<Value> = remote.get(&path).await?;
+    if json {
+        print(serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    if all.is_empty() {
+        print("no messages");
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header([
+        "message",
+        "state",
+        "topic",
+        "key",
+        "attempts",
+        "next attempt",
+        "reason",
+        "error",
+    ]);
+    for message in &all {
+        let null = Value::Null;
+        let kept = message.get("kept").unwrap_or(&null);
+        let kept = |name: &str| plain(&field(kept, name));
+        table.add_row([
+            field(message, "message"),
+            kept("state"),
+            kept("topic"),
+            kept("key"),
+            kept("attempts"),
+            kept("next_attempt_at"),
+            kept("reason"),
+            kept("error"),
+        ]);
+    }
+    print(table.to_string());
+    if let Some(last) = all.last()
+        && u32::try_from(all.len()).ok() == wanted.limit
+    {
+        print(format!(
+            "there may be more: --after {}",
+            field(last, "message")
+        ));
+    }
+    Ok(())
 }
 
 async fn show(remote: &Remote, id: &str, json: bool) -> anyhow::Result<()> {
@@ -200,36 +307,57 @@ async fn show(remote: &Remote, id: &str, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn history(remote: &Remote, limit: u32, json: bool) -> anyhow::Result<()> {
+    let path = format!("/admin/v1/messages/actions?limit={limit}");
+    let all: Vec<Value> = remote.get(&path).await?;
+    if json {
+        print(serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    if all.is_empty() {
+        print("nobody has done anything yet");
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header([
+        "at", "who", "did", "message", "consumer", "topic", "key", "found",
+    ]);
+    for entry in &all {
+        let null = Value::Null;
+        let action = entry.get("action").unwrap_or(&null);
+        let of = |name: &str| plain(&field(action, name));
+        let message = match of("message_id").as_str() {
+            "-" => "-".to_owned(),
+            id => format!("{}/{id}", field(entry, "database")),
+        };
+        table.add_row([
+            of("at"),
+            of("actor"),
+            of("action"),
+            message,
+            of("consumer"),
+            of("topic"),
+            of("key"),
+            of("detail"),
+        ]);
+    }
+    print(table.to_string());
+    Ok(())
+}
+
+/// As the query of a URL.
+fn query(wanted: &MessagesOf) -> anyhow::Result<String> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    let fields = serde_json::to_value(wanted)?;
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        if !value.is_null() {
+            query.append_pair(name, &text(value));
+        }
+    }
+    Ok(query.finish())
+}
+
 /// Of a message, or of what is done with it.
 fn address(id: &str, rest: &str) -> anyhow::Result<String> {
-    let parts = id.split_once('/').and_then(|(database, number)| {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        let number: i64 = number.parse().ok()?;
-        database.bytes().all(plain).then_some((database, number))
-    });
-    let (database, number) = parts.with_context(|| {
-        format!("{id:?} is not DATABASE/NUMBER; `marquee messages list` shows what there is")
-    })?;
-    Ok(format!("/admin/v1/messages/{database}/{number}{rest}"))
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// Payloads come from outside: nothing of them may move the cursor.
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect()
+    kept_row("messages", id, rest)
 }

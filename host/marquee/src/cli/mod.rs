@@ -2,13 +2,17 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or a manifest with problems.
 
+mod audit;
 mod compile;
 mod config;
+mod consumers;
 mod deploy;
 mod inspect;
 mod messages;
 mod migrate;
+mod outbox;
 mod remote;
+mod text;
 mod up;
 mod versions;
 mod watch;
@@ -46,7 +50,11 @@ enum Verb {
     Inspect(inspect::Inspect),
     Diff(inspect::Diff),
     Migrate(migrate::Migrate),
+    Topics(consumers::Topics),
+    Consumers(consumers::Consumers),
+    Outbox(outbox::Outbox),
     Messages(messages::Messages),
+    Audit(audit::Audit),
     Config(config::Config),
     Compile(compile::Compile),
 }
@@ -65,7 +73,11 @@ impl Command {
             Verb::Inspect(verb) => verb.run(),
             Verb::Diff(verb) => verb.run().await,
             Verb::Migrate(verb) => verb.run().await,
+            Verb::Topics(verb) => verb.run().await,
+            Verb::Consumers(verb) => verb.run().await,
+            Verb::Outbox(verb) => verb.run().await,
             Verb::Messages(verb) => verb.run().await,
+            Verb::Audit(verb) => verb.run().await,
             Verb::Config(verb) => verb.run(),
             Verb::Compile(verb) => verb.run(),
         }

@@ -87,6 +87,18 @@ impl Remote {
             .map(drop)
     }
 
+    /// Something is done, and told.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        understood(&self.call(Method::POST, path, None, Bytes::new()).await?)
+    }
+
+    /// Something is put in place of what was.
+    pub(crate) async fn replace(&self, path: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
+        let kind = Some("application/octet-stream");
+        let done = self.call(Method::PUT, path, kind, bytes.into()).await;
+        done.map(drop)
+    }
+
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -201,6 +213,19 @@ fn authority(url: &Url) -> anyhow::Result<String> {
 fn understood<T: DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
     serde_json::from_slice(bytes)
         .context("the answer is not understood; is the host of the same version as this program?")
+}
+
+/// The path of a row that a database keeps, or of what is done with it.
+pub(crate) fn kept_row(kind: &str, id: &str, rest: &str) -> anyhow::Result<String> {
+    let parts = id.split_once('/').and_then(|(database, number)| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        let number: i64 = number.parse().ok()?;
+        database.bytes().all(plain).then_some((database, number))
+    });
+    let (database, number) = parts.with_context(|| {
+        format!("{id:?} is not DATABASE/NUMBER; `marquee {kind} list` shows what there is")
+    })?;
+    Ok(format!("/admin/v1/{kind}/{database}/{number}{rest}"))
 }
 
 #[cfg(test)]

@@ -43,13 +43,15 @@ async fn it_is_what_its_document_says_and_its_errors_are_problems() {
         .await
         .json();
     let paths = document["paths"].as_object().expect("paths");
-    assert!(paths.len() >= 13);
+    assert!(paths.len() >= 25);
     for (path, operations) in paths {
         let path = path
             .replace("{component}", "rating")
             .replace("{version}", "unheard-of")
             .replace("{database}", "rating")
-            .replace("{number}", "1");
+            .replace("{number}", "1")
+            .replace("{consumer}", "rating")
+            .replace("{topic}", "metadata");
         for method in ["get", "post", "put", "delete"] {
             // An empty body is not what any operation that changes something takes.
             let answer = ask(&setup, &method.to_uppercase(), &path, "").await;
@@ -130,6 +132,34 @@ async fn it_is_what_its_document_says_and_its_errors_are_problems() {
             "no-such-resource",
         ),
         (
+            "POST",
+            "/admin/v1/consumers/nobody/topics/ratings/pause",
+            "",
+            404,
+            "no-such-resource",
+        ),
+        (
+            "POST",
+            "/admin/v1/consumers/rating/topics/ratings/replay?from=yesterday",
+            "",
+            400,
+            "invalid-request",
+        ),
+        (
+            "GET",
+            "/admin/v1/messages?after=seventeen",
+            "",
+            400,
+            "invalid-request",
+        ),
+        (
+            "POST",
+            "/admin/v1/messages/discard?database=nowhere",
+            "",
+            404,
+            "no-such-resource",
+        ),
+        (
             "GET",
             "/admin/v1/messages/rating/one",
             "",
@@ -162,6 +192,7 @@ async fn it_tells_of_every_part_that_must_work() {
         "database users",
         "bus",
         "components",
+        "events",
     ];
     assert_eq!(health, json!({ "ready": true, "parts": parts.map(ready) }));
     for path in ["/healthz", "/readyz"] {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use marquee_testkit::eventually;
-use tokio_postgres::NoTls;
 
 use crate::host::Setup;
 
@@ -16,10 +15,7 @@ async fn a_message_that_cannot_be_applied_is_listed_shown_and_skipped() {
     let setup = Setup::databases().await;
     let host = setup.start().await;
     // A movie's event that no component can make anything of, put on the bus the way a component would.
-    let (client, connection) = tokio_postgres::connect(setup.url("METADATA"), NoTls)
-        .await
-        .expect("it answers");
-    let connection = tokio::task::spawn(connection);
+    let client = setup.connect("METADATA").await;
     client
         .execute(
             "select marquee.publish('metadata', 'the-key', '{}', convert_to('nonsense', 'utf8'))",
@@ -27,8 +23,6 @@ async fn a_message_that_cannot_be_applied_is_listed_shown_and_skipped() {
         )
         .await
         .expect("published");
-    drop(client);
-    let _ = connection.await;
     let mut listed = serde_json::Value::Null;
     eventually(
         Duration::from_secs(30),

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use marquee_import::api::{Client, Movie};
-use tokio_postgres::NoTls;
 
 use crate::{host::Setup, raw};
 
@@ -67,16 +66,11 @@ async fn the_description_and_its_page_are_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_may_forget_what_it_acknowledged_is_refused() {
     let setup = Setup::databases().await;
-    let (client, connection) = tokio_postgres::connect(setup.url("RATING"), NoTls)
-        .await
-        .expect("it answers");
-    let connection = tokio::task::spawn(connection);
+    let client = setup.connect("RATING").await;
     let sql = "do $$ begin
         execute format('alter database %I set synchronous_commit = off', current_database());
     end $$";
     client.batch_execute(sql).await.expect("altered");
-    drop(client);
-    let _ = connection.await;
 
     let setup = setup.with("MARQUEE_ALLOW_UNSAFE_DATABASE", "false");
     let refused = setup.verb(&[

@@ -23,6 +23,7 @@ mod host;
 mod imports;
 mod lifecycle;
 mod limits;
+mod operators;
 mod rates;
 mod raw;
 mod releases;

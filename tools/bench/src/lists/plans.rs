@@ -15,6 +15,7 @@ use super::fill::{connect, word};
 pub(super) async fn all(url: &str) -> anyhow::Result<String> {
     let client = connect(url).await?;
     let (frequent, rare, wrong) = (word(7), word(60_007), "bacedx");
+    let both = format!("{frequent} {rare}");
     let lists = [
         ("by title", None, None, Sort::Title),
         ("by year", None, None, Sort::Year),
@@ -26,7 +27,19 @@ pub(super) async fn all(url: &str) -> anyhow::Result<String> {
             None,
             Sort::Title,
         ),
+        (
+            "a frequent word, by year",
+            Some(frequent.as_str()),
+            None,
+            Sort::Year,
+        ),
         ("a rare word", Some(rare.as_str()), None, Sort::Relevance),
+        (
+            "a frequent and a rare word",
+            Some(both.as_str()),
+            None,
+            Sort::Relevance,
+        ),
     ];
     let mut text = String::new();
     for (name, query, prefix, sort) in lists {

@@ -68,8 +68,8 @@ pub(in crate::routes) enum Order {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::routes) struct Search {
-    /// Words of the title: each begins a word of it. Letter case, accents and punctuation do not count. Words with a
-    /// typing error are found where others do not fill the page.
+    /// Words of the title; the last one may be the beginning of one. Letter case, accents and punctuation do not count.
+    /// Words with a typing error are found where others do not fill the page.
     #[param(max_length = 200, example = "play")]
     q: Option<String>,
     /// How the title begins, in any letter case; every character means itself. Empty: no matter.

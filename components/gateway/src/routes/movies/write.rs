@@ -105,13 +105,16 @@ pub(in crate::routes) async fn create(
 ///
 /// 1 to 100 at once, within the size of a body. Each is created or not by itself: the answer has an entry for each, in
 /// their order. Of two with one title and year the first is created. Sent again, a movie that was created is 409 with its
-/// id.
+/// id, or, with the same `Idempotency-Key` within 24 hours, 201 as before; a list with another movie in the place of one
+/// that was created is then 422, and creates none.
 #[utoipa::path(post, path = "/v1/movies/batch", operation_id = "createMovies", tag = "movies", security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names this list, of the caller's own: 1 to 200 visible characters.")),
     request_body = Vec<NewMovie>,
     responses((status = 207, description = "What came of each.", body = Vec<BatchEntry>,
         example = json!([{"status": 201, "movie": example()}])), (status = 401, description = "")))]
 pub(in crate::routes) async fn create_many(
     caller: Caller,
+    IdempotencyKey(key): IdempotencyKey,
     Extension(RequestId(request_id)): Extension<RequestId>,
     List(new): List<NewMovie>,
 ) -> Result<impl IntoResponse, Failure> {
@@ -122,7 +125,7 @@ pub(in crate::routes) async fn create_many(
     }
     let new = new.into_iter().map(Into::into).collect();
     let mut entries = Vec::new();
-    for result in movies::create_many(new).await? {
+    for result in movies::create_many(&caller, key.as_deref(), new).await? {
         entries.push(match result.and_then(Movie::try_from) {
             Ok(movie) => BatchEntry {
                 status: StatusCode::CREATED.as_u16(),

@@ -360,6 +360,43 @@ async fn movies_are_created_many_at_once_with_an_answer_for_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_movies_under_a_key_is_created_once() {
+    let api = Api::start().await;
+    let list = |titles: [&str; 4]| {
+        let movie = |title| json!({"title": title, "description": "", "director": "x"});
+        json!(titles.map(movie))
+    };
+    let send = async |movies: &Value, key: &str| {
+        let key = format!("idempotency-key: {key}");
+        api.ask("POST /v1/movies/batch", &[JSON, &key], movies.to_string())
+            .await
+    };
+    let statuses = |answer: &Answer| {
+        let entries = answer.json();
+        (0..4)
+            .map(|n| entries[n]["status"].as_u64().expect("a status"))
+            .collect::<Vec<_>>()
+    };
+    let movies = list(["Trafic", "playtime", " ", "Parade"]);
+    let first = send(&movies, "one").await;
+    assert_eq!(first.status, 207, "{first:?}");
+    assert_eq!(statuses(&first), [201, 409, 422, 201]);
+    let again = send(&movies, "one").await;
+    assert_eq!(statuses(&again), statuses(&first));
+    for n in [0, 3] {
+        assert_eq!(again.json()[n], first.json()[n]);
+    }
+    let other = list(["Trafic", "Jour de fête", "Ran", "Mon oncle"]);
+    let refused = send(&other, "one").await;
+    assert_problem("another list", &refused, 422, "key-reused");
+    assert_eq!(titles(&api, "?q=oncle").await, [""; 0]);
+    let renamed = send(&movies, &"k".repeat(200)).await;
+    assert_eq!(statuses(&renamed), [409, 409, 422, 409]);
+    let refused = send(&movies, "a b").await;
+    assert_problem("a key", &refused, 400, "invalid-parameter");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_has_already_is_not_sent_again() {
     let api = Api::start().await;
     let one = format!("/v1/movies/{}", api.known);

@@ -3,7 +3,7 @@
 use http::{Request, request::Builder};
 
 use super::client::{ById, Ending, Metadata, Raw, SubmitMetadata, frame, framed};
-use crate::api::Api;
+use crate::api::{Api, assert_problem};
 
 /// What is sent, and what comes back.
 struct Case {
@@ -254,4 +254,20 @@ async fn bad_input_gets_the_status_of_its_class_and_nothing_comes_of_it() {
     });
     let reply = raw.call(&url("/MovieService/GetMovieDetails"), asked).await;
     assert_eq!(reply.code(), Some("0"), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_over_http_1_is_told_what_it_needs() {
+    let api = Api::start().await;
+    let asked = frame(&ById {
+        movie_id: api.known.clone(),
+    });
+    for kind in ["application/grpc", "application/grpc+proto"] {
+        let kind = format!("content-type: {kind}");
+        let path = "POST /MovieService/GetMovieDetails";
+        let refused = api.ask(path, &[&kind, "te: trailers"], &asked).await;
+        assert_problem(path, &refused, 505, "http-version-not-supported");
+        let detail = refused.json()["detail"].to_string();
+        assert!(detail.contains("HTTP/2"), "{detail}");
+    }
 }

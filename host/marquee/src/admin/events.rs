@@ -1,0 +1,114 @@
+//! `/admin/v1/audit`, `topics` and `consumers`: how events stand, and what a person does with a consumer.
+
+use axum::{
+    Json, Router,
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::StatusCode,
+    routing::{get, post},
+};
+use marquee_database::Database;
+use marquee_delivery::{
+    audit,
+    consumers::{self, ConsumerError, Replayed},
+};
+use marquee_problem::{CONFLICT, NO_SUCH_RESOURCE};
+
+use super::{api::Api, documents::Replay, messages::failed, peer::Who, problem::Problem};
+use crate::events::{AuditReport, ConsumerReport, TopicReport};
+
+pub(crate) fn routes() -> Router<Api> {
+    let subscription = "/consumers/{consumer}/topics/{topic}";
+    Router::new()
+        .route("/audit", get(audited))
+        .route("/audit/accept", post(accept))
+        .route("/topics", get(topics))
+        .route("/consumers", get(all))
+        .route(&format!("{subscription}/pause"), post(pause))
+        .route(&format!("{subscription}/resume"), post(resume))
+        .route(&format!("{subscription}/replay"), post(replay))
+}
+
+type Subscription = Result<Path<(String, String)>, PathRejection>;
+
+async fn audited(State(api): State<Api>) -> Result<Json<AuditReport>, Problem> {
+    let report = api.events.audit().await;
+    report.map(Json).map_err(|error| failed(&error))
+}
+
+async fn accept(State(api): State<Api>, Who(who): Who) -> Result<StatusCode, Problem> {
+    for database in api.events.databases.iter() {
+        let accepted = audit::accept(database, &who).await;
+        accepted.map_err(|error| failed(&error))?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn topics(State(api): State<Api>) -> Result<Json<Vec<TopicReport>>, Problem> {
+    let topics = api.events.topics().await;
+    topics.map(Json).map_err(|error| failed(&error))
+}
+
+async fn all(State(api): State<Api>) -> Result<Json<Vec<ConsumerReport>>, Problem> {
+    let consumers = api.events.consumers().await;
+    consumers.map(Json).map_err(|error| failed(&error))
+}
+
+async fn pause(
+    State(api): State<Api>,
+    subscription: Subscription,
+    Who(who): Who,
+) -> Result<StatusCode, Problem> {
+    let Path((consumer, topic)) = subscription?;
+    consumers::pause(database(&api, &consumer, &topic)?, &consumer, &topic, &who).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn resume(
+    State(api): State<Api>,
+    subscription: Subscription,
+    Who(who): Who,
+) -> Result<StatusCode, Problem> {
+    let Path((consumer, topic)) = subscription?;
+    consumers::resume(database(&api, &consumer, &topic)?, &consumer, &topic, &who).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn replay(
+    State(api): State<Api>,
+    subscription: Subscription,
+    query: Result<Query<Replay>, QueryRejection>,
+    Who(who): Who,
+) -> Result<Json<Vec<Replayed>>, Problem> {
+    let Path((consumer, topic)) = subscription?;
+    let Query(wanted) = query?;
+    let database = database(&api, &consumer, &topic)?;
+    let Some(bus) = &api.events.bus else {
+        let problem = CONFLICT.with("there is no bus to read from");
+        return Err(problem.into());
+    };
+    let place = (consumer.as_str(), topic.as_str());
+    let Replay { from, dry_run } = wanted;
+    let replayed = consumers::replay(database, &**bus, place, from, &who, dry_run).await?;
+    Ok(Json(replayed))
+}
+
+fn database<'a>(api: &'a Api, consumer: &str, topic: &str) -> Result<&'a Database, Problem> {
+    api.events.of(consumer, topic).ok_or_else(|| {
+        NO_SUCH_RESOURCE
+            .with(format!("no consumer {consumer} subscribes to {topic}"))
+            .into()
+    })
+}
+
+impl From<ConsumerError> for Problem {
+    fn from(error: ConsumerError) -> Self {
+        match &error {
+            ConsumerError::Delivery(error) => failed(error),
+            ConsumerError::Unknown { .. } => NO_SUCH_RESOURCE.with(error.to_string()).into(),
+            _ => CONFLICT.with(error.to_string()).into(),
+        }
+    }
+}

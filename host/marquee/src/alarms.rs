@@ -1,0 +1,161 @@
+//! What the host looks at by itself: whether everything adds up, and whether consumers and relays keep up.
+//!
+//! Promise: what an audit finds is an error in the log, once for each finding; what is beyond a threshold is a part that
+//! is not ready, as of the last look. Bound: one look at a time, four a minute, one audit.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::Utc;
+use marquee_delivery::{Error, consumers::PartitionStanding, lag};
+use marquee_runtime::chain;
+use tokio_util::sync::CancellationToken;
+
+use crate::{admin::health::Part, events::Events};
+
+/// When the host is not ready, although all that it needs answers. Where none is set, it is ready however far behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Thresholds {
+    /// Messages that a consumer has not read yet.
+    pub(crate) lag: Option<i64>,
+    /// How long the oldest row of an outbox waits.
+    pub(crate) outbox: Option<Duration>,
+    /// How long a position does not move, although there is something to read.
+    pub(crate) stuck: Option<Duration>,
+}
+
+/// Looks at the event path of an application.
+pub(crate) struct Alarms {
+    events: Events,
+    thresholds: Thresholds,
+    beyond: Beyond,
+}
+
+/// What was beyond a threshold at the last look.
+type Beyond = Arc<Mutex<Vec<String>>>;
+
+impl Alarms {
+    pub(crate) fn new(events: Events, thresholds: Thresholds) -> Self {
+        Self {
+            events,
+            thresholds,
+            beyond: Beyond::default(),
+        }
+    }
+
+    /// Ready while nothing is beyond its threshold.
+    pub(crate) fn part(&self) -> Part {
+        let beyond = Arc::clone(&self.beyond);
+        Part {
+            name: "events".to_owned(),
+            ask: Box::new(move || {
+                let beyond = beyond
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone();
+                Box::pin(async move {
+                    let fine = beyond.is_empty();
+                    fine.then_some(()).ok_or_else(|| beyond.join("; "))
+                })
+            }),
+        }
+    }
+
+    /// Look until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut known = BTreeSet::new();
+        for look in 0_u64.. {
+            if look.is_multiple_of(LOOKS_AN_AUDIT)
+                && let Err(error) = self.audit(&mut known).await
+            {
+                tracing::warn!(
+                    error = chain(&error),
+                    "the audit could not be done; trying again"
+                );
+            }
+            if self.thresholds != Thresholds::default() {
+                let beyond = match self.compare().await {
+                    Ok(beyond) => beyond,
+                    Err(error) => vec![format!(
+                        "it is not known how far they are: {}",
+                        chain(&error)
+                    )],
+                };
+                *self.beyond.lock().unwrap_or_else(PoisonError::into_inner) = beyond;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Tell of what was not told of before.
+    async fn audit(&self, known: &mut BTreeSet<String>) -> Result<(), Error> {
+        let mut found = BTreeSet::new();
+        for audited in self.events.audit().await?.databases {
+            let database = &audited.database;
+            for finding in audited.audit.findings {
+                let text = format!("{}: {}", finding.place, finding.what);
+                if !known.contains(&text) {
+                    tracing::error!(
+                        database,
+                        "the audit finds what does not add up: {text}; see `marquee audit`"
+                    );
+                }
+                found.insert(text);
+            }
+        }
+        *known = found;
+        Ok(())
+    }
+
+    async fn compare(&self) -> Result<Vec<String>, Error> {
+        let Thresholds { lag, outbox, stuck } = self.thresholds;
+        let mut beyond = Vec::new();
+        for consumer in self.events.consumers().await? {
+            let standing = &consumer.standing;
+            let name = format!("consumer {} of {}", standing.consumer, standing.topic);
+            if let (Some(most), Some(is)) = (lag, standing.lag)
+                && is > most
+            {
+                beyond.push(format!("{name} is {is} messages behind"));
+            }
+            let stands = |partition: &&PartitionStanding| {
+                let since = (Utc::now() - partition.moved_at)
+                    .to_std()
+                    .unwrap_or_default();
+                partition.lag.is_some_and(|lag| lag > 0) && stuck.is_some_and(|most| since > most)
+            };
+            let stuck = standing.partitions.iter().find(stands);
+            if let Some(partition) = stuck.filter(|_| standing.paused.is_none()) {
+                let PartitionStanding {
+                    partition,
+                    moved_at,
+                    ..
+                } = partition;
+                beyond.push(format!(
+                    "{name} has not moved in partition {partition} since {moved_at}"
+                ));
+            }
+        }
+        if let Some(most) = outbox {
+            for database in self.events.databases.iter() {
+                let oldest = lag::outbox(database).await?.oldest.unwrap_or_default();
+                if oldest > most {
+                    let (name, seconds) = (database.name(), oldest.as_secs());
+                    beyond.push(format!("the outbox of {name} waits for {seconds} s"));
+                }
+            }
+        }
+        Ok(beyond)
+    }
+}
+
+/// Soon enough for an alarm, seldom enough to cost nothing.
+const LOOK: Duration = Duration::from_secs(15);
+/// An audit looks at all that is parked.
+const LOOKS_AN_AUDIT: u64 = 4;

@@ -1,0 +1,218 @@
+//! The event path as a whole, for people: topics, consumers, and whether everything adds up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use marquee_bus::{Bus, Partition};
+use marquee_database::Database;
+use marquee_delivery::{
+    Error,
+    audit::{Audit, audit},
+    consumers::{self, Standing},
+    partition::State,
+};
+use marquee_manifest::App;
+use marquee_triggers::Watch;
+use serde::Serialize;
+
+use crate::databases::Databases;
+
+/// Where events come from and go to. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Events {
+    pub(crate) bus: Option<Arc<dyn Bus>>,
+    pub(crate) databases: Arc<[Database]>,
+    pub(crate) watch: Watch,
+    plan: Arc<Plan>,
+}
+
+/// What the manifest says of them.
+struct Plan {
+    topics: BTreeMap<String, Ends>,
+    /// By consumer and topic: the name of the database.
+    subscriptions: BTreeMap<(String, String), String>,
+}
+
+/// Both ends of a topic.
+#[derive(Debug, Clone, Default, Serialize)]
+struct Ends {
+    published_by: BTreeSet<String>,
+    consumed_by: BTreeSet<String>,
+}
+
+/// What an audit of all databases came to.
+#[derive(Debug, Serialize)]
+pub(crate) struct AuditReport {
+    /// Nothing was found.
+    pub(crate) sound: bool,
+    pub(crate) databases: Vec<Audited>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Audited {
+    pub(crate) database: String,
+    #[serde(flatten)]
+    pub(crate) audit: Audit,
+}
+
+/// A consumer of a topic.
+#[derive(Debug, Serialize)]
+pub(crate) struct ConsumerReport {
+    pub(crate) database: String,
+    /// Whether the manifest still has it.
+    subscribed: bool,
+    #[serde(flatten)]
+    pub(crate) standing: Standing,
+    /// What this host does with the partitions that it holds.
+    here: BTreeMap<i32, State>,
+}
+
+/// A topic on the bus.
+#[derive(Debug, Serialize)]
+pub(crate) struct TopicReport {
+    topic: String,
+    #[serde(flatten)]
+    ends: Ends,
+    /// Messages that the bus has of it.
+    messages: i64,
+    partitions: Vec<TopicPartition>,
+}
+
+#[derive(Debug, Serialize)]
+struct TopicPartition {
+    partition: i32,
+    begin: i64,
+    end: i64,
+}
+
+impl Events {
+    pub(crate) fn new(
+        app: &App,
+        databases: &Databases,
+        bus: Option<&Arc<dyn Bus>>,
+        watch: Watch,
+    ) -> Self {
+        let mut topics: BTreeMap<String, Ends> = BTreeMap::new();
+        let mut subscriptions = BTreeMap::new();
+        for component in app.components.values() {
+            for topic in &component.publish {
+                let ends = topics.entry(topic.clone()).or_default();
+                ends.published_by.insert(component.id.to_string());
+            }
+            for subscription in &component.subscriptions {
+                let ends = topics.entry(subscription.topic.clone()).or_default();
+                ends.consumed_by.insert(component.consumer.clone());
+                if let Some(database) = &component.database {
+                    let place = (component.consumer.clone(), subscription.topic.clone());
+                    subscriptions.insert(place, database.name.clone());
+                }
+            }
+        }
+        Self {
+            bus: bus.cloned(),
+            databases: databases.by_component.values().cloned().collect(),
+            watch,
+            plan: Arc::new(Plan {
+                topics,
+                subscriptions,
+            }),
+        }
+    }
+
+    /// The database of that name.
+    pub(crate) fn database(&self, name: &str) -> Option<&Database> {
+        self.databases.iter().find(|it| it.name() == name)
+    }
+
+    /// The database of a subscription.
+    pub(crate) fn of(&self, consumer: &str, topic: &str) -> Option<&Database> {
+        let place = (consumer.to_owned(), topic.to_owned());
+        self.database(self.plan.subscriptions.get(&place)?)
+    }
+
+    pub(crate) async fn audit(&self) -> Result<AuditReport, Error> {
+        let mut report = AuditReport {
+            sound: true,
+            databases: Vec::new(),
+        };
+        for database in self.databases.iter() {
+            let audit = audit(database, self.bus.as_deref()).await?;
+            report.sound &= audit.findings.is_empty();
+            report.databases.push(Audited {
+                database: database.name().to_owned(),
+                audit,
+            });
+        }
+        Ok(report)
+    }
+
+    /// Those that have read something, and those that the manifest has.
+    pub(crate) async fn consumers(&self) -> Result<Vec<ConsumerReport>, Error> {
+        let mut missing = self.plan.subscriptions.clone();
+        let mut all = Vec::new();
+        for database in self.databases.iter() {
+            for standing in consumers::standing(database, self.bus.as_deref()).await? {
+                let place = (standing.consumer.clone(), standing.topic.clone());
+                missing.remove(&place);
+                let state = |number: i32| {
+                    let topic = standing.topic.clone();
+                    let partition = Partition { topic, number };
+                    let state = self.watch.state(&standing.consumer, &partition)?;
+                    Some((number, state))
+                };
+                all.push(ConsumerReport {
+                    database: database.name().to_owned(),
+                    subscribed: self.plan.subscriptions.contains_key(&place),
+                    here: standing
+                        .partitions
+                        .iter()
+                        .filter_map(|it| state(it.partition))
+                        .collect(),
+                    standing,
+                });
+            }
+        }
+        let missing = missing
+            .into_iter()
+            .map(|((consumer, topic), database)| ConsumerReport {
+                database,
+                subscribed: true,
+                standing: Standing::unseen(consumer, topic),
+                here: BTreeMap::new(),
+            });
+        all.extend(missing);
+        Ok(all)
+    }
+
+    /// Those that the manifest names. Without a bus there are none.
+    pub(crate) async fn topics(&self) -> Result<Vec<TopicReport>, Error> {
+        let Some(bus) = &self.bus else {
+            return Ok(Vec::new());
+        };
+        let mut all = Vec::new();
+        for (topic, ends) in &self.plan.topics {
+            let mut partitions = Vec::new();
+            for number in 0..bus.partitions(topic).await? {
+                let partition = Partition {
+                    topic: topic.clone(),
+                    number,
+                };
+                let log = bus.log(&partition).await?;
+                partitions.push(TopicPartition {
+                    partition: number,
+                    begin: log.begin,
+                    end: log.end,
+                });
+            }
+            all.push(TopicReport {
+                topic: topic.clone(),
+                ends: ends.clone(),
+                messages: partitions.iter().map(|it| it.end - it.begin).sum(),
+                partitions,
+            });
+        }
+        Ok(all)
+    }
+}

@@ -40,16 +40,24 @@ pub(crate) struct KeyState {
 
 impl KeyState {
     /// Whether another event than this one has used up its number: whoever numbered it was put back to before. Event ids of
-    /// version 7 are in the order in which they were drawn, so a later one cannot have an earlier number.
+    /// version 7 are in the order in which they were drawn, to the millisecond: one of a later millisecond cannot have an
+    /// earlier number, unless the publisher's clock was set back in between. Within one it may be a redelivery.
     fn is_clash(&self, seq: i64, event: Uuid) -> bool {
-        let in_order = |id: Uuid| id.get_version_num() == 7;
         self.last_event
             .is_some_and(|last| match seq.cmp(&self.last_seq) {
                 Ordering::Equal => event != last,
-                Ordering::Less => event > last && in_order(event) && in_order(last),
+                Ordering::Less => match (milliseconds(event), milliseconds(last)) {
+                    (Some(event), Some(last)) => event > last,
+                    _ => false,
+                },
                 Ordering::Greater => false,
             })
     }
+}
+
+/// When an event id was drawn, if it says so.
+fn milliseconds(id: Uuid) -> Option<u128> {
+    (id.get_version_num() == 7).then(|| id.as_u128() >> 80)
 }
 
 /// What becomes of a record.

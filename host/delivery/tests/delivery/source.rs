@@ -176,3 +176,29 @@ async fn what_is_numbered_again_by_a_server_that_was_put_back_unnoticed_is_kept_
     }
     assert_eq!(reader.world.effects().await.len(), 6);
 }
+
+#[tokio::test]
+async fn what_was_published_in_one_instant_and_comes_again_is_no_clash() {
+    let world = World::new().await;
+    let mut reader = Reader::new().await;
+    let bus = ScriptedBus::working();
+    // Twenty numbers of one key within few milliseconds, which is as exact as their event ids are.
+    let publish = "select count(marquee.publish('movies', 'a', '{}', convert_to('a' || n, 'UTF8')))
+        from generate_series(1, 20) as n";
+    world.query(publish, &[]).await;
+    relay(&world, &bus).await;
+    let log = bus.as_read();
+    reader.read(&log).await;
+    // The relay dies before it deletes them: they come once more.
+    let again: Vec<Incoming> = log
+        .iter()
+        .cloned()
+        .map(|mut record| {
+            record.offset += 20;
+            record
+        })
+        .collect();
+    reader.read(&again).await;
+    assert!(reader.world.kept().await.is_empty(), "all are duplicates");
+    assert_eq!(reader.world.effects().await.len(), 20);
+}

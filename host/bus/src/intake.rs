@@ -50,15 +50,6 @@ struct Holding {
     trusted_until: Option<Instant>,
 }
 
-/// Whether a partition can take more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
-    /// It can.
-    Free,
-    /// Two batches wait; stop reading.
-    Full,
-}
-
 impl Intake {
     pub(crate) fn new(topic: &str, limits: BatchLimits) -> Self {
         Self {
@@ -179,21 +170,19 @@ impl Intake {
     }
 
     /// Records came from a source that keeps its own place.
-    pub(crate) fn push(&self, number: i32, records: Vec<Incoming>) -> Room {
+    pub(crate) fn push(&self, number: i32, records: Vec<Incoming>) {
         let mut state = self.lock();
         let Some(holding) = state.holdings.get_mut(&number) else {
-            return Room::Free;
+            return;
         };
         if holding.leaving || holding.seeking {
-            return Room::Free;
+            return;
         }
         for record in records {
             holding.append(record);
         }
-        let room = holding.room(self.limits);
         drop(state);
         self.arrived.notify_one();
-        room
     }
 
     /// Records came that were asked for from `from`; they are dropped where the holding or its place has changed
@@ -221,13 +210,6 @@ impl Intake {
         held.filter(|(_, holding)| !holding.leaving && holding.is_hungry(self.limits))
             .map(|(number, holding)| (*number, holding.generation, holding.position))
             .collect()
-    }
-
-    /// Whether less than a batch of a partition waits.
-    pub(crate) fn is_hungry(&self, number: i32) -> bool {
-        let state = self.lock();
-        let holding = state.holdings.get(&number);
-        holding.is_none_or(|holding| holding.is_hungry(self.limits))
     }
 
     /// Whether a commit for this holding may be sent.
@@ -416,12 +398,6 @@ impl Holding {
     fn is_hungry(&self, limits: BatchLimits) -> bool {
         self.queue.len() < limits.records && self.queued_bytes < limits.bytes
     }
-
-    fn room(&self, limits: BatchLimits) -> Room {
-        let is_full = self.queue.len() >= limits.records.saturating_mul(2)
-            || self.queued_bytes >= limits.bytes.saturating_mul(2);
-        if is_full { Room::Full } else { Room::Free }
-    }
 }
 
 #[cfg(test)]
@@ -564,13 +540,15 @@ mod tests {
     }
 
     #[test]
-    fn reading_stops_at_two_batches() {
+    fn nothing_is_asked_for_while_a_batch_waits() {
         let intake = intake(2, 1000);
         intake.assign(0, 1, 0, None);
-        let room: Vec<Room> = (0..4)
-            .map(|offset| intake.push(0, vec![record(offset, 1)]))
-            .collect();
-        assert_eq!(room, [Room::Free, Room::Free, Room::Free, Room::Full]);
-        assert!(!intake.is_hungry(0));
+        let mut hungry = Vec::new();
+        for offset in 0..2 {
+            hungry.push(!intake.hungry().is_empty());
+            intake.push(0, vec![record(offset, 1)]);
+        }
+        assert_eq!(hungry, [true, true]);
+        assert_eq!(intake.hungry(), []);
     }
 }

@@ -6,19 +6,13 @@
 -- 1. The source.
 
 create function marquee.life() returns text
-language plpgsql stable
+language sql stable
 as $$
-declare
-    timeline text;
-begin
-    begin
-        timeline := substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8);
-    exception when others then
-        -- Some services do not say.
-        timeline := '';
-    end;
-    return timeline || '/' || (select oid from pg_database where datname = current_database());
-end
+    -- Some services do not tell of the log; a standby writes none.
+    select case
+        when pg_is_in_recovery() or not has_function_privilege('pg_walfile_name(pg_lsn)', 'execute') then ''
+        else substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+    end || '/' || (select oid from pg_database where datname = current_database())
 $$;
 comment on function marquee.life() is
     'The timeline of the server and the number of this database. The first changes when a standby is promoted and when a backup is recovered; the second in a database made anew.';
@@ -89,6 +83,7 @@ begin
     set incarnation = incarnation + 1, id = gen_random_uuid(), life = marquee.life(), since = clock_timestamp()
     returning id into new_id;
     update marquee.source set written_in = xmin;
+    perform set_config('marquee.source', '', true);
     update marquee.shards set owner = null, lease_until = '-infinity', epoch = epoch + 1
     where owner in (select r.owner from marquee.relays as r where r.version < 2);
     return new_id;
@@ -159,7 +154,7 @@ create or replace function marquee.check_message(topic text, key text, value byt
 language plpgsql immutable
 as $$
 begin
-    if topic is null or topic !~ '^[A-Za-z0-9._-]{1,249}$' or topic in ('.', '..') then
+    if topic is null or octet_length(topic) not between 1 and 249 or topic ~ '[^A-Za-z0-9._-]' or topic in ('.', '..') then
         raise exception 'a topic has 1 to 249 of the characters A-Z, a-z, 0-9, ., _ and -' using errcode = 'invalid_parameter_value';
     end if;
     if key is null or octet_length(key) > 256 then
@@ -171,16 +166,38 @@ begin
 end
 $$;
 
+create function marquee.own_source() returns text
+language plpgsql volatile
+as $$
+declare
+    own text;
+begin
+    loop
+        select s.incarnation || ':' || coalesce(s.id::text, '') into own
+        from marquee.source as s where s.xmin = s.written_in and s.life = marquee.life();
+        exit when found;
+        perform marquee.check_source();
+    end loop;
+    -- A transaction has one life.
+    perform set_config('marquee.source', own, true);
+    return own;
+end
+$$;
+comment on function marquee.own_source() is
+    'Incarnation and id of the source that numbers now, with a colon between; looked at once in a transaction.';
+
 create or replace function marquee.publish(topic text, key text, headers jsonb, value bytea) returns bigint
 language plpgsql volatile
 as $$
 declare
     number bigint;
     held boolean := false;
+    event uuid;
     home integer;
-    own record;
     all_headers jsonb := coalesce(headers, '{}');
     traceparent text := current_setting('marquee.traceparent', true);
+    own text := current_setting('marquee.source', true);
+    own_incarnation integer;
 begin
     perform marquee.check_message(topic, key, value);
     if all_headers <> '{}' then
@@ -190,16 +207,14 @@ begin
         all_headers := all_headers || jsonb_build_object('traceparent', traceparent);
     end if;
     loop
-        select s.id, s.incarnation, s.xmin = s.written_in and s.life = marquee.life() as is_ours into own
-        from marquee.source as s;
-        if own.is_ours is not true then
-            perform marquee.check_source();
-            continue;
+        if own is null or own = '' then
+            own := marquee.own_source();
         end if;
         exit when key = '';
+        own_incarnation := split_part(own, ':', 1)::integer;
         -- Locked until commit. It must come before the insert below, whose id is drawn under this lock.
         insert into marquee.keys as k (topic, key, last_seq, incarnation)
-        values (publish.topic, publish.key, 1, own.incarnation)
+        values (publish.topic, publish.key, 1, own_incarnation)
         on conflict on constraint keys_pkey do update
         set last_seq = case when k.incarnation = excluded.incarnation then k.last_seq + 1 else 1 end,
             incarnation = excluded.incarnation
@@ -207,21 +222,18 @@ begin
         returning k.last_seq, k.held into number, held;
         -- Nothing: the source was renewed, and the key published to, since it was looked at.
         exit when found;
+        own := null;
     end loop;
-    with event as materialized (select marquee.uuid_v7() as id), place as (
-        select e.id, (
-            case when publish.key = ''
-                then get_byte(uuid_send(e.id), 15)
-                else get_byte(sha256(convert_to(publish.topic || chr(1) || publish.key, 'UTF8')), 0)
-            end & 15
-        )::smallint as home
-        from event as e
-    )
+    event := marquee.uuid_v7();
+    home := case when key = ''
+        then get_byte(uuid_send(event), 15)
+        else get_byte(sha256(convert_to(topic || chr(1) || key, 'UTF8')), 0)
+    end & 15;
     insert into marquee.outbox (shard, topic, key, seq, source, event_id, headers, value)
-    select
-        case when held then -1 - p.home else p.home end,
-        publish.topic, publish.key, number, own.id, p.id, all_headers, publish.value
-    from place as p;
+    values (
+        case when held then -1 - home else home end,
+        publish.topic, publish.key, number, nullif(split_part(own, ':', 2), '')::uuid, event, all_headers, publish.value
+    );
     return coalesce(number, 0);
 end
 $$;

@@ -2,6 +2,7 @@
 
 mod bare;
 mod costs;
+mod events;
 mod host;
 mod lab;
 mod lists;
@@ -38,6 +39,7 @@ enum Verb {
     Neighbours(neighbours::Neighbours),
     LogIns(log_ins::LogIns),
     Lists(lists::Lists),
+    Events(events::Events),
 }
 
 #[tokio::main]
@@ -48,6 +50,7 @@ async fn main() -> ExitCode {
         Verb::Neighbours(verb) => neighbours::run(verb).await.map(|table| (table, true)),
         Verb::LogIns(verb) => log_ins::run(verb).await.map(|table| (table, true)),
         Verb::Lists(verb) => lists::run(verb).await.map(|table| (table, true)),
+        Verb::Events(verb) => events::run(verb).await.map(|table| (table, true)),
         Verb::Costs(verb) => costs::run(verb).await.map(|table| (table, true)),
     };
     match done {

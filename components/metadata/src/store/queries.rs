@@ -177,14 +177,14 @@ where ($1::bigint is not null or (select count(*) from generate_series(1, 100000
 }
 
 /// Each word of the query is one of the title; the last one, which may not be all typed, begins one. A query without a
-/// word finds nothing. A last word of one or two letters begins so many words that their list is not worth reading where
+/// word finds nothing. A last word of one or two letters may begin so many words that their list is not worth reading where
 /// other words find the movies: then it is looked for in those.
 macro_rules! found {
     () => {
         "title_lexemes @@ case when movie_title_words($2) ~ ' [^ ]{1,2}$'
-            then '''' || replace(regexp_replace(movie_title_words($2), ' [^ ]+$', ''), ' ', ''' & ''') || ''''
-            else '''' || replace(nullif(movie_title_words($2), ''), ' ', ''' & ''') || ''':*'
-        end::tsquery
+            then movie_short_query(movie_title_words($2))
+            else ('''' || replace(nullif(movie_title_words($2), ''), ' ', ''' & ''') || ''':*')::tsquery
+        end
         and (movie_title_words($2) !~ ' [^ ]{1,2}$'
             or (title_lexemes @@ ('''' || regexp_replace(movie_title_words($2), '^.* ', '') || ''':*')::tsquery) is true)"
     };
@@ -289,7 +289,7 @@ left join lateral (
     )
 ) as l on true";
 
-/// As [`filter!`]; `$5` what [`LIKE`] made. Of at most 200 movies the ones that are most like the query, without those that
+/// As [`filter!`]; `$5` what [`LIKE`] made. Of at most 100 movies the ones that are most like the query, without those that
 /// have its words.
 const NEAR: &str = concat!(
     "select ",
@@ -298,7 +298,7 @@ const NEAR: &str = concat!(
     filter!(),
     "title_lexemes @@ $5::text::tsquery and not (",
     found!(),
-    ") limit 200) as m
+    ") limit 100) as m
 order by similarity(title_words, movie_title_words($2)) desc, title_words, id
 limit $1"
 );

@@ -101,9 +101,21 @@ async fn a_rare_word_is_looked_up_and_a_common_one_is_met_on_the_way() {
     check("love", Sort::Year, &scan("movies_by_year_idx")).await;
     let newest = scan("movies_pkey").replace("Scan", "Scan Backward");
     check("love", Sort::Newest, &newest).await;
-    // Of two words the rare one finds the movies, and the beginning of a frequent one is looked for in those.
-    for query in ["dragon l", "love dragon"] {
-        check(query, Sort::Relevance, "movies_title_lexemes_idx").await;
+    // Of two words the rare one finds the movies, and the beginning of many is looked for in those.
+    for (query, asked) in [
+        ("dragon w", "'DRAGON'"),
+        ("love dragon", "'LOVE' & 'DRAGON':*"),
+        ("love dr", "'LOVE' & 'DR':*"),
+    ] {
+        let list = List {
+            query: Some(query),
+            sort: Sort::Relevance,
+            ..List::default()
+        };
+        let plan = plan(&fixture, page(&list, None)).await;
+        let asked = asked.replace('\'', "''");
+        let asked = format!("Index Cond: (title_lexemes @@ '{asked}'");
+        assert!(plan.contains(&asked), "{query}: {plan}");
     }
 }
 

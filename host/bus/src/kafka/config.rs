@@ -84,14 +84,15 @@ impl Config {
             .set("partition.assignment.strategy", "range,roundrobin")
             .set("session.timeout.ms", session.to_string())
             .set("heartbeat.interval.ms", (session / 5).max(1).to_string())
-            // A partition that is resumed waits for the fetch under way, and one whose queue was full for the
-            // back-off (a second by default): both short, or reading goes in bursts.
+            // A partition whose queue was full waits for the back-off (a second by default), and then for the fetch under
+            // way: both short, or reading goes in bursts.
             .set("fetch.wait.max.ms", "50")
             .set("fetch.queue.backoff.ms", "20")
             .set("fetch.error.backoff.ms", "100")
             .set("fetch.message.max.bytes", "1048576")
             .set("queued.min.messages", "2000")
-            .set("queued.max.messages.kbytes", "16384");
+            // Of each partition, since each has a queue of its own. One fetch more may come.
+            .set("queued.max.messages.kbytes", "1024");
         self.finish(config)
     }
 

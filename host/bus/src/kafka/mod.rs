@@ -3,13 +3,14 @@
 //! Promise: a record is acknowledged once all in-sync replicas have it. A key's partition is `murmur2(key)` modulo
 //! the topic's partitions, as Kafka's own clients choose it. Offsets are committed only when the caller says so; what
 //! comes late from an old holding is refused. Keys that are not UTF-8 (another system's) are read lossily.
-//! Bound: [`Config`] for times; 32 MiB of records on their way out; read-ahead as `Intake` says, and 16 MiB in
-//! librdkafka a subscription. Not here: transactions of Kafka (positions are kept in the consumer's database).
+//! Bound: [`Config`] for times; 32 MiB of records on their way out; read-ahead as `Intake` says, and 2 MiB in
+//! librdkafka a partition. Not here: transactions of Kafka (positions are kept in the consumer's database).
 
 mod config;
 mod context;
 mod foreign;
 mod producer;
+mod queues;
 mod subscription;
 mod thread;
 

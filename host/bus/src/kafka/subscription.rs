@@ -47,7 +47,12 @@ impl Member {
 #[async_trait]
 impl Subscription for Member {
     async fn next(&self) -> Result<Event, Error> {
-        self.shared.intake.next().await
+        let event = self.shared.intake.next().await;
+        if matches!(event, Ok(Event::Batch(_))) {
+            // There is room to read ahead.
+            self.shared.wake();
+        }
+        event
     }
 
     async fn commit(&self, assignment: &Assignment, offset: i64) -> Result<(), Error> {

@@ -2,10 +2,10 @@
 //!
 //! Promise: it polls whatever the caller does, so a long batch never costs the membership. On revocation it takes
 //! nothing more, waits for the caller's guards (two seconds) and for a commit under way (one), and only then lets go.
-//! A consumer that failed for good is replaced. Bound: a partition with two batches waiting is paused.
+//! A consumer that failed for good is replaced. Bound: of a partition with a batch waiting no more is taken.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -18,16 +18,13 @@ use rdkafka::{
     ClientConfig, ClientContext, Message as _, Offset, Statistics, TopicPartitionList,
     config::{FromClientConfigAndContext as _, RDKafkaLogLevel},
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult},
     message::{BorrowedMessage, Headers as _},
 };
 use tokio::sync::oneshot;
 
-use super::{context, foreign};
-use crate::{
-    Incoming, Record,
-    intake::{Intake, Room},
-};
+use super::{context, foreign, queues::Queues};
+use crate::{Incoming, Record, intake::Intake};
 
 /// What the thread and the subscription share.
 pub(super) struct Shared {
@@ -207,44 +204,47 @@ fn open(
 }
 
 /// Returns when told to close, or when the consumer failed for good.
-fn poll(consumer: &BaseConsumer<Context>, shared: &Shared) {
-    let mut paused = BTreeSet::new();
+fn poll(consumer: &Arc<BaseConsumer<Context>>, shared: &Arc<Shared>) {
+    let mut queues = Queues::default();
     while !shared.is_closing() {
-        let mut is_idle = false;
+        let mut is_idle = true;
         let mut came: BTreeMap<i32, Vec<Incoming>> = BTreeMap::new();
-        for _ in 0..POLL_BURST {
-            match consumer.poll(Duration::ZERO) {
-                Some(Ok(message)) => {
+        // False where the consumer has to be replaced.
+        let mut take = |polled: KafkaResult<BorrowedMessage<'_>>| {
+            is_idle = false;
+            match polled {
+                Ok(message) => {
                     let number = message.partition();
                     came.entry(number).or_default().push(incoming(&message));
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
-                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+                Err(KafkaError::PartitionEOF(_)) => {}
+                Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
                     tracing::warn!(%error, "the Kafka consumer is replaced");
                     shared.intake.trouble(super::unavailable(error));
-                    return;
+                    return false;
                 }
-                Some(Err(error)) => shared.intake.trouble(super::unavailable(error)),
-                None => {
-                    is_idle = true;
-                    break;
+                Err(error) => shared.intake.trouble(super::unavailable(error)),
+            }
+            true
+        };
+        // Rebalances, and what came of a partition before it had a queue.
+        for polled in std::iter::from_fn(|| consumer.poll(Duration::ZERO)).take(POLL_BURST) {
+            if !take(polled) {
+                return;
+            }
+        }
+        queues.follow(consumer, shared);
+        for (number, ..) in shared.intake.hungry() {
+            for polled in std::iter::from_fn(|| queues.poll(number)).take(POLL_BURST) {
+                if !take(polled) {
+                    return;
                 }
             }
         }
         // All at once, so that a batch is not cut short for nothing.
         for (number, records) in came {
-            let is_full = shared.intake.push(number, records) == Room::Full;
-            if is_full && paused.insert(number) {
-                switch(consumer.pause(&one(shared, number)), number);
-            }
+            shared.intake.push(number, records);
         }
-        paused.retain(|number| {
-            let is_over = shared.intake.is_hungry(*number);
-            if is_over {
-                switch(consumer.resume(&one(shared, *number)), *number);
-            }
-            !is_over
-        });
         for (number, generation, offset) in shared.intake.seeking() {
             let topic = shared.intake.topic();
             // A partition that was just assigned refuses until its fetching has begun; the next round tries again.
@@ -259,19 +259,6 @@ fn poll(consumer: &BaseConsumer<Context>, shared: &Shared) {
             shared.bell.wait(IDLE);
         }
     }
-}
-
-/// A partition that is no longer assigned cannot be paused, nor need it be.
-fn switch(result: Result<(), KafkaError>, number: i32) {
-    if let Err(error) = result {
-        tracing::debug!(partition = number, %error, "a partition could not be paused or resumed");
-    }
-}
-
-fn one(shared: &Shared, number: i32) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition(shared.intake.topic(), number);
-    list
 }
 
 fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {

@@ -112,7 +112,7 @@ async fn kinds(address: &str, movies: u32) -> anyhow::Result<Vec<(&'static str, 
         let pages = Arc::new(walk(address, query).await?);
         kinds.push((name, Arc::new(move |n| get(pick(&pages, n)))));
     }
-    let queries: [(&str, Path); 7] = [
+    let queries: [(&str, Path); 8] = [
         ("20 movies with a prefix of two letters", |n| {
             let word = fill::word(n % 2_500 * 50 + 7);
             format!("/v1/movies?prefix={}", word.get(..2).unwrap_or_default())
@@ -126,6 +126,10 @@ async fn kinds(address: &str, movies: u32) -> anyhow::Result<Vec<(&'static str, 
         ("a search: a frequent and a rare word", |n| {
             let (one, other) = (fill::word(n % 50), fill::word(5_000 + n * 31 % 100_000));
             format!("/v1/movies?q={one}+{other}")
+        }),
+        ("a search: a frequent word and a letter", |n| {
+            let (one, other) = (fill::word(n % 50), fill::word(n * 31 % 125_000));
+            format!("/v1/movies?q={one}+{}", other.get(..1).unwrap_or_default())
         }),
         ("a search: the first three letters of a word", |n| {
             let word = fill::word(n * 31 % 125_000);

@@ -11,7 +11,7 @@ ARGS ?=
 # Where a Docker engine answers, the servers of a test run are its containers.
 DOCKER = $(shell docker info >/dev/null 2>&1 && echo --features marquee-testkit/docker)
 
-.PHONY: components-before help up demo bench swap-proof test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
+.PHONY: components-before help up demo bench swap-proof chaos chaos-short test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,12 +34,22 @@ swap-proof: setup-up components ## Swap all components under load; nothing may f
 	@cargo build --locked --release -p marquee -p marquee-bench
 	@exec "$(OUT)/release/marquee-bench" swaps $(ARGS)
 
+chaos: setup-test test-components ## Let everything fail for half an hour under load; no acknowledged event may be lost, doubled or out of order
+	@cargo build --locked --release -p marquee -p marquee-bench
+	@exec "$(OUT)/release/marquee-bench" chaos $(ARGS)
+
+# With the programs that the tests were built with.
+chaos-short: setup-test test-components
+	@cargo build --locked --workspace --bins
+	@"$(OUT)/debug/marquee-bench" chaos --minutes 3 --bus embedded $(ARGS)
+	@"$(OUT)/debug/marquee-bench" chaos --minutes 3 --bus kafka $(ARGS)
+
 # The first line builds with-servers too, with the same features as the tests, so that nothing is built twice.
 test: setup-test components test-components components-before ## Run every test, over real servers
 	@cargo test --locked --workspace $(DOCKER) --no-run
 	@exec "$(OUT)/debug/with-servers" cargo test --locked --workspace --no-fail-fast $(DOCKER) $(ARGS)
 
-ci: setup-ci fmt-check lint docs deny test ## All that must hold before a change is merged
+ci: setup-ci fmt-check lint docs deny test chaos-short ## All that must hold before a change is merged
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -17,8 +17,8 @@ use crate::guardian::{self, Guardian};
 /// A broker that ends with this, or with the process.
 pub struct Server {
     brokers: String,
-    process: std::process::Child,
-    _folder: tempfile::TempDir,
+    process: Child,
+    folder: tempfile::TempDir,
     _guardian: Guardian,
 }
 
@@ -36,6 +36,18 @@ impl Server {
     /// Let it go on.
     pub fn resume(&self) {
         self.signal("-CONT");
+    }
+
+    /// End it as a crash would.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Start it again after [`Self::kill`], at the same place and with the same data; wait until it answers.
+    pub fn start_again(&mut self) {
+        self.process = spawn(self.folder.path());
+        await_answer(self);
     }
 
     fn signal(&self, signal: &str) {
@@ -70,7 +82,6 @@ pub(crate) async fn shared() -> String {
 
 /// Fetch the jars where they are missing, format a log folder, start a broker, wait until it answers.
 pub fn start() -> Server {
-    let libs = jars();
     let folder = tempfile::Builder::new()
         .prefix("marquee-test-kafka-")
         .tempdir()
@@ -82,17 +93,7 @@ pub fn start() -> Server {
         configuration(folder.path(), broker, controller),
     )
     .expect("its configuration");
-    let java = |heap: &str| {
-        let mut command = Command::new("java");
-        command
-            .arg(heap)
-            .arg("-cp")
-            .arg(libs.join("*"))
-            .current_dir(folder.path())
-            .stdin(Stdio::null());
-        command
-    };
-    let formatted = java("-Xmx128m")
+    let formatted = java(folder.path(), "-Xmx128m")
         .args([
             "kafka.tools.StorageTool",
             "format",
@@ -108,28 +109,46 @@ pub fn start() -> Server {
         "Kafka's log folder cannot be formatted: {}",
         String::from_utf8_lossy(&formatted.stderr)
     );
-    let log = std::fs::File::create(folder.path().join("log")).expect("its log");
-    let process = java("-Xmx384m")
-        // A small broker for a short life: quick to start, no tuning for years of uptime.
-        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "kafka.Kafka"])
-        .arg(&properties)
-        .stdout(log.try_clone().expect("its log"))
-        .stderr(log)
-        .spawn()
-        .expect("java");
+    let process = spawn(folder.path());
+    // By its file: another process may have the number when the broker was started again.
     let guardian = guardian::after_this_process(&format!(
-        "kill -9 {} 2>/dev/null; rm -rf '{}'",
-        process.id(),
+        "kill -9 $(cat '{0}/pid') 2>/dev/null; rm -rf '{0}'",
         folder.path().display()
     ));
     let mut server = Server {
         brokers: format!("127.0.0.1:{broker}"),
         process,
-        _folder: folder,
+        folder,
         _guardian: guardian,
     };
     await_answer(&mut server);
     server
+}
+
+fn java(folder: &Path, heap: &str) -> Command {
+    let mut command = Command::new("java");
+    command
+        .arg(heap)
+        .arg("-cp")
+        .arg(jars().join("*"))
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    command
+}
+
+/// Start a broker in its formatted folder.
+fn spawn(folder: &Path) -> Child {
+    let log = std::fs::File::create(folder.join("log")).expect("its log");
+    let process = java(folder, "-Xmx384m")
+        // A small broker for a short life: quick to start, no tuning for years of uptime.
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "kafka.Kafka"])
+        .arg(folder.join("server.properties"))
+        .stdout(log.try_clone().expect("its log"))
+        .stderr(log)
+        .spawn()
+        .expect("java");
+    std::fs::write(folder.join("pid"), process.id().to_string()).expect("its number");
+    process
 }
 
 fn await_answer(server: &mut Server) {
@@ -137,8 +156,7 @@ fn await_answer(server: &mut Server) {
     while !answers(&server.brokers) {
         let ended = server.process.try_wait().expect("its state").is_some();
         if ended || Instant::now() > deadline {
-            let log =
-                std::fs::read_to_string(server._folder.path().join("log")).unwrap_or_default();
+            let log = std::fs::read_to_string(server.folder.path().join("log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(20).collect();
             panic!(
                 "Kafka does not answer; the end of its log, last line first:\n{}",

@@ -28,6 +28,7 @@ struct Shared {
     delay_ms: AtomicU64,
     round_trips: AtomicU64,
     connections: Mutex<CancellationToken>,
+    swallowed: Mutex<CancellationToken>,
 }
 
 /// Start a proxy before `target`.
@@ -41,6 +42,7 @@ pub async fn proxy(target: SocketAddr) -> Proxy {
         delay_ms: AtomicU64::new(0),
         round_trips: AtomicU64::new(0),
         connections: Mutex::new(CancellationToken::new()),
+        swallowed: Mutex::new(CancellationToken::new()),
     });
     let mut tasks = JoinSet::new();
     let serving = Arc::clone(&shared);
@@ -52,12 +54,17 @@ pub async fn proxy(target: SocketAddr) -> Proxy {
             if serving.is_cut.load(Ordering::SeqCst) {
                 continue;
             }
+            let silent = serving.swallowed.lock().expect("no panic").clone();
             let shared = Arc::clone(&serving);
             connections.spawn(async move {
+                let mut carrying = std::pin::pin!(carry(client, target, shared));
                 tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = carry(client, target, shared) => {}
+                    () = stop.cancelled() => return,
+                    () = &mut carrying => return,
+                    () = silent.cancelled() => {}
                 }
+                // Both ends stay open, and nothing goes from one to the other any more.
+                stop.cancelled().await;
             });
         }
     });
@@ -85,6 +92,13 @@ impl Proxy {
     /// Accept again.
     pub fn heal(&self) {
         self.shared.is_cut.store(false, Ordering::SeqCst);
+    }
+
+    /// Let the connections that are open now carry nothing any more, and stay open. New ones work.
+    pub fn swallow(&self) {
+        let mut swallowed = self.shared.swallowed.lock().expect("no panic");
+        swallowed.cancel();
+        *swallowed = CancellationToken::new();
     }
 
     /// Hold what the client sends for so long.

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,14 +13,17 @@ use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
+use tempfile::TempDir;
 use tokio::net::UnixStream;
 
 /// Ends when it is dropped, and everything that it started with it.
 pub(crate) struct Host {
     child: Child,
-    data: tempfile::TempDir,
+    data: Arc<TempDir>,
     /// Where it serves.
     pub(crate) address: String,
+    /// Where it tells of its health.
+    pub(crate) health: String,
 }
 
 impl Host {
@@ -34,11 +38,22 @@ impl Host {
         manifest: &Path,
         environment: &[(String, String)],
     ) -> anyhow::Result<Self> {
-        let data = tempfile::tempdir()?;
-        // The embedded PostgreSQL may run as another user.
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(data.path(), open)?;
-        let log = fs::File::create(data.path().join("log"))?;
+        Self::start_in(program, manifest, environment, &data()?).await
+    }
+
+    /// The same with the data of one before it.
+    pub(crate) async fn start_in(
+        program: &Path,
+        manifest: &Path,
+        environment: &[(String, String)],
+        data: &Arc<TempDir>,
+    ) -> anyhow::Result<Self> {
+        let own = data.path().join("log");
+        if own.exists() {
+            // That of the one before; the one before that is history.
+            fs::rename(&own, data.path().join("log.before"))?;
+        }
+        let log = fs::File::create(own)?;
         let child = Command::new(program)
             .args([
                 "up",
@@ -63,15 +78,20 @@ impl Host {
             .with_context(|| format!("{} cannot be started; build it first", program.display()))?;
         let mut host = Self {
             child,
-            data,
+            data: Arc::clone(data),
             address: String::new(),
+            health: String::new(),
         };
         let begun = Instant::now();
         loop {
             let log = host.log()?;
-            let said = log.lines().find_map(|line| line.strip_prefix("serving"));
-            if let (Some(url), true) = (said, log.contains("\ntry ")) {
-                host.address = url.trim().trim_start_matches("http://").to_owned();
+            let said = |what: &str| log.lines().find_map(|line| line.strip_prefix(what));
+            if let (Some(url), Some(health), true) =
+                (said("serving"), said("health"), log.contains("\ntry "))
+            {
+                let place = |url: &str| url.trim().trim_start_matches("http://").to_owned();
+                host.address = place(url);
+                host.health = place(health).trim_end_matches("/readyz").to_owned();
                 return Ok(host);
             }
             if let Some(status) = host.child.try_wait()? {
@@ -83,6 +103,14 @@ impl Host {
             );
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Send it a signal: `KILL`, `STOP`, `CONT` or `TERM`.
+    pub(crate) fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status()?;
+        ensure!(sent.success(), "the host takes no signal {signal}");
+        Ok(())
     }
 
     /// All that it has said.
@@ -135,11 +163,22 @@ impl Host {
     }
 }
 
+/// A folder for the data of a host.
+pub(crate) fn data() -> anyhow::Result<Arc<TempDir>> {
+    let data = tempfile::tempdir()?;
+    // The embedded PostgreSQL may run as another user.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(data.path(), open)?;
+    Ok(Arc::new(data))
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
         // A signal that it heeds, so that its PostgreSQL ends with it.
         let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        for signal in ["TERM", "CONT"] {
+            let _ = Command::new("kill").args(["-s", signal, &pid]).status();
+        }
         // It bounds its own end.
         let _ = self.child.wait();
     }

@@ -233,3 +233,29 @@ fn latency() -> Histogram<u64> {
 fn precise(number: u64) -> f64 {
     number as f64
 }
+
+/// One request on a connection of its own; none where there was no answer in time.
+pub(crate) async fn ask(address: &str, method: http::Method, path: &str) -> Option<u16> {
+    let asked = async {
+        let stream = TcpStream::connect(address).await?;
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
+        let mut driving = JoinSet::new();
+        driving.spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, address)
+            .body(Full::new(Bytes::new()))?;
+        let answer = sender.send_request(request).await?;
+        anyhow::Ok(answer.status().as_u16())
+    };
+    tokio::time::timeout(ANSWER, asked).await.ok()?.ok()
+}
+
+/// The status of a page.
+pub(crate) async fn status(address: &str, path: &str) -> Option<u16> {
+    ask(address, http::Method::GET, path).await
+}
+
+/// Longer than a host takes for anything.
+const ANSWER: Duration = Duration::from_secs(30);

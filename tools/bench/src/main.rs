@@ -1,6 +1,7 @@
 //! `marquee-bench`: what a movie system does under load. One file a verb.
 
 mod bare;
+mod chaos;
 mod costs;
 mod events;
 mod host;
@@ -40,6 +41,7 @@ enum Verb {
     LogIns(log_ins::LogIns),
     Lists(lists::Lists),
     Events(events::Events),
+    Chaos(chaos::Chaos),
 }
 
 #[tokio::main]
@@ -47,6 +49,7 @@ async fn main() -> ExitCode {
     let done = match Command::parse().verb {
         Verb::Requests(verb) => requests::run(verb).await.map(|table| (table, true)),
         Verb::Swaps(verb) => swaps::run(verb).await,
+        Verb::Chaos(verb) => chaos::run(verb).await,
         Verb::Neighbours(verb) => neighbours::run(verb).await.map(|table| (table, true)),
         Verb::LogIns(verb) => log_ins::run(verb).await.map(|table| (table, true)),
         Verb::Lists(verb) => lists::run(verb).await.map(|table| (table, true)),

@@ -212,7 +212,7 @@ async fn steps(host: &Host, rounds: u32, pause: Duration) -> anyhow::Result<Step
 }
 
 /// A version that differs from the live one by a custom section; the live one gets its label back.
-async fn deploy_other(host: &Host, component: &str) -> anyhow::Result<()> {
+pub(crate) async fn deploy_other(host: &Host, component: &str) -> anyhow::Result<()> {
     let at = |rest: &str| format!("/admin/v1/components/{component}{rest}");
     let report = host.admin(Method::GET, &at(""), JSON, Vec::new()).await?;
     let report: Value = serde_json::from_slice(&report)?;

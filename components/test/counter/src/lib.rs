@@ -1,13 +1,14 @@
 //! A component whose effect is not idempotent: it adds up what it is told, and notes each message that it saw. For
 //! tests of what the host promises: a message that is applied twice counts twice here, and nothing hides it.
 //!
-//! `PUT /KEY/TAG/VALUE` publishes through the outbox, and writes what was published in the same transaction.
+//! `PUT /KEY/TAG/VALUE` publishes through the outbox, and writes what was published in the same transaction. `POST` of
+//! the same publishes on the bus directly.
 
-use bindings::exports::marquee::messaging::consumer;
+use bindings::{exports::marquee::messaging::consumer, marquee::messaging::producer};
 use marquee_guest::{
-    messaging::{Batch, Message, Verdict},
+    messaging::{Batch, Message, Outgoing, Verdict},
     params,
-    sql::{Database, Error, array},
+    sql::{Database, array},
 };
 use spin_sdk::{
     http::{IntoResponse, Method, Request, StatusCode},
@@ -18,6 +19,7 @@ marquee_guest::component!(Counter, {
     path: ["../../../wit/marquee-messaging", "wit"],
     world: "test:counter/counter",
     with: { "marquee:messaging/types@0.1.0": marquee_guest::messaging },
+    generate_all,
 });
 
 struct Counter;
@@ -27,8 +29,8 @@ const DB: Database = Database::at("counter_database_url");
 #[http_service]
 async fn http(request: Request) -> impl IntoResponse {
     let path: Vec<&str> = request.uri().path().split('/').collect();
-    let (&Method::PUT, ["", key, tag, value]) = (request.method(), path.as_slice()) else {
-        return (StatusCode::NOT_FOUND, "PUT /KEY/TAG/VALUE\n".to_owned());
+    let ["", key, tag, value] = path.as_slice() else {
+        return (StatusCode::NOT_FOUND, "/KEY/TAG/VALUE\n".to_owned());
     };
     let Ok(value) = value.parse() else {
         return (
@@ -36,15 +38,27 @@ async fn http(request: Request) -> impl IntoResponse {
             "the value is a number\n".to_owned(),
         );
     };
-    match publish(key, tag, value).await {
+    let published = match *request.method() {
+        Method::PUT => with_a_row(key, tag, value).await,
+        Method::POST => directly(key, tag, value).await,
+        _ => return (StatusCode::METHOD_NOT_ALLOWED, "PUT or POST\n".to_owned()),
+    };
+    match published {
         Ok(()) => (StatusCode::ACCEPTED, String::new()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
     }
 }
 
-async fn publish(key: &str, tag: &str, value: i64) -> Result<(), Error> {
-    DB.execute(PUBLISH, params![key, tag, value]).await?;
-    Ok(())
+async fn with_a_row(key: &str, tag: &str, value: i64) -> Result<(), String> {
+    let done = DB.execute(PUBLISH, params![key, tag, value]).await;
+    done.map(drop).map_err(|error| error.to_string())
+}
+
+async fn directly(key: &str, tag: &str, value: i64) -> Result<(), String> {
+    let payload = format!("[\"{tag}\", {value}]");
+    let message = Outgoing::new("numbers", key, payload.into_bytes());
+    let done = producer::publish(vec![message]).await;
+    done.map_err(|error| error.to_string())
 }
 
 impl consumer::Guest for Counter {

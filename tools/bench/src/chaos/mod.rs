@@ -1,0 +1,118 @@
+//! `marquee-bench chaos`: what becomes of acknowledged events while everything that they go through fails.
+//!
+//! Two hosts on one database and one bus take events by HTTP, through the outbox and by the producer, and apply them with a
+//! component whose effect is not idempotent. Faults come one after the other, as the seed says. Then all that was acknowledged has to be
+//! there once, in the order of its key, and the audit has to agree. Bound: the minutes, and [`PATIENCE`] without progress.
+
+mod fault;
+mod load;
+mod proof;
+mod stage;
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
+
+pub(crate) use self::stage::Bus;
+use self::{fault::Fault, load::Load, stage::Stage};
+use crate::table::table;
+
+/// Let everything fail under load, and show that no event is lost, applied twice, or out of order.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example, after scripts/components --tests:\n  marquee-bench chaos --bus kafka --minutes 3 --seed 7"
+)]
+pub(crate) struct Chaos {
+    /// The host's program [default: beside this one]
+    #[arg(long)]
+    marquee: Option<PathBuf>,
+    /// The manifest of the counter
+    #[arg(long, default_value = "components/test/counter/spin.toml")]
+    manifest: PathBuf,
+    /// Over which bus
+    #[arg(long, value_enum, default_value_t = Bus::Embedded)]
+    bus: Bus,
+    /// How long faults come
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    minutes: u64,
+    /// Which faults, and when [default: another each time]
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Run, and tell as a table; whether everything held.
+pub(crate) async fn run(command: Chaos) -> anyhow::Result<(String, bool)> {
+    let program = match command.marquee {
+        Some(program) => program,
+        None => std::env::current_exe()?.with_file_name("marquee"),
+    };
+    let seed = command
+        .seed
+        .unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
+    let mut random = StdRng::seed_from_u64(seed);
+    let begun = Instant::now();
+    say(begun, &format!("seed {seed}"));
+    let mut stage = Stage::set(program, command.manifest, command.bus).await?;
+    let load = Load::start(&stage);
+    let length = Duration::from_secs(60 * command.minutes);
+    let mut faults: BTreeMap<&'static str, u32> = BTreeMap::new();
+    // Each kind once, in an order of the seed's, and then as it comes.
+    let mut first = fault::all(command.bus);
+    while begun.elapsed() < length || !first.is_empty() {
+        load.goes_on(&stage).await?;
+        let fault = if first.is_empty() {
+            let all = fault::all(command.bus);
+            all.choose(&mut random).copied().unwrap_or(Fault::KillHost)
+        } else {
+            first.swap_remove(random.random_range(0..first.len()))
+        };
+        let what = fault.carry_out(&mut stage, &mut random).await?;
+        load.is_served_by(&stage);
+        say(begun, &what);
+        *faults.entry(fault.name()).or_default() += 1;
+    }
+    let ready = stage.ready().await?;
+    load.goes_on(&stage).await?;
+    let sent = load.end().await?;
+    let found = proof::proved(&stage, &sent).await?;
+    let held = found.holds() && ready <= READY_WITHIN;
+    let faults = faults
+        .into_iter()
+        .map(|(name, times)| (name.to_owned(), vec![times.to_string()]));
+    let faults = table(["Fault", "Times"], faults);
+    let mut rows = found.rows();
+    rows.push((
+        "seconds from the last fault until both hosts are ready".to_owned(),
+        ready.as_secs_f64().round().to_string(),
+    ));
+    let rows = rows.into_iter().map(|(name, figure)| (name, vec![figure]));
+    let result = table(["What", "Figure"], rows);
+    let verdict = if held {
+        "Everything held."
+    } else {
+        "SOMETHING DID NOT HOLD."
+    };
+    let minutes = begun.elapsed().as_secs_f64() / 60.0;
+    let head = format!("{:?} bus, seed {seed}, {minutes:.1} minutes", command.bus);
+    let findings: String = found.findings.iter().map(|it| format!("\n{it}")).collect();
+    Ok((
+        format!("{head}\n\n{faults}\n\n{result}\n\n{verdict}{findings}"),
+        held,
+    ))
+}
+
+fn say(begun: Instant, what: &str) {
+    let seconds = begun.elapsed().as_secs_f64();
+    // Whoever does not look misses nothing.
+    let _ = writeln!(std::io::stderr(), "{seconds:6.1} s  {what}");
+}
+
+/// A dead host's share is taken over after 15 s; a second death begins anew.
+const PATIENCE: Duration = Duration::from_secs(120);
+const READY_WITHIN: Duration = Duration::from_secs(20);

@@ -41,8 +41,8 @@ chaos: setup-test test-components ## Let everything fail for half an hour under 
 # With the programs that the tests were built with.
 chaos-short: setup-test test-components
 	@cargo build --locked --workspace --bins
-	@"$(OUT)/debug/marquee-bench" chaos --minutes 3 --bus embedded $(ARGS)
-	@"$(OUT)/debug/marquee-bench" chaos --minutes 3 --bus kafka $(ARGS)
+	@"$(OUT)/debug/marquee-bench" chaos --minutes 3 --bus embedded
+	@"$(OUT)/debug/marquee-bench" chaos --minutes 3 --bus kafka
 
 # The first line builds with-servers too, with the same features as the tests, so that nothing is built twice.
 test: setup-test components test-components components-before ## Run every test, over real servers

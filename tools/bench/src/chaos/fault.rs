@@ -1,6 +1,6 @@
 //! What fails, and how.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use rand::{RngExt as _, rngs::StdRng};
@@ -71,19 +71,22 @@ impl Fault {
         }
     }
 
-    /// What was done, in words.
+    /// What was done, in words, and since when all may be well again.
     pub(super) async fn carry_out(
         self,
         stage: &mut Stage,
         random: &mut StdRng,
-    ) -> anyhow::Result<String> {
+    ) -> anyhow::Result<(String, Instant)> {
         let number = random.random_range(0..2);
         let pause = Duration::from_millis(random.random_range(200..4_000));
         let seconds = pause.as_secs_f64();
-        Ok(match self {
+        // Of a host that is started again, before that: its start counts.
+        let mut since = None;
+        let what = match self {
             Self::KillHost => {
                 stage.host(number)?.signal("KILL")?;
                 sleep(pause).await;
+                since = Some(Instant::now());
                 stage.start(number).await?;
                 format!("host {number} was killed, and is back after {seconds:.1} s")
             }
@@ -91,6 +94,7 @@ impl Fault {
                 for number in 0..2 {
                     stage.host(number)?.signal("KILL")?;
                 }
+                since = Some(Instant::now());
                 for number in 0..2 {
                     stage.start(number).await?;
                 }
@@ -108,6 +112,7 @@ impl Fault {
             Self::EndHost => {
                 stage.host(number)?.signal("TERM")?;
                 sleep(pause).await;
+                since = Some(Instant::now());
                 stage.start(number).await?;
                 format!("host {number} was ended, and is back")
             }
@@ -137,14 +142,16 @@ impl Fault {
                 } else {
                     "v2"
                 };
+                // Before a host has recovered it may refuse.
+                let mut refused = 0;
                 for number in 0..2 {
                     let body = format!("{{\"version\": \"{label}\"}}").into_bytes();
                     let path = "/admin/v1/components/counter/promote";
                     let host = stage.host(number)?;
-                    host.admin(Method::POST, path, "application/json", body)
-                        .await?;
+                    let done = host.admin(Method::POST, path, "application/json", body);
+                    refused += usize::from(done.await.is_err());
                 }
-                format!("both hosts have version {label}")
+                format!("both hosts change to version {label}; {refused} refused")
             }
             Self::KillBroker => {
                 stage.broker(|broker| broker.kill()).await?;
@@ -158,7 +165,8 @@ impl Fault {
                 stage.broker(|broker| broker.resume()).await?;
                 format!("the broker stood still for {:.1} s", 2.0 * seconds)
             }
-        })
+        };
+        Ok((what, since.unwrap_or_else(Instant::now)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use marquee_bus::{embedded, kafka};
@@ -50,7 +50,7 @@ impl Found {
             ),
             row("keys whose total is wrong", self.miscounted.to_string()),
             row(
-                "events still under way, parked or dead",
+                "events not read, under way, parked or dead",
                 self.left.to_string(),
             ),
             row("findings of the audit", self.findings.len().to_string()),
@@ -62,21 +62,28 @@ impl Found {
 pub(super) async fn proved(stage: &Stage, sent: &BTreeMap<String, Sent>) -> anyhow::Result<Found> {
     let connected = stage.connect("counter").await?;
     let client = &connected.client;
+    let url = |name: &str| Secret::new(stage.postgres.url(name));
+    let database = Database::new(&Config::new("counter", url("counter")))?;
+    let bus: Box<dyn marquee_bus::Bus> = match stage.brokers() {
+        Some(brokers) => Box::new(kafka::Kafka::new(kafka::Config::new(brokers))?),
+        None => {
+            let bus = Database::new(&Config::new("bus", url("bus")))?;
+            Box::new(embedded::Embedded::open(bus, embedded::Config::default()).await?)
+        }
+    };
     let begun = Instant::now();
     let mut found = Found::default();
-    loop {
-        let last = number(
-            client,
-            "select count(distinct key) from seen where tag like 'last-%'",
-        )
-        .await?;
-        found.left = number(client, LEFT).await?;
+    let audit = loop {
+        let last = number(client, LAST).await?;
+        let audit = audit(&database, Some(&*bus)).await?;
+        let unread: i64 = audit.accounts.iter().filter_map(|it| it.waiting).sum();
+        found.left = unread + number(client, LEFT).await?;
         let all = usize::try_from(last).unwrap_or_default() == sent.len();
         if (all && found.left == 0) || begun.elapsed() > PATIENCE {
-            break;
+            break audit;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
+        tokio::time::sleep(LOOK).await;
+    };
     let mut seen: HashMap<String, Vec<String>> = HashMap::new();
     for row in client
         .query("select key, tag from seen order by id", &[])
@@ -104,16 +111,6 @@ pub(super) async fn proved(stage: &Stage, sent: &BTreeMap<String, Sent>) -> anyh
         let (key, number): (String, i64) = (row.get(0), row.get(1));
         format!("{key}: number {number} was committed with its row, and is not applied once")
     }));
-    let url = |name: &str| Secret::new(stage.postgres.url(name));
-    let database = Database::new(&Config::new("counter", url("counter")))?;
-    let bus: Box<dyn marquee_bus::Bus> = match stage.brokers() {
-        Some(brokers) => Box::new(kafka::Kafka::new(kafka::Config::new(brokers))?),
-        None => {
-            let bus = Database::new(&Config::new("bus", url("bus")))?;
-            Box::new(embedded::Embedded::open(bus, embedded::Config::default()).await?)
-        }
-    };
-    let audit = audit(&database, Some(&*bus)).await?;
     let said = audit
         .findings
         .iter()
@@ -166,6 +163,10 @@ fn compare(key: &str, sent: &Sent, seen: &[String], found: &mut Found) {
 async fn number(client: &Client, sql: &str) -> anyhow::Result<i64> {
     Ok(client.query_one(sql, &[]).await?.get(0))
 }
+
+const LOOK: Duration = Duration::from_millis(200);
+
+const LAST: &str = "select count(distinct key) from seen where tag like 'last-%'";
 
 const LEFT: &str =
     "select (select count(*) from marquee.outbox) + (select count(*) from marquee.parked)";

@@ -104,19 +104,19 @@ impl Stage {
             .collect()
     }
 
-    /// How long it takes until both hosts are ready.
-    pub(super) async fn ready(&self) -> anyhow::Result<Duration> {
-        let begun = Instant::now();
+    /// Wait until both hosts are ready. How long that is since then.
+    pub(super) async fn ready(&self, since: Instant) -> anyhow::Result<Duration> {
         for host in self.hosts.iter().flatten() {
             while load::status(&host.health, "/readyz").await != Some(200) {
                 ensure!(
-                    begun.elapsed() < super::PATIENCE,
-                    "a host does not become ready"
+                    since.elapsed() < super::PATIENCE,
+                    "a host does not become ready\n{}",
+                    self.logs()
                 );
                 tokio::time::sleep(LOOK).await;
             }
         }
-        Ok(begun.elapsed())
+        Ok(since.elapsed())
     }
 
     /// A connection that no fault of the proxy touches.

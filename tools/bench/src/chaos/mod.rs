@@ -96,7 +96,11 @@ pub(crate) async fn run(command: Chaos) -> anyhow::Result<(String, bool)> {
     };
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
     let head = format!("{:?} bus, seed {seed}, {minutes:.1} minutes", command.bus);
-    let findings: String = found.findings.iter().map(|it| format!("\n{it}")).collect();
+    let shown = found.findings.iter().take(SHOWN);
+    let mut findings: String = shown.map(|it| format!("\n{it}")).collect();
+    if let Some(more @ 1..) = found.findings.len().checked_sub(SHOWN) {
+        findings.push_str(&format!("\n... and {more} more"));
+    }
     Ok((
         format!("{head}\n\n{faults}\n\n{result}\n\n{verdict}{findings}"),
         held,
@@ -156,4 +160,6 @@ fn say(begun: Instant, what: &str) {
 
 /// A dead host's share is taken over after 15 s; a second death begins anew.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Of what was found: enough to begin with.
+const SHOWN: usize = 40;
 const READY_WITHIN: Duration = Duration::from_secs(20);

@@ -129,13 +129,6 @@ comment on column marquee.outbox.retry_at is 'When the bus is asked again.';
 create index outbox_refused_idx on marquee.outbox (retry_at) where refused is not null;
 create index outbox_held_idx on marquee.outbox (topic, key, id) where shard < 0;
 
-alter table marquee.actions
-    drop constraint actions_action_check,
-    add constraint actions_action_check
-        check (action in ('retry', 'skip', 'discard', 'outbox-retry', 'outbox-discard'));
-comment on table marquee.actions is
-    'What persons did with parked and dead messages, and with rows of the outbox (then consumer is empty and message_id the row''s id). Never deleted by the host.';
-
 -- 3. What a consumer knows of the last number.
 
 alter table marquee.key_state add column last_event_id uuid, add column last_event_seq bigint;

@@ -12,6 +12,7 @@ mod log_ins;
 mod movies;
 mod neighbours;
 mod requests;
+mod servers;
 mod swaps;
 mod table;
 

@@ -74,7 +74,8 @@ pub struct Kept {
     pub event_id: Uuid,
     /// What stands next.
     pub state: State,
-    /// How it came here: `retry`, `failed`, `waiting`, `gap`, `rejected`, `undecodable` or `component`.
+    /// How it came here: `retry`, `failed`, `waiting`, `gap`, `rejected`, `undecodable`, `clash` or
+    /// `component`.
     pub reason: String,
     /// The last error.
     pub error: Option<String>,

@@ -177,49 +177,51 @@ pub const LISTED: i64 = 100;
 
 const SOURCE: &str = "select id, incarnation, since from marquee.source";
 
-/// $1 how many, $2 how far to count what is behind each.
-const REFUSED: &str = "
-select o.id, o.topic, o.key, o.seq, o.event_id, o.refused, o.created_at, o.refused_at, o.retry_at,
-    octet_length(o.value) as size_bytes, b.behind
+/// Of a refused row `o`, what [`row`] reads; $2 how far to count what is behind it.
+macro_rules! columns {
+    () => {
+        "o.id, o.topic, o.key, o.seq, o.event_id, o.refused, o.created_at, o.refused_at, o.retry_at,
+    octet_length(o.value) as size_bytes,
+    (
+        select count(*) from (
+            select from marquee.outbox b
+            where b.shard < 0 and b.topic = o.topic and b.key = o.key and b.id > o.id and o.key <> '' limit $2
+        ) as counted
+    ) as behind"
+    };
+}
+
+/// The refused row `o` of number $1.
+macro_rules! place {
+    () => {
+        "where o.shard = any (array(select generate_series(-16, -1))::int2[]) and o.id = $1 and o.refused is not null"
+    };
+}
+
+/// $1 how many.
+const REFUSED: &str = concat!(
+    "select ",
+    columns!(),
+    "
 from (select * from marquee.outbox where refused is not null order by created_at limit $1) as o
-cross join lateral (
-    select count(*) as behind from (
-        select from marquee.outbox b
-        where b.shard < 0 and b.topic = o.topic and b.key = o.key and b.id > o.id and o.key <> '' limit $2
-    ) as counted
-) as b
-order by o.created_at, o.id";
+order by o.created_at, o.id"
+);
 
-/// $1 id.
-const PLACE: &str = "
-select topic, key from marquee.outbox
-where shard = any (array(select generate_series(-16, -1))::int2[]) and id = $1 and refused is not null";
+const PLACE: &str = concat!("select o.topic, o.key from marquee.outbox o ", place!());
 
-/// $1 id, $2 how far to count.
-const RETRY: &str = "
-update marquee.outbox o set retry_at = now()
-where o.shard = any (array(select generate_series(-16, -1))::int2[]) and o.id = $1 and o.refused is not null
-returning o.id, o.topic, o.key, o.seq, o.event_id, o.refused, o.created_at, o.refused_at, o.retry_at,
-    octet_length(o.value) as size_bytes,
-    (
-        select count(*) from (
-            select from marquee.outbox b
-            where b.shard < 0 and b.topic = o.topic and b.key = o.key and b.id > o.id and o.key <> '' limit $2
-        ) as counted
-    ) as behind";
+const RETRY: &str = concat!(
+    "update marquee.outbox o set retry_at = now() ",
+    place!(),
+    " returning ",
+    columns!()
+);
 
-/// As above.
-const DISCARD: &str = "
-delete from marquee.outbox o
-where o.shard = any (array(select generate_series(-16, -1))::int2[]) and o.id = $1 and o.refused is not null
-returning o.id, o.topic, o.key, o.seq, o.event_id, o.refused, o.created_at, o.refused_at, o.retry_at,
-    octet_length(o.value) as size_bytes,
-    (
-        select count(*) from (
-            select from marquee.outbox b
-            where b.shard < 0 and b.topic = o.topic and b.key = o.key and b.id > o.id and o.key <> '' limit $2
-        ) as counted
-    ) as behind";
+const DISCARD: &str = concat!(
+    "delete from marquee.outbox o ",
+    place!(),
+    " returning ",
+    columns!()
+);
 
 /// $1 actor, $2 action, $3 row, $4 topic, $5 key, $6 event, $7 reason, $8 number.
 const RECORD: &str = "

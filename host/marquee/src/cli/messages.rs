@@ -128,7 +128,7 @@ struct Which {
     /// Only of this key
     #[arg(long)]
     key: Option<String>,
-    /// Only for this reason: retry, failed, waiting, gap, rejected, undecodable or component
+    /// Only for this reason: retry, failed, waiting, gap, rejected, undecodable, clash or component
     #[arg(long)]
     reason: Option<String>,
     /// Only what came here then or later, e.g. 2026-11-26T08:00:00Z

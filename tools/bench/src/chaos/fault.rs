@@ -6,7 +6,8 @@ use http::Method;
 use rand::{RngExt as _, rngs::StdRng};
 use tokio::time::sleep;
 
-use super::stage::{Bus, Stage};
+use super::stage::Stage;
+use crate::servers::Bus;
 
 /// Something that fails, and is well again when it was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

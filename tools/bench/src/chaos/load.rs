@@ -152,12 +152,7 @@ impl Shared {
 
 async fn applied(stage: &Stage) -> anyhow::Result<i64> {
     let sql = "select coalesce(sum(total), 0)::bigint from counters";
-    let row = stage
-        .connect("counter")
-        .await?
-        .client
-        .query_one(sql, &[])
-        .await?;
+    let row = stage.connect("counter").await?.query_one(sql, &[]).await?;
     Ok(row.get(0))
 }
 

@@ -20,9 +20,8 @@ use anyhow::Context as _;
 use clap::Args;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
-pub(crate) use self::stage::Bus;
 use self::{fault::Fault, load::Load, stage::Stage};
-use crate::table::table;
+use crate::{servers::Bus, table::table};
 
 /// Let everything fail under load, and show that no event is lost, applied twice, or out of order.
 #[derive(Debug, Args)]

@@ -60,8 +60,7 @@ impl Found {
 
 /// Wait until nothing is under way, and compare.
 pub(super) async fn proved(stage: &Stage, sent: &BTreeMap<String, Sent>) -> anyhow::Result<Found> {
-    let connected = stage.connect("counter").await?;
-    let client = &connected.client;
+    let client = &stage.connect("counter").await?;
     let url = |name: &str| Secret::new(stage.postgres.url(name));
     let database = Database::new(&Config::new("counter", url("counter")))?;
     let bus: Box<dyn marquee_bus::Bus> = match stage.brokers() {

@@ -8,23 +8,15 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use clap::ValueEnum;
 use marquee_testkit::{PostgresServer, Proxy, kafka_server};
 use tempfile::TempDir;
-use tokio::task::JoinSet;
-use tokio_postgres::{Client, NoTls};
 
 use crate::{
     host::{self, Host},
-    load, swaps,
+    load,
+    servers::{Bus, Connected},
+    swaps,
 };
-
-/// Which bus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Bus {
-    Embedded,
-    Kafka,
-}
 
 /// Servers and hosts.
 pub(super) struct Stage {
@@ -121,14 +113,7 @@ impl Stage {
 
     /// A connection that no fault of the proxy touches.
     pub(super) async fn connect(&self, database: &str) -> anyhow::Result<Connected> {
-        let (client, connection) =
-            tokio_postgres::connect(&self.postgres.url(database), NoTls).await?;
-        let mut driving = JoinSet::new();
-        driving.spawn(connection);
-        Ok(Connected {
-            client,
-            _driving: driving,
-        })
+        Connected::to(&self.postgres.url(database)).await
     }
 
     /// End every other session of the databases. How many.
@@ -136,7 +121,6 @@ impl Stage {
         let row = self
             .connect("counter")
             .await?
-            .client
             .query_one(END_SESSIONS, &[])
             .await?;
         Ok(row.get(0))
@@ -178,12 +162,6 @@ impl Stage {
         let logs: Vec<String> = self.hosts.iter().flatten().map(tail).collect();
         logs.join("\n\n")
     }
-}
-
-/// A connection, and what drives it.
-pub(super) struct Connected {
-    pub(super) client: Client,
-    _driving: JoinSet<Result<(), tokio_postgres::Error>>,
 }
 
 const END_SESSIONS: &str = "

@@ -22,7 +22,7 @@ use self::{
     meter::{Goal, Progress, Server},
     stage::Stage,
 };
-use crate::table::table;
+use crate::{servers::Bus, table::table};
 
 /// Measure the event path next to programs without a host.
 #[derive(Debug, Args)]
@@ -80,15 +80,15 @@ struct Cost {
 pub(crate) async fn run(command: Events) -> anyhow::Result<String> {
     let mut text = Vec::new();
     if command.bus != Buses::Kafka {
-        text.push(one(&command, stage::Bus::Embedded).await?);
+        text.push(one(&command, Bus::Embedded).await?);
     }
     if command.bus != Buses::Embedded {
-        text.push(one(&command, stage::Bus::Kafka).await?);
+        text.push(one(&command, Bus::Kafka).await?);
     }
     Ok(text.join("\n\n"))
 }
 
-async fn one(command: &Events, bus: stage::Bus) -> anyhow::Result<String> {
+async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
     let program = match &command.marquee {
         Some(program) => program.clone(),
         None => std::env::current_exe()?.with_file_name("marquee"),
@@ -196,8 +196,8 @@ async fn one(command: &Events, bus: stage::Bus) -> anyhow::Result<String> {
     drop(host);
 
     let title = match bus {
-        stage::Bus::Embedded => "Over the embedded bus",
-        stage::Bus::Kafka => "Over Kafka",
+        Bus::Embedded => "Over the embedded bus",
+        Bus::Kafka => "Over Kafka",
     };
     Ok([
         title.to_owned(),

@@ -15,8 +15,9 @@ use uuid::Uuid;
 use super::{
     feed::{HOT, Numbers, in_transactions},
     source::{self, Event},
-    stage::{Connected, DRAINED, NATIVE, Stage, TOPIC},
+    stage::{DRAINED, NATIVE, Stage, TOPIC},
 };
+use crate::servers::Connected;
 
 /// Apply so many events of the component's topic, which begin at these offsets. How many a second.
 pub(crate) async fn apply(

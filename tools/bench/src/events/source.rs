@@ -11,8 +11,9 @@ use uuid::Uuid;
 use super::{
     feed::{EVENT_ID, SEQ},
     kafka,
-    stage::{Connected, PARTITIONS, Stage, TOPIC},
+    stage::{PARTITIONS, Stage, TOPIC},
 };
+use crate::servers::Connected;
 
 /// An event as it was read.
 pub(crate) struct Event {

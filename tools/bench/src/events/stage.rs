@@ -1,22 +1,16 @@
 //! The servers of a run, and a hand of our own on each.
 
-use std::{ops::Deref, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::ensure;
 use marquee_bus::{Partition, embedded, kafka};
 use marquee_database::{Config, Database, Secret};
 use marquee_testkit::{PostgresServer, kafka_server};
-use tokio::task::JoinSet;
-use tokio_postgres::{Client, NoTls};
 
-use crate::host::Host;
-
-/// Which bus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bus {
-    Embedded,
-    Kafka,
-}
+use crate::{
+    host::Host,
+    servers::{Bus, Connected},
+};
 
 /// Servers with databases, topics, and no host.
 pub(crate) struct Stage {
@@ -29,20 +23,6 @@ pub(crate) struct Stage {
     pub(crate) counter: Database,
     postgres: PostgresServer,
     kafka: Option<kafka_server::Server>,
-}
-
-/// A connection to a database.
-pub(crate) struct Connected {
-    client: Client,
-    _driving: JoinSet<Result<(), tokio_postgres::Error>>,
-}
-
-impl Deref for Connected {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        &self.client
-    }
 }
 
 impl Stage {
@@ -109,13 +89,7 @@ impl Stage {
 
     /// A connection beside all pools.
     pub(crate) async fn connect(&self, name: &str) -> anyhow::Result<Connected> {
-        let (client, connection) = tokio_postgres::connect(&self.postgres.url(name), NoTls).await?;
-        let mut driving = JoinSet::new();
-        driving.spawn(connection);
-        Ok(Connected {
-            client,
-            _driving: driving,
-        })
+        Connected::to(&self.postgres.url(name)).await
     }
 
     /// The brokers, where there are any.

@@ -9,7 +9,7 @@ RUN rustup target add wasm32-wasip2 \
 
 FROM debian:12.12-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates zlib1g \
+ && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --home-dir /var/lib/marquee --create-home marquee
 WORKDIR /app

@@ -275,10 +275,18 @@ impl Intake {
             .collect()
     }
 
-    /// Tell the caller of a passing trouble; one is kept.
+    /// Tell the caller of a passing trouble; one is kept, and one of each partition.
     pub(crate) fn trouble(&self, error: Error) {
+        let of = |error: &Error| match error {
+            Error::Unreadable { partition, .. } => Some(partition.number),
+            _ => None,
+        };
         let mut state = self.lock();
-        state.notices.retain(Result::is_ok);
+        state.notices.retain(|known| {
+            known
+                .as_ref()
+                .map_or_else(|known| of(known) != of(&error), |_| true)
+        });
         state.notices.push_back(Err(error));
         drop(state);
         self.arrived.notify_one();

@@ -143,6 +143,15 @@ pub enum Error {
     /// The partition is held by another member by now; what was read under the old holding must be dropped.
     #[error("partition {0} is no longer held by this host")]
     Fenced(Partition),
+    /// Nothing can be read of the partition where the subscription stands, and it was tried for some seconds: damaged or
+    /// of an unknown kind, or this host may not. It is tried on. The bus answers otherwise.
+    #[error("partition {partition} cannot be read: {reason}")]
+    Unreadable {
+        /// Which.
+        partition: Partition,
+        /// What the bus says of it.
+        reason: String,
+    },
     /// It will not take this, now or later: too large, a topic that may not be.
     #[error("the bus refused it: {0}")]
     Refused(String),

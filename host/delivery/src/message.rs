@@ -22,8 +22,8 @@ pub struct Message {
     pub key: String,
     /// The payload.
     pub value: Bytes,
-    /// The publisher's headers, `traceparent` included; those that begin with `marquee-` are left out. What is not
-    /// UTF-8 in a value is replaced.
+    /// The publisher's headers, `traceparent` included; those that begin with `marquee-` are left out. A value
+    /// that is not UTF-8 is its bytes in hexadecimal behind `\x`.
     pub headers: Vec<(String, String)>,
     /// When the bus took it, in milliseconds since 1970.
     pub published_at_ms: i64,
@@ -84,7 +84,7 @@ pub(crate) fn decode(topic: &str, attempt: u32, record: &Incoming) -> Decoded {
                 _ => problem = Some(format!("header {SOURCE} is not a name")),
             },
             lower if lower.starts_with(RESERVED) => {}
-            _ => headers.push((printable(name), printable(&String::from_utf8_lossy(value)))),
+            _ => headers.push((printable(name), header_value(value))),
         }
     }
     let key = &record.record.key;
@@ -151,6 +151,14 @@ pub(crate) fn printable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
+/// As text; other bytes as PostgreSQL writes them.
+fn header_value(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) => printable(text),
+        Err(_) => format!(r"\x{}", hex::encode(value)),
+    }
+}
+
 /// At most so many bytes of it, whole characters.
 pub(crate) fn shortened(text: &str, bytes: usize) -> String {
     let mut end = text.len().min(bytes);
@@ -209,6 +217,7 @@ mod tests {
                     (SOURCE, b"metadata"),
                     ("traceparent", b"00-1"),
                     ("marquee-other", b"x"),
+                    ("signature", b"\xff\x00"),
                 ],
             ),
         );
@@ -217,7 +226,8 @@ mod tests {
         assert_eq!(decoded.message.source, "metadata");
         assert_eq!(
             decoded.message.headers,
-            [("traceparent".to_owned(), "00-1".to_owned())]
+            [("traceparent", "00-1"), ("signature", r"\xff00")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
         );
     }
 

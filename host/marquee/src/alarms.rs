@@ -46,16 +46,18 @@ impl Alarms {
         }
     }
 
-    /// Ready while nothing is beyond its threshold.
+    /// Ready while nothing is beyond its threshold, and each partition that is held can be read.
     pub(crate) fn part(&self) -> Part {
         let beyond = Arc::clone(&self.beyond);
+        let watch = self.events.watch.clone();
         Part {
             name: "events".to_owned(),
             ask: Box::new(move || {
-                let beyond = beyond
+                let mut beyond = beyond
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .clone();
+                beyond.extend(watch.unreadable());
                 Box::pin(async move {
                     let fine = beyond.is_empty();
                     fine.then_some(()).ok_or_else(|| beyond.join("; "))

@@ -428,8 +428,15 @@ async fn open_bus(
         return Ok(None);
     }
     if let Some(brokers) = &settings.kafka_brokers {
-        let bus = kafka::Kafka::new(kafka::Config::new(&brokers.value));
-        return Ok(Some(Arc::new(bus.context("Kafka cannot be used")?)));
+        let properties = settings.kafka_properties.iter();
+        let config = kafka::Config {
+            properties: properties
+                .map(|(name, set)| (name.clone(), set.value.clone()))
+                .collect(),
+            ..kafka::Config::new(&brokers.value)
+        };
+        let bus = kafka::Kafka::new(config).context("Kafka cannot be used")?;
+        return Ok(Some(Arc::new(bus)));
     }
     let database = databases
         .bus

@@ -3,6 +3,8 @@
 //! Flag, then environment, then the runtime config file, then the default; decided here and nowhere else, before
 //! anything is opened. What the manifest says about components stays in the manifest.
 
+mod kafka;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -97,6 +99,8 @@ pub(crate) struct Settings {
     pub(crate) keep_versions: Set<usize>,
     /// None: the embedded bus.
     pub(crate) kafka_brokers: Option<Set<String>>,
+    /// Of the Kafka client; each may be a secret.
+    pub(crate) kafka_properties: BTreeMap<String, Set<Secret>>,
     /// Where the embedded bus lives. None: in the embedded PostgreSQL, or else in the first database.
     pub(crate) bus_database: Option<Set<Secret>>,
     /// When the host is not ready although it could work. None: however far behind it is.
@@ -139,9 +143,11 @@ struct Admin {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Kafka {
     brokers: Option<String>,
+    /// By librdkafka's names, which have dots in them.
+    #[serde(flatten)]
+    properties: toml::Table,
 }
 
 impl Settings {
@@ -271,6 +277,7 @@ impl Settings {
             manifest_versions,
             keep_versions,
             kafka_brokers: None,
+            kafka_properties: BTreeMap::new(),
             bus_database: None,
             admin_token: None,
             health_lag: None,
@@ -281,6 +288,7 @@ impl Settings {
         };
         settings.kafka_brokers =
             settings.lookup("KAFKA_BROKERS", |file| file.kafka.brokers.as_ref());
+        settings.kafka_properties = settings.kafka_properties()?;
         settings.bus_database = settings.database_url("bus");
         let token = settings.lookup("MARQUEE_ADMIN_TOKEN", |file| file.admin.token.as_ref());
         settings.admin_token = token.map(|token| token.map(Secret::new));
@@ -326,6 +334,21 @@ impl Settings {
             value: value.clone(),
             source: Source::Environment(variable.to_owned()),
         })
+    }
+
+    /// Properties of the Kafka client, from the runtime config file and from where it says that they are.
+    fn kafka_properties(&self) -> anyhow::Result<BTreeMap<String, Set<Secret>>> {
+        let Some((path, file)) = &self.file else {
+            return Ok(BTreeMap::new());
+        };
+        let properties = kafka::properties(&file.kafka.properties, path, &self.environment)
+            .with_context(|| format!("[kafka] of the runtime config file {}", path.display()))?;
+        if self.kafka_brokers.is_none()
+            && let Some(name) = properties.keys().next()
+        {
+            bail!("{name} of [kafka] is for nobody: brokers are not set");
+        }
+        Ok(properties)
     }
 
     /// A duration such as 5m, where it is set.

@@ -1,4 +1,5 @@
-//! Apache Kafka for tests: the broker's own jars by Maven, one broker in KRaft mode.
+//! Apache Kafka for tests: the broker's own jars by Maven, one broker in KRaft mode. It listens in plain text, and over TLS
+//! to whoever logs in with PLAIN or SCRAM.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use crate::guardian::{self, Guardian};
 /// A broker that ends with this, or with the process.
 pub struct Server {
     brokers: String,
+    secure_brokers: String,
     process: Child,
     folder: tempfile::TempDir,
     _guardian: Guardian,
@@ -26,6 +28,24 @@ impl Server {
     /// `127.0.0.1:PORT`.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// `127.0.0.1:PORT` of the listener `SASL_SSL`, for [`USER`] with [`PASSWORD`], by `PLAIN` and `SCRAM-SHA-512`.
+    pub fn secure_brokers(&self) -> &str {
+        &self.secure_brokers
+    }
+
+    /// The certificate that says who it is, and that nobody knows of: a file in PEM.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certificate.pem")
+    }
+
+    /// Where it keeps the log of a partition.
+    pub fn log_of(&self, topic: &str, partition: i32) -> PathBuf {
+        self.folder
+            .path()
+            .join("data")
+            .join(format!("{topic}-{partition}"))
     }
 
     /// Stop it where it stands: connections stay open and nothing is answered.
@@ -86,19 +106,22 @@ pub fn start() -> Server {
         .prefix("marquee-test-kafka-")
         .tempdir()
         .expect("a temporary folder");
-    let (broker, controller) = (crate::free_port(), crate::free_port());
+    let ports = Ports {
+        plain: crate::free_port(),
+        secure: crate::free_port(),
+        controller: crate::free_port(),
+    };
+    certify(folder.path());
     let properties = folder.path().join("server.properties");
-    std::fs::write(
-        &properties,
-        configuration(folder.path(), broker, controller),
-    )
-    .expect("its configuration");
+    std::fs::write(&properties, configuration(folder.path(), &ports)).expect("its configuration");
     let formatted = java(folder.path(), "-Xmx128m")
         .args([
             "kafka.tools.StorageTool",
             "format",
             "-t",
             "bWFycXVlZS10ZXN0LXJ1bg",
+            "--add-scram",
+            &format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]"),
             "-c",
         ])
         .arg(&properties)
@@ -116,7 +139,8 @@ pub fn start() -> Server {
         folder.path().display()
     ));
     let mut server = Server {
-        brokers: format!("127.0.0.1:{broker}"),
+        brokers: format!("127.0.0.1:{}", ports.plain),
+        secure_brokers: format!("127.0.0.1:{}", ports.secure),
         process,
         folder,
         _guardian: guardian,
@@ -176,21 +200,55 @@ pub(crate) fn answers(brokers: &str) -> bool {
     client.fetch_metadata(None, Duration::from_secs(1)).is_ok()
 }
 
-fn configuration(folder: &Path, broker: u16, controller: u16) -> String {
+/// Of one broker.
+struct Ports {
+    plain: u16,
+    secure: u16,
+    controller: u16,
+}
+
+/// A key, and a certificate of its own for it.
+fn certify(folder: &Path) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]);
+    let made = made.expect("a certificate");
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    std::fs::write(folder.join("identity.pem"), key + &certificate).expect("its identity");
+    std::fs::write(folder.join("certificate.pem"), certificate).expect("its certificate");
+}
+
+fn configuration(folder: &Path, ports: &Ports) -> String {
     use std::fmt::Write as _;
+    let Ports {
+        plain,
+        secure,
+        controller,
+    } = ports;
+    let listeners = format!("PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{secure}");
+    let modules = "org.apache.kafka.common.security";
     let mut text = format!(
         "controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
 log.dirs={}
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.sasl_ssl.ssl.keystore.type=PEM
+listener.name.sasl_ssl.ssl.keystore.location={}
+listener.name.sasl_ssl.plain.sasl.jaas.config={modules}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLoginModule required;
 ",
-        folder.join("data").display()
+        folder.join("data").display(),
+        folder.join("identity.pem").display(),
     );
     for (name, value) in SETTINGS {
         writeln!(text, "{name}={value}").expect("a String takes everything");
     }
     text
 }
+
+/// Who may log in.
+pub const USER: &str = "marquee";
+/// By what.
+pub const PASSWORD: &str = "only for tests";
 
 /// What does not depend on where the broker is: one node, small, quick to form a group.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[

@@ -42,6 +42,8 @@ struct Held {
     leave: CancellationToken,
     /// Dropped with the task: the bus waits for it.
     revoked: Option<RevokeGuard>,
+    /// The bus gives nothing of it.
+    unreadable: bool,
 }
 
 impl Trigger {
@@ -139,11 +141,21 @@ impl Trigger {
                         }
                     }
                     Ok(Event::Batch(batch)) => {
-                        if let Some(partition) = held.get(&batch.assignment) {
+                        if let Some(partition) = held.get_mut(&batch.assignment) {
+                            if std::mem::take(&mut partition.unreadable) {
+                                self.reads(&batch.assignment.partition, None);
+                            }
                             partition.slot.put(batch);
                         }
                     }
                     Ok(Event::Assigned(_)) => {}
+                    Err(marquee_bus::Error::Unreadable { partition: which, reason }) => {
+                        let mut places = held.iter_mut();
+                        if let Some((_, partition)) = places.find(|(it, _)| it.partition == which) {
+                            partition.unreadable = true;
+                            self.reads(&which, Some(&reason));
+                        }
+                    }
                     Err(error) => tracing::warn!(topic = self.topic, %error, "the topic cannot be read; trying again"),
                 },
             }
@@ -151,6 +163,22 @@ impl Trigger {
         // Guards first: the bus waits for them.
         drop(held);
         subscription.close().await;
+    }
+
+    /// The bus gives nothing of a partition, and why; or does again. An operator hears of it once.
+    fn reads(&self, partition: &Partition, unreadable: Option<&str>) {
+        let consumer = &self.deliverer.consumer.name;
+        if !self.watch.reads(consumer, partition, unreadable) {
+            return;
+        }
+        match unreadable {
+            Some(error) => tracing::error!(
+                consumer, %partition, error,
+                "the partition cannot be read, and stands still; mend it on the bus, or go past it with \
+                 `marquee consumers replay {consumer} --topic {} --from OFFSET`", partition.topic
+            ),
+            None => tracing::info!(consumer, %partition, "the partition can be read again"),
+        }
     }
 
     fn hold(
@@ -185,6 +213,7 @@ impl Trigger {
                 slot,
                 leave,
                 revoked: None,
+                unreadable: false,
             },
         );
     }

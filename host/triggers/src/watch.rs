@@ -18,6 +18,8 @@ pub struct Watch(Arc<Mutex<BTreeMap<(String, Partition), Held>>>);
 struct Held {
     state: State,
     moved: Arc<Notify>,
+    /// Why the bus gives nothing of it, if so.
+    unreadable: Option<String>,
 }
 
 impl Watch {
@@ -25,7 +27,37 @@ impl Watch {
     pub fn state(&self, consumer: &str, partition: &Partition) -> Option<State> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held = held.get(&(consumer.to_owned(), partition.clone()));
-        held.map(|held| held.state)
+        held.map(|held| {
+            held.unreadable
+                .as_ref()
+                .map_or(held.state, |_| State::Unreadable)
+        })
+    }
+
+    /// Partitions that this host holds and cannot read, each with its consumer and the reason.
+    pub fn unreadable(&self) -> Vec<String> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let unreadable = held.iter().filter_map(|((consumer, partition), held)| {
+            let reason = held.unreadable.as_ref()?;
+            Some(format!("{consumer} cannot read {partition}: {reason}"))
+        });
+        unreadable.collect()
+    }
+
+    /// Where this host holds it: the bus gives nothing of it, and why; or does again. Returns whether that is new.
+    pub(crate) fn reads(
+        &self,
+        consumer: &str,
+        partition: &Partition,
+        unreadable: Option<&str>,
+    ) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = held.get_mut(&(consumer.to_owned(), partition.clone())) else {
+            return false;
+        };
+        let is_new = held.unreadable.is_some() != unreadable.is_some();
+        held.unreadable = unreadable.map(str::to_owned);
+        is_new
     }
 
     /// Where this host holds it: its position is to be read again.
@@ -60,8 +92,12 @@ impl Told {
     pub(crate) fn tell(&mut self, state: State) {
         if self.last.replace(state) != Some(state) {
             let mut held = self.watch.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let moved = Arc::clone(&self.moved);
-            held.insert(self.place.clone(), Held { state, moved });
+            let known = held.entry(self.place.clone()).or_insert_with(|| Held {
+                state,
+                moved: Arc::clone(&self.moved),
+                unreadable: None,
+            });
+            known.state = state;
         }
     }
 

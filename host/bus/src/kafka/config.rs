@@ -1,8 +1,11 @@
 //! How the cluster is reached, and librdkafka's settings.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use marquee_database::Secret;
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
+
+use crate::Error;
 
 /// A cluster and the bounds of its use.
 #[derive(Debug, Clone)]
@@ -16,8 +19,9 @@ pub struct Config {
     pub session_timeout: Duration,
     /// How long a commit of offsets may take.
     pub commit_timeout: Duration,
-    /// Further settings of librdkafka for all clients, as `("security.protocol", "ssl")`. They win over ours.
-    pub properties: Vec<(String, String)>,
+    /// Further properties of librdkafka for all clients, as `security.protocol` and `SASL_SSL`. They win over what is
+    /// set here, but for those that a promise of the bus rests on: they are refused. Any of them may be a secret.
+    pub properties: BTreeMap<String, Secret>,
 }
 
 impl Config {
@@ -28,7 +32,21 @@ impl Config {
             publish_timeout: PUBLISH_TIMEOUT,
             session_timeout: SESSION_TIMEOUT,
             commit_timeout: COMMIT_TIMEOUT,
-            properties: Vec::new(),
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// Refuse properties that would break what the bus promises.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let ours = self.properties.keys().find_map(|name| {
+            let (_, why) = OURS.iter().find(|(ours, _)| ours.contains(&&**name))?;
+            Some((name, why))
+        });
+        match ours {
+            Some((name, why)) => Err(Error::Refused(format!(
+                "property {name} cannot be set: {why}"
+            ))),
+            None => Ok(()),
         }
     }
 
@@ -56,7 +74,8 @@ impl Config {
             .set("acks", "all")
             .set("max.in.flight.requests.per.connection", "5")
             .set("partitioner", "murmur2_random")
-            .set("linger.ms", "2")
+            // What comes while requests are under way is sent together anyway.
+            .set("linger.ms", "0")
             .set("batch.size", "524288")
             .set("message.max.bytes", MESSAGE_BYTES)
             // Our own deadline comes first and drops all that waits at once, so that no record can overtake an
@@ -73,17 +92,12 @@ impl Config {
     }
 
     pub(super) fn consumer(&self, group: &str) -> ClientConfig {
-        let session = self.session_timeout.as_millis();
         let mut config = self.client();
         config
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
-            // Eager: known bugs of the cooperative one commit stale offsets after a rebalance.
-            .set("partition.assignment.strategy", "range,roundrobin")
-            .set("session.timeout.ms", session.to_string())
-            .set("heartbeat.interval.ms", (session / 5).max(1).to_string())
             // A partition whose queue was full waits for the back-off (a second by default), and then for the fetch under
             // way: both short, or reading goes in bursts.
             .set("fetch.wait.max.ms", "50")
@@ -93,17 +107,77 @@ impl Config {
             .set("queued.min.messages", "2000")
             // Of each partition, since each has a queue of its own. One fetch more may come.
             .set("queued.max.messages.kbytes", "1024");
+        if !self.is_next_generation() {
+            let session = self.session_timeout.as_millis();
+            config
+                // Eager: known bugs of the cooperative one commit stale offsets after a rebalance.
+                .set("partition.assignment.strategy", "range,roundrobin")
+                .set("session.timeout.ms", session.to_string())
+                .set("heartbeat.interval.ms", (session / 5).max(1).to_string());
+        }
         self.finish(config)
+    }
+
+    /// Whether the broker assigns partitions and says how long a session is (KIP-848).
+    fn is_next_generation(&self) -> bool {
+        let protocol = self.properties.get("group.protocol");
+        protocol.is_some_and(|protocol| protocol.reveal().eq_ignore_ascii_case("consumer"))
     }
 
     fn finish(&self, mut config: ClientConfig) -> ClientConfig {
         for (name, value) in &self.properties {
-            config.set(name, value);
+            config.set(name, value.reveal());
         }
         config.set_log_level(RDKafkaLogLevel::Info);
         config
     }
 }
+
+/// What is not anybody's to set, and why.
+const OURS: &[(&[&str], &str)] = &[
+    (
+        &["bootstrap.servers", "metadata.broker.list"],
+        "the brokers are a setting of their own",
+    ),
+    (
+        &[
+            "acks",
+            "request.required.acks",
+            "enable.idempotence",
+            "enable.gapless.guarantee",
+            "max.in.flight",
+            "max.in.flight.requests.per.connection",
+            "message.timeout.ms",
+            "delivery.timeout.ms",
+            "queuing.strategy",
+            "transactional.id",
+            "delivery.report.only.error",
+        ],
+        "an acknowledged message must be durable, once, and in the order of its key",
+    ),
+    (
+        &["partitioner", "sticky.partitioning.linger.ms"],
+        "a key must stay in its partition",
+    ),
+    (
+        &[
+            "group.id",
+            "group.instance.id",
+            "enable.auto.commit",
+            "enable.auto.offset.store",
+            "auto.offset.reset",
+            "offset.store.method",
+            "partition.assignment.strategy",
+            "enable.partition.eof",
+            "isolation.level",
+        ],
+        "the host decides what is read, and when it is dealt with",
+    ),
+    (
+        &["allow.auto.create.topics"],
+        "topics are made with the partitions of the manifest",
+    ),
+];
 
 /// A leader's fail-over takes a few seconds; a caller of HTTP waits no longer than this.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);

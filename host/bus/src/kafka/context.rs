@@ -24,6 +24,14 @@ impl ClientContext for Logging {
 
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
+        // At each start of a client, of what is so on purpose: all clients are given all properties, and the guarantee
+        // that nothing is left out is called experimental.
+        _ if facility == "CONFWARN"
+            && (message.contains("property and will be ignored")
+                || message.contains("enable.gapless.guarantee")) =>
+        {
+            tracing::debug!(target: "librdkafka", facility, "{message}");
+        }
         // A broker that is down is an error to librdkafka; here it is degraded and retried.
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert

@@ -1,9 +1,9 @@
-//! What other producers send, as values that every later step can hold. Two that differ stay two.
+//! What other producers send, as values that every later step can hold. Two that differ stay two, but for null and empty:
+//! a null key is none, a null value (a tombstone of a compacted topic) and a header's null value have no bytes.
 
-/// A key as text. One that is not UTF-8, has a NUL, or looks like one that was written so, is its bytes in hexadecimal
-/// behind `\x`, as PostgreSQL writes them.
-pub(super) fn key(bytes: Option<&[u8]>) -> String {
-    let bytes = bytes.unwrap_or_default();
+/// A key, or the name of a header, as text. One that is not UTF-8, has a NUL, or looks like one that was written so, is
+/// its bytes in hexadecimal behind `\x`, as PostgreSQL writes them.
+pub(super) fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') && !text.starts_with(HEX) => text.to_owned(),
         _ => format!("{HEX}{}", hex::encode(bytes)),
@@ -22,11 +22,11 @@ const LAST_MS: i64 = 253_402_300_799_999;
 
 #[cfg(test)]
 mod tests {
-    use super::{key, time_ms};
+    use super::{text, time_ms};
 
     #[test]
-    fn keys_stay_what_they_are_or_are_written_in_hexadecimal_and_no_two_become_one() {
-        for (bytes, text) in [
+    fn names_stay_what_they_are_or_are_written_in_hexadecimal_and_no_two_become_one() {
+        for (bytes, expected) in [
             (&b"movie"[..], "movie"),
             ("Straße".as_bytes(), "Straße"),
             (b"", ""),
@@ -35,9 +35,8 @@ mod tests {
             (&[0xfe], r"\xfe"),
             (br"\xff", r"\x5c786666"),
         ] {
-            assert_eq!(key(Some(bytes)), text);
+            assert_eq!(text(bytes), expected);
         }
-        assert_eq!(key(None), "");
     }
 
     #[test]

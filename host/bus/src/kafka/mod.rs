@@ -2,13 +2,15 @@
 //!
 //! Promise: a record is acknowledged once all in-sync replicas have it. A key's partition is `murmur2(key)` modulo
 //! the topic's partitions, as Kafka's own clients choose it. Offsets are committed only when the caller says so; what
-//! comes late from an old holding is refused. Keys that are not UTF-8 (another system's) are read lossily.
+//! comes late from an old holding is refused. What other producers write is read so that nothing is lost or confused: see
+//! `foreign`.
 //! Bound: [`Config`] for times; 32 MiB of records on their way out; read-ahead as `Intake` says, and 2 MiB in
 //! librdkafka a partition. Not here: transactions of Kafka (positions are kept in the consumer's database).
 
 mod config;
 mod context;
 mod foreign;
+mod headers;
 mod producer;
 mod queues;
 mod subscription;
@@ -41,6 +43,7 @@ pub struct Kafka {
 impl Kafka {
     /// Prepare the clients. Nothing is connected yet, so brokers that are down are no error here.
     pub fn new(config: Config) -> Result<Self, Error> {
+        config.check()?;
         let admin =
             AdminClient::from_config_and_context(&config.client(), Logging).map_err(refused)?;
         Ok(Self {

@@ -19,11 +19,11 @@ use rdkafka::{
     config::{FromClientConfigAndContext as _, RDKafkaLogLevel},
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance},
     error::{KafkaError, KafkaResult},
-    message::{BorrowedMessage, Headers as _},
+    message::BorrowedMessage,
 };
 use tokio::sync::oneshot;
 
-use super::{context, foreign, queues::Queues};
+use super::{context, foreign, headers, queues::Queues};
 use crate::{Incoming, Record, intake::Intake};
 
 /// What the thread and the subscription share.
@@ -209,7 +209,7 @@ fn poll(consumer: &Arc<BaseConsumer<Context>>, shared: &Arc<Shared>) {
     while !shared.is_closing() {
         let mut is_idle = true;
         let mut came: BTreeMap<i32, Vec<Incoming>> = BTreeMap::new();
-        // False where the consumer has to be replaced.
+        // What is wrong, unless the consumer has to be replaced.
         let mut take = |polled: KafkaResult<BorrowedMessage<'_>>| {
             is_idle = false;
             match polled {
@@ -221,24 +221,37 @@ fn poll(consumer: &Arc<BaseConsumer<Context>>, shared: &Arc<Shared>) {
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
                     tracing::warn!(%error, "the Kafka consumer is replaced");
                     shared.intake.trouble(super::unavailable(error));
-                    return false;
+                    return Err(Replaced);
                 }
-                Err(error) => shared.intake.trouble(super::unavailable(error)),
+                Err(error) => return Ok(Some(error)),
             }
-            true
+            Ok(None)
         };
         // Rebalances, and what came of a partition before it had a queue.
         for polled in std::iter::from_fn(|| consumer.poll(Duration::ZERO)).take(POLL_BURST) {
-            if !take(polled) {
-                return;
+            match take(polled) {
+                Ok(None) => {}
+                Ok(Some(error)) => shared.intake.trouble(super::unavailable(error)),
+                Err(Replaced) => return,
             }
         }
         queues.follow(consumer, shared);
         for (number, ..) in shared.intake.hungry() {
+            let mut failed = None;
+            let mut brought = false;
             for polled in std::iter::from_fn(|| queues.poll(number)).take(POLL_BURST) {
-                if !take(polled) {
-                    return;
+                match take(polled) {
+                    Ok(None) => brought = true,
+                    Ok(Some(error)) => failed = Some(error),
+                    Err(Replaced) => return,
                 }
+            }
+            if brought {
+                queues.brought(number);
+            } else if let Some(error) = failed
+                && let Some(error) = queues.failed(shared.intake.topic(), number, &error)
+            {
+                shared.intake.trouble(error);
             }
         }
         // All at once, so that a batch is not cut short for nothing.
@@ -261,28 +274,22 @@ fn poll(consumer: &Arc<BaseConsumer<Context>>, shared: &Arc<Shared>) {
     }
 }
 
+/// The consumer has failed for good.
+struct Replaced;
+
 fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
     let elements = partitions.elements();
     elements.iter().map(|element| element.partition()).collect()
 }
 
 fn incoming(message: &BorrowedMessage<'_>) -> Incoming {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        let named = headers.iter();
-        named
-            .map(|header| {
-                let value = header.value.unwrap_or_default();
-                (header.key.to_owned(), Bytes::copy_from_slice(value))
-            })
-            .collect()
-    });
     Incoming {
         offset: message.offset(),
         published_at_ms: foreign::time_ms(message.timestamp().to_millis()),
         record: Record {
-            key: foreign::key(message.key()),
+            key: foreign::text(message.key().unwrap_or_default()),
             value: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
-            headers,
+            headers: headers::of(message),
         },
     }
 }

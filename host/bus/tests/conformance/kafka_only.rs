@@ -1,14 +1,18 @@
 //! What only Kafka can show: a broker that does not acknowledge, one that is not there, and other producers.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use marquee_bus::{
-    Bus as _, Error,
+    Bus as _, Error, Event,
     kafka::{self, Kafka},
 };
+use marquee_database::Secret;
 use marquee_testkit::{eventually, kafka_server};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    bindings::rd_kafka_header_add,
+    message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
 };
 
@@ -135,4 +139,200 @@ async fn what_other_producers_send_is_read_as_what_can_be_held_and_told_apart() 
     ];
     let expected = expected.map(|(value, key, time)| (value.to_owned(), key.to_owned(), time));
     assert_eq!(read, expected);
+}
+
+/// Over TLS, with the certificate that the broker has, as the one who may.
+fn secure_config(server: &kafka_server::Server, mechanism: &str, password: &str) -> kafka::Config {
+    let certificate = server.certificate().display().to_string();
+    let properties = [
+        ("security.protocol", "SASL_SSL"),
+        ("ssl.ca.location", &certificate),
+        ("sasl.mechanism", mechanism),
+        ("sasl.username", kafka_server::USER),
+        ("sasl.password", password),
+        ("compression.type", "zstd"),
+    ];
+    let mut config = kafka_config(server.secure_brokers());
+    config.properties = properties
+        .map(|(name, value)| (name.to_owned(), Secret::new(value)))
+        .into();
+    config
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_whoever_logs_in_publishes_and_reads_and_nobody_else() {
+    let server = tokio::task::spawn_blocking(kafka_server::start)
+        .await
+        .unwrap();
+    for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
+        let fixture = Fixture::kafka_at(server.brokers()).await;
+        let config = secure_config(&server, mechanism, kafka_server::PASSWORD);
+        assert!(!format!("{config:?}").contains(kafka_server::PASSWORD));
+        let bus = Kafka::new(config).unwrap();
+        bus.ping().await.unwrap();
+        publish(&bus, vec![fixture.record("movie", "a".repeat(10_000))]).await;
+        let mut reader = fixture.subscribe(&bus).await;
+        let batch = reader.batch().await;
+        assert_eq!(text(&batch.records[0]).len(), 10_000);
+        reader.commit(&batch).await;
+
+        let mut config = secure_config(&server, mechanism, "another password");
+        config.publish_timeout = Duration::from_secs(2);
+        let stranger = Kafka::new(config).unwrap();
+        let published = stranger.publish(vec![fixture.record("movie", "0")]).await;
+        assert!(
+            matches!(published[0], Err(Error::Unavailable(_))),
+            "{published:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_property_that_a_promise_rests_on_is_refused_and_so_is_one_that_nobody_knows() {
+    for (name, value, expected) in [
+        ("acks", "1", "must be durable"),
+        (
+            "enable.auto.commit",
+            "true",
+            "the host decides what is read",
+        ),
+        ("partitioner", "random", "stay in its partition"),
+        ("securty.protocol", "SASL_SSL", "securty.protocol"),
+        ("ssl.ca.location", "/nowhere", "ssl.ca.location"),
+    ] {
+        let mut config = kafka_config("127.0.0.1:9092");
+        if name.starts_with("ssl") {
+            let secure = ("security.protocol".to_owned(), Secret::new("SSL"));
+            config.properties.extend([secure]);
+        }
+        config
+            .properties
+            .extend([(name.to_owned(), Secret::new(value))]);
+        let refused = Kafka::new(config).map(drop);
+        let Err(Error::Refused(reason)) = refused else {
+            panic!("{name}: {refused:?}");
+        };
+        assert!(reason.contains(expected), "{name}: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nulls_bytes_in_headers_and_the_brokers_own_time_are_read() {
+    let server = tokio::task::spawn_blocking(kafka_server::start)
+        .await
+        .unwrap();
+    let fixture = Fixture::kafka_at(server.brokers()).await;
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", server.brokers());
+    let admin: AdminClient<_> = config.create().unwrap();
+    let brokers_time = AlterConfig::new(ResourceSpecifier::Topic(&fixture.topic))
+        .set("message.timestamp.type", "LogAppendTime");
+    let altered = admin
+        .alter_configs([&brokers_time], &AdminOptions::new())
+        .await;
+    altered.unwrap().remove(0).unwrap();
+    let before = now_ms();
+    let nothing = FutureRecord::<[u8], [u8]>::to(&fixture.topic).headers(odd_headers());
+    let producer: FutureProducer = config.create().unwrap();
+    producer.send(nothing, PATIENCE).await.unwrap();
+    let bus = fixture.bus().await;
+    let mut reader = fixture.subscribe(&*bus).await;
+    let batch = reader.batch().await;
+    let record = &batch.records[0];
+    assert!(
+        (before..=now_ms()).contains(&record.published_at_ms),
+        "{} is not the broker's",
+        record.published_at_ms
+    );
+    assert_eq!(
+        (record.record.key.as_str(), &record.record.value[..]),
+        ("", &b""[..])
+    );
+    let expected = [(r"\xff6e", &b"\xfe"[..]), ("name", b""), ("name", b"value")];
+    let expected = expected.map(|(name, value)| (name.to_owned(), Bytes::from_static(value)));
+    assert_eq!(record.record.headers, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_cannot_be_read_is_told_with_its_partition_and_read_once_it_is_mended() {
+    let server = tokio::task::spawn_blocking(kafka_server::start)
+        .await
+        .unwrap();
+    let fixture = Fixture::kafka_at(server.brokers()).await;
+    let mut config = kafka_config(server.brokers());
+    let gzip = ("compression.type".to_owned(), Secret::new("gzip"));
+    config.properties.extend([gzip]);
+    let bus = Kafka::new(config).unwrap();
+    publish(&bus, vec![fixture.record("movie", "a".repeat(10_000))]).await;
+    let (partition, segment) = (0..crate::harness::PARTITIONS)
+        .map(|number| {
+            (
+                number,
+                server
+                    .log_of(&fixture.topic, number)
+                    .join("00000000000000000000.log"),
+            )
+        })
+        .find(|(_, segment)| segment.metadata().is_ok_and(|it| it.len() > 0))
+        .expect("a segment with the record");
+    let whole = std::fs::read(&segment).unwrap();
+    let mut damaged = whole.clone();
+    // Behind the header of the batch, which has the checksum that nobody compares.
+    damaged[61..].fill(0x55);
+    std::fs::write(&segment, damaged).unwrap();
+    let mut reader = fixture.subscribe(&bus).await;
+    let told = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match reader.subscription.next().await {
+                Err(Error::Unreadable { partition, reason }) => return (partition, reason),
+                Ok(Event::Assigned(assignment)) => {
+                    let number = assignment.partition.number;
+                    reader.held.insert(number, assignment);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    let (which, reason) = told.await.expect("it is told");
+    assert_eq!(
+        (which.topic, which.number),
+        (fixture.topic.clone(), partition)
+    );
+    assert!(reason.contains("compress"), "{reason}");
+    std::fs::write(&segment, whole).unwrap();
+    let batch = reader.batch().await;
+    assert_eq!(text(&batch.records[0]).len(), 10_000);
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+/// One whose name is not UTF-8, which the crate cannot write, one without a value, and one with.
+#[expect(unsafe_code, reason = "the crate writes only names that are UTF-8")]
+fn odd_headers() -> OwnedHeaders {
+    let headers = OwnedHeaders::new();
+    let (name, value) = (b"\xffn", b"\xfe");
+    let list: *const _ = headers.as_borrowed();
+    // SAFETY: as the crate does: the list is its own, and name and value are copied.
+    let added = unsafe {
+        rd_kafka_header_add(
+            list.cast_mut().cast(),
+            name.as_ptr().cast(),
+            2,
+            value.as_ptr().cast(),
+            1,
+        )
+    };
+    assert_eq!(added as i32, 0);
+    headers
+        .insert(Header {
+            key: "name",
+            value: None::<&[u8]>,
+        })
+        .insert(Header {
+            key: "name",
+            value: Some(&b"value"[..]),
+        })
 }

@@ -190,6 +190,8 @@ pub enum State {
     Paused,
     /// The database or the bus does not do what is asked; it is tried again.
     Waiting,
+    /// The bus gives nothing of it where it stands, again and again: a person has to see to it. It is tried on.
+    Unreadable,
 }
 
 /// A held partition.

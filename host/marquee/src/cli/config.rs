@@ -104,6 +104,13 @@ impl Config {
             Some(brokers) => {
                 let (value, from) = plain(brokers);
                 row("kafka brokers".into(), value, from);
+                for (name, set) in &settings.kafka_properties {
+                    row(
+                        format!("kafka {name}"),
+                        set.value.to_string(),
+                        set.source.to_string(),
+                    );
+                }
             }
             None => row("bus".into(), "embedded".into(), "default".into()),
         }

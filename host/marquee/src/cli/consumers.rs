@@ -235,9 +235,15 @@ fn state(consumer: &Value) -> String {
     }
     let here = consumer.get("here").and_then(Value::as_object);
     let states: Vec<String> = here.into_iter().flatten().map(|(_, it)| text(it)).collect();
-    let worst = ["breaker-open", "waiting", "one-by-one", "working"]
-        .into_iter()
-        .find(|state| states.iter().any(|it| it == state));
+    let worst = [
+        "unreadable",
+        "breaker-open",
+        "waiting",
+        "one-by-one",
+        "working",
+    ]
+    .into_iter()
+    .find(|state| states.iter().any(|it| it == state));
     worst.map_or_else(|| "not held by this host".to_owned(), str::to_owned)
 }
 

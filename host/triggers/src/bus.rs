@@ -174,8 +174,8 @@ impl Trigger {
         match unreadable {
             Some(error) => tracing::error!(
                 consumer, %partition, error,
-                "the partition cannot be read, and stands still; mend it on the bus, or go past it with \
-                 `marquee consumers replay {consumer} --topic {} --from OFFSET`", partition.topic
+                "the partition cannot be read, and stands still: mend its log on the bus, or have the bus delete its records up \
+                 to there, which are then counted as lost"
             ),
             None => tracing::info!(consumer, %partition, "the partition can be read again"),
         }

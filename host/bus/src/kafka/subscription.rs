@@ -128,6 +128,8 @@ fn commit(shared: &thread::Shared, assignment: &Assignment, offset: i64) -> Resu
             RDKafkaErrorCode::IllegalGeneration
             | RDKafkaErrorCode::UnknownMemberId
             | RDKafkaErrorCode::FencedInstanceId
+            | RDKafkaErrorCode::FencedMemberEpoch
+            | RDKafkaErrorCode::StaleMemberEpoch
             | RDKafkaErrorCode::AssignmentLost,
         )) => fenced(partition),
         Err(error) => Err(super::unavailable(error)),

@@ -30,7 +30,7 @@ pub(crate) struct Fixture {
 }
 
 enum Server {
-    Kafka(String),
+    Kafka(kafka::Config),
     Embedded(servers::TestDatabase),
 }
 
@@ -40,7 +40,15 @@ impl Fixture {
     }
 
     pub(crate) async fn kafka_at(brokers: &str) -> Self {
-        Self::on(Server::Kafka(brokers.to_owned())).await
+        Self::on(Server::Kafka(kafka_config(brokers))).await
+    }
+
+    /// With the group protocol in which the broker assigns partitions (KIP-848).
+    pub(crate) async fn kafka_assigning() -> Self {
+        let mut config = kafka_config(&servers::kafka().await);
+        let protocol = ("group.protocol".to_owned(), Secret::new("consumer"));
+        config.properties.extend([protocol]);
+        Self::on(Server::Kafka(config)).await
     }
 
     pub(crate) async fn embedded() -> Self {
@@ -62,14 +70,14 @@ impl Fixture {
     /// The bus as one more host has it.
     pub(crate) async fn bus(&self) -> Box<dyn Bus> {
         match &self.server {
-            Server::Kafka(brokers) => Box::new(Kafka::new(kafka_config(brokers)).unwrap()),
+            Server::Kafka(config) => Box::new(Kafka::new(config.clone()).unwrap()),
             Server::Embedded(database) => Box::new(open(database.url()).await),
         }
     }
 
     pub(crate) fn url(&self) -> &str {
         match &self.server {
-            Server::Kafka(brokers) => brokers,
+            Server::Kafka(config) => &config.brokers,
             Server::Embedded(database) => database.url(),
         }
     }

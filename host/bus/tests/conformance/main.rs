@@ -1,4 +1,4 @@
-//! What a bus promises, asked of both: of a real Kafka and of a real PostgreSQL. What only one of them can show
+//! What a bus promises, asked of both: of a real Kafka, with both of its group protocols, and of a real PostgreSQL. What only one of them can show
 //! stands in a module of its own.
 
 #![expect(
@@ -19,6 +19,12 @@ macro_rules! asked_of_both {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $promise() {
                 crate::suite::$promise(&crate::harness::Fixture::kafka().await).await;
+            })*
+        }
+        mod kafka_assigning {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                crate::suite::$promise(&crate::harness::Fixture::kafka_assigning().await).await;
             })*
         }
         mod embedded {

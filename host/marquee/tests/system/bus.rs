@@ -21,7 +21,7 @@ pub(crate) fn film(title: &str) -> Movie {
 }
 
 /// A movie is kept, rated and served with its average.
-async fn rated_and_served(setup: &Setup) {
+pub(crate) async fn rated_and_served(setup: &Setup) {
     let host = setup.start().await;
     let client = client(&host.url);
     let kept = client.keep(&film("Heat")).await.expect("kept");
@@ -329,4 +329,4 @@ async fn what_comes_after_kafka_was_emptied_is_read_and_the_loss_is_said() {
 /// More calls than come of what is no rating: the movie's own event.
 const SOME: u64 = 3;
 /// Kafka gives a killed member's partitions to others after its session timeout, and a second killed member adds its own.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

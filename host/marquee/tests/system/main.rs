@@ -21,6 +21,7 @@ mod examples;
 mod grpc;
 mod host;
 mod imports;
+mod kafka;
 mod lifecycle;
 mod limits;
 mod operators;

@@ -1,0 +1,108 @@
+//! A host on Kafka as people run it: with TLS and a log-in, and with a log that is damaged.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use bytes::Bytes;
+use marquee_bus::{Bus as _, Outgoing, Record, kafka};
+use marquee_database::Secret;
+use marquee_testkit::{eventually, kafka_server};
+
+use crate::{
+    bus::{PATIENCE, rated_and_served},
+    host::Setup,
+    raw,
+    releases::done,
+};
+
+async fn broker() -> kafka_server::Server {
+    let server = tokio::task::spawn_blocking(kafka_server::start).await;
+    server.expect("Kafka")
+}
+
+/// A setup with this `[kafka]` in its runtime config file.
+async fn configured(folder: &Path, kafka: &str) -> Setup {
+    let file = folder.join("marquee.toml");
+    fs::write(&file, format!("[kafka]\n{kafka}")).expect("a file");
+    let setup = Setup::databases().await;
+    setup.with("MARQUEE_RUNTIME_CONFIG", &file.display().to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_and_scram_with_its_password_in_a_file_a_rating_is_in_the_average() {
+    let server = broker().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("password"), kafka_server::PASSWORD).expect("a file");
+    let setup = configured(
+        folder.path(),
+        &format!(
+            r#"brokers = "{}"
+security.protocol = "SASL_SSL"
+ssl.ca.location = "{}"
+sasl.mechanism = "SCRAM-SHA-512"
+sasl.username = {{ from-env = "KAFKA_USER" }}
+sasl.password = {{ from-file = "password" }}
+compression.type = "zstd"
+"#,
+            server.secure_brokers(),
+            server.certificate().display(),
+        ),
+    )
+    .await
+    .with("KAFKA_USER", kafka_server::USER);
+    rated_and_served(&setup).await;
+    let said = done(&setup, &["config"]);
+    assert!(said.contains("kafka sasl.password"), "{said}");
+    assert!(!said.contains(kafka_server::PASSWORD), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_cannot_be_read_is_one_error_and_the_host_is_not_ready_until_it_is_mended() {
+    let server = broker().await;
+    let mut config = kafka::Config::new(server.brokers());
+    let gzip = ("compression.type".to_owned(), Secret::new("gzip"));
+    config.properties = BTreeMap::from([gzip]);
+    let bus = kafka::Kafka::new(config).expect("a client");
+    bus.ensure_topic("ratings", 1).await.expect("a topic");
+    let record = Outgoing {
+        topic: "ratings".to_owned(),
+        record: Record {
+            key: "movie".to_owned(),
+            value: Bytes::from(vec![b'a'; 10_000]),
+            headers: Vec::new(),
+        },
+    };
+    let published = bus.publish(vec![record]).await;
+    assert!(published.iter().all(Result::is_ok), "{published:?}");
+    let segment = server.log_of("ratings", 0).join("00000000000000000000.log");
+    let whole = fs::read(&segment).expect("the record");
+    let mut damaged = whole.clone();
+    // Behind the header of the batch, which has the checksum that nobody compares.
+    damaged.iter_mut().skip(61).for_each(|byte| *byte = 0x55);
+    fs::write(&segment, damaged).expect("a damaged record");
+
+    let setup = Setup::kafka(server.brokers()).await;
+    let host = setup.start().await;
+    let admin = host.admin.trim_start_matches("http://").to_owned();
+    eventually(PATIENCE, "it is not ready, and says why", async || {
+        let answer = raw::request(&admin, "GET /readyz", &[], "").await;
+        answer.status == 503 && answer.body.contains("rating cannot read ratings/0")
+    })
+    .await;
+    let listed = done(&setup, &["consumers", "list"]);
+    assert!(listed.contains("unreadable"), "{listed}");
+
+    fs::write(&segment, whole).expect("the record as it was");
+    eventually(PATIENCE, "it is ready", async || {
+        raw::request(&admin, "GET /readyz", &[], "").await.status == 200
+    })
+    .await;
+    // What is no event is a dead letter: it was read.
+    eventually(PATIENCE, "the record is dealt with", async || {
+        done(&setup, &["messages", "list"]).contains("ratings")
+    })
+    .await;
+    let log = host.log();
+    let errors = log.matches("cannot be read, and stands still").count();
+    assert_eq!(errors, 1, "{log}");
+    assert!(log.contains("the partition can be read again"), "{log}");
+}

@@ -19,6 +19,7 @@ use marquee_database::Secret;
 use marquee_triggers::Proxies;
 use serde::Deserialize;
 
+use self::kafka::Property;
 use crate::alarms::Thresholds;
 
 /// What can be said on the command line of every verb that reads the manifest.
@@ -100,7 +101,7 @@ pub(crate) struct Settings {
     /// None: the embedded bus.
     pub(crate) kafka_brokers: Option<Set<String>>,
     /// Of the Kafka client; each may be a secret.
-    pub(crate) kafka_properties: BTreeMap<String, Set<Secret>>,
+    pub(crate) kafka_properties: BTreeMap<String, Property>,
     /// Where the embedded bus lives. None: in the embedded PostgreSQL, or else in the first database.
     pub(crate) bus_database: Option<Set<Secret>>,
     /// When the host is not ready although it could work. None: however far behind it is.
@@ -337,7 +338,7 @@ impl Settings {
     }
 
     /// Properties of the Kafka client, from the runtime config file and from where it says that they are.
-    fn kafka_properties(&self) -> anyhow::Result<BTreeMap<String, Set<Secret>>> {
+    fn kafka_properties(&self) -> anyhow::Result<BTreeMap<String, Property>> {
         let Some((path, file)) = &self.file else {
             return Ok(BTreeMap::new());
         };

@@ -104,12 +104,9 @@ impl Config {
             Some(brokers) => {
                 let (value, from) = plain(brokers);
                 row("kafka brokers".into(), value, from);
-                for (name, set) in &settings.kafka_properties {
-                    row(
-                        format!("kafka {name}"),
-                        set.value.to_string(),
-                        set.source.to_string(),
-                    );
+                for (name, property) in &settings.kafka_properties {
+                    let (value, from) = (property.shown(), property.source.to_string());
+                    row(format!("kafka {name}"), value.to_owned(), from);
                 }
             }
             None => row("bus".into(), "embedded".into(), "default".into()),

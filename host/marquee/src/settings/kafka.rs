@@ -9,7 +9,26 @@ use anyhow::{Context as _, bail};
 use marquee_database::Secret;
 use toml::{Table, Value};
 
-use super::{Set, Source};
+use super::Source;
+
+/// A property of the client.
+#[derive(Debug)]
+pub(crate) struct Property {
+    pub(crate) value: Secret,
+    pub(crate) source: Source,
+    is_secret: bool,
+}
+
+impl Property {
+    /// For people: as it is, unless it stands elsewhere or is called like a secret.
+    pub(crate) fn shown(&self) -> &str {
+        if self.is_secret {
+            "(secret)"
+        } else {
+            self.value.reveal()
+        }
+    }
+}
 
 /// Properties by name. A dot in a name may be one in TOML too, so that `security.protocol = "SASL_SSL"` needs no quotes. In
 /// the place of a value, `{ from-file = "PATH" }` (relative to the runtime config file, without its last line break) or
@@ -18,19 +37,24 @@ pub(super) fn properties(
     table: &Table,
     file: &Path,
     environment: &BTreeMap<String, String>,
-) -> anyhow::Result<BTreeMap<String, Set<Secret>>> {
+) -> anyhow::Result<BTreeMap<String, Property>> {
     let mut found = BTreeMap::new();
     let mut left: Vec<(String, &Value)> =
         table.iter().map(|(name, it)| (name.clone(), it)).collect();
     while let Some((name, value)) = left.pop() {
-        let here = || Source::File(file.to_owned());
-        let (value, source) = match value {
-            Value::String(text) => (text.clone(), here()),
-            Value::Integer(number) => (number.to_string(), here()),
-            Value::Float(number) => (number.to_string(), here()),
-            Value::Boolean(is) => (is.to_string(), here()),
+        let mut source = Source::File(file.to_owned());
+        let mut is_secret = SECRETS.iter().any(|secret| name.contains(secret));
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Integer(number) => number.to_string(),
+            Value::Float(number) => number.to_string(),
+            Value::Boolean(is) => is.to_string(),
             Value::Table(table) => match elsewhere(table, file, environment) {
-                Some(value) => value.with_context(|| name.clone())?,
+                Some(found) => {
+                    let (value, there) = found.with_context(|| name.clone())?;
+                    (source, is_secret) = (there, true);
+                    value
+                }
                 None => {
                     let inner = table
                         .iter()
@@ -43,8 +67,12 @@ pub(super) fn properties(
                 bail!("{name} is not a text, a number, true or false")
             }
         };
-        let value = Secret::new(value);
-        if found.insert(name.clone(), Set { value, source }).is_some() {
+        let property = Property {
+            value: Secret::new(value),
+            source,
+            is_secret,
+        };
+        if found.insert(name.clone(), property).is_some() {
             bail!("{name} is there twice, with quotes and without");
         }
     }
@@ -82,6 +110,16 @@ fn elsewhere(
     }
 }
 
+/// In the names of what must not be seen.
+const SECRETS: &[&str] = &[
+    "password",
+    "passphrase",
+    "secret",
+    ".pem",
+    "ssl_key",
+    "oauthbearer.config",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,12 +130,12 @@ mod tests {
         let environment = [("KAFKA_PASSWORD".to_owned(), "of the environment".to_owned())];
         let file = folder.path().join("marquee.toml");
         let found = properties(&toml::from_str(text)?, &file, &environment.into())?;
-        let found = found.into_iter().map(|(name, set)| {
-            let source = match set.source {
+        let found = found.into_iter().map(|(name, property)| {
+            let source = match property.source {
                 Source::File(path) => Source::File(path.file_name().unwrap_or_default().into()),
                 other => other,
             };
-            (name, set.value.reveal().to_owned(), source)
+            (name, property.value.reveal().to_owned(), source)
         });
         Ok(found.collect())
     }
@@ -132,6 +170,22 @@ enable.ssl.certificate.verification = true
         let expected =
             expected.map(|(name, value, from)| (name.to_owned(), value.to_owned(), from));
         assert_eq!(read(text).expect("it is right"), expected);
+    }
+
+    #[test]
+    fn people_see_what_is_no_secret() {
+        let text = r#"
+security.protocol = "SSL"
+ssl.key.password = "a"
+ssl.key.location = { from-file = "password" }
+"#;
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("password"), "b").expect("a file");
+        let table = toml::from_str(text).expect("TOML");
+        let file = folder.path().join("marquee.toml");
+        let found = properties(&table, &file, &BTreeMap::new()).expect("it is right");
+        let shown: Vec<&str> = found.values().map(Property::shown).collect();
+        assert_eq!(shown, ["SSL", "(secret)", "(secret)"]);
     }
 
     #[test]

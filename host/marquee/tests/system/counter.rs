@@ -1,4 +1,4 @@
-//! Exactly once, shown with an effect that is not idempotent: `components/test/counter` adds up and notes what it sees,
+//! Exactly once, shown with an effect that is not idempotent: `examples/counter` adds up and notes what it sees,
 //! so a message that is lost, applied twice or overtaken by a later one of its key stays visible.
 //!
 //! Its publisher writes what it published in the transaction that published it. That table is the truth: a client whose
@@ -23,7 +23,7 @@ use crate::{
     releases::{done, guest, remade},
 };
 
-const MANIFEST: &str = "components/test/counter/spin.toml";
+const MANIFEST: &str = "examples/counter/spin.toml";
 /// More than there are partitions.
 const KEYS: usize = 12;
 const SENDERS: usize = 4;

@@ -38,6 +38,20 @@ async fn a_component_of_twenty_lines_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_counter_counts_what_comes_by_the_outbox_and_by_the_producer() {
+    let setup = Setup::application("examples/counter/spin.toml", &["COUNTER", "BUS"]).await;
+    let host = setup.start().await;
+    for request in ["PUT /ann/first/3", "POST /ann/second/4"] {
+        let sent = ask(&host, request, "").await;
+        assert_eq!(sent.status, 202, "{sent:?}");
+    }
+    eventually(SOON, "both are counted", async || {
+        ask(&host, "GET /ann", "").await.body == "2 counted, 7 in all\n"
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orders_are_placed_paid_over_the_bus_and_expired_by_the_clock() {
     let setup = Setup::application("examples/orders/spin.toml", &["ORDERS", "BUS"])
         .await

@@ -33,7 +33,7 @@ pub(crate) struct Chaos {
     #[arg(long)]
     marquee: Option<PathBuf>,
     /// The manifest of the counter
-    #[arg(long, default_value = "components/test/counter/spin.toml")]
+    #[arg(long, default_value = "examples/counter/spin.toml")]
     manifest: PathBuf,
     /// Over which bus
     #[arg(long, value_enum, default_value_t = Bus::Embedded)]

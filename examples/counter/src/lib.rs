@@ -1,14 +1,15 @@
-//! A component whose effect is not idempotent: it adds up what it is told, and notes each message that it saw. For
-//! tests of what the host promises: a message that is applied twice counts twice here, and nothing hides it.
+//! A component whose effect is not idempotent: it adds up what it is told, and notes each message that it saw. It has no
+//! unique index and no check of its own that would hide a message that is applied twice, lost, or out of the order of its
+//! key: that is the host's to promise, and `make chaos` shows with this component that it does.
 //!
 //! `PUT /KEY/TAG/VALUE` publishes through the outbox, and writes what was published in the same transaction. `POST` of
-//! the same publishes on the bus directly.
+//! the same publishes on the bus directly. `GET /KEY` is what was counted.
 
 use bindings::{exports::marquee::messaging::consumer, marquee::messaging::producer};
 use marquee_guest::{
     messaging::{Batch, Message, Outgoing, Verdict},
     params,
-    sql::{Database, array},
+    sql::{Database, Error, array},
 };
 use spin_sdk::{
     http::{IntoResponse, Method, Request, StatusCode},
@@ -16,8 +17,8 @@ use spin_sdk::{
 };
 
 marquee_guest::component!(Counter, {
-    path: ["../../../wit/marquee-messaging", "wit"],
-    world: "test:counter/counter",
+    path: ["../../wit/marquee-messaging", "wit"],
+    world: "example:counter/counter",
     with: { "marquee:messaging/types@0.1.0": marquee_guest::messaging },
     generate_all,
 });
@@ -29,8 +30,11 @@ const DB: Database = Database::at("counter_database_url");
 #[http_service]
 async fn http(request: Request) -> impl IntoResponse {
     let path: Vec<&str> = request.uri().path().split('/').collect();
+    if let (&Method::GET, ["", key]) = (request.method(), path.as_slice()) {
+        return counted(key).await;
+    }
     let ["", key, tag, value] = path.as_slice() else {
-        return (StatusCode::NOT_FOUND, "/KEY/TAG/VALUE\n".to_owned());
+        return (StatusCode::NOT_FOUND, "/KEY or /KEY/TAG/VALUE\n".to_owned());
     };
     let Ok(value) = value.parse() else {
         return (
@@ -47,6 +51,18 @@ async fn http(request: Request) -> impl IntoResponse {
         Ok(()) => (StatusCode::ACCEPTED, String::new()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
     }
+}
+
+async fn counted(key: &str) -> (StatusCode, String) {
+    match total_and_sum(key).await {
+        Ok((total, sum)) => (StatusCode::OK, format!("{total} counted, {sum} in all\n")),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+    }
+}
+
+async fn total_and_sum(key: &str) -> Result<(i64, i64), Error> {
+    let mut row = DB.one(COUNTED, params![key]).await?;
+    Ok((row.take("total")?, row.take("sum")?))
 }
 
 async fn with_a_row(key: &str, tag: &str, value: i64) -> Result<(), String> {
@@ -81,6 +97,10 @@ with message as (
     select marquee.publish('numbers', $1, '{}', convert_to(jsonb_build_array($2::text, $3::bigint)::text, 'UTF8')) as number
 )
 insert into published (key, number, tag, value) select $1, number, $2, $3 from message";
+
+/// `$1` key.
+const COUNTED: &str = "
+select coalesce(max(total), 0) as total, coalesce(max(sum), 0) as sum from counters where key = $1";
 
 /// `$1` keys, `$2` tags, `$3` values of a batch, in its order.
 const COUNT: &str = "

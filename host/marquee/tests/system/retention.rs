@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     bus::{PATIENCE, client, film, served},
     host::Setup,
-    releases::done,
+    releases::{done, refused},
 };
 
 /// What the audit counts as lost, and its findings.
@@ -111,4 +111,25 @@ async fn what_kafka_dropped_before_it_was_read_is_counted_and_said() {
     let kafka = kafka.expect("Kafka");
     let setup = Setup::kafka(kafka.brokers()).await;
     what_is_lost_is_counted_and_said(&setup, async || kafka.drop_records("ratings").await).await;
+}
+
+#[test]
+fn a_retention_that_would_not_be_kept_is_refused() {
+    let config = |value: &str| Setup::nothing().with("MARQUEE_BUS_RETENTION", value);
+    let said = done(&config("30days"), &["config"]);
+    assert!(
+        said.contains("bus retention") && said.contains("30days"),
+        "{said}"
+    );
+    for (setup, expected) in [
+        (config("1h"), "is not between a day and a hundred years"),
+        (config("soon"), "is not a duration"),
+        (
+            config("30days").with("KAFKA_BROKERS", "127.0.0.1:1"),
+            "is for nobody",
+        ),
+    ] {
+        let said = refused(&setup, &["config"]);
+        assert!(said.contains(expected), "{said}");
+    }
 }

@@ -108,6 +108,11 @@ impl Error {
         }
     }
 
+    /// Whether a lock was not had in time, since another session keeps it. Nothing was done.
+    pub fn is_locked(&self) -> bool {
+        self.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+    }
+
     /// Whether the database could not be reached, which is no fault of the statement.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })

@@ -8,6 +8,7 @@ mod durability;
 mod error;
 mod kind;
 mod listen;
+mod locks;
 pub mod migrate;
 mod pool;
 mod session;

@@ -1,9 +1,10 @@
 //! Migrations: numbered SQL files, forward only, each applied once.
 //!
 //! Promise: two hosts that start at once apply each file once (advisory lock); a file that was changed after it
-//! was applied is an error, not a surprise. Each file and its record are one transaction.
+//! was applied is an error, not a surprise. Each file and its record are one transaction, which waits for no lock for longer
+//! than a moment: where another session keeps one, as a dump does, it is tried again until it is had.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 
@@ -112,7 +113,7 @@ impl Migrations {
     pub async fn apply(&self, database: &Database) -> Result<Vec<String>, MigrateError> {
         let mut connection = database.connection().await?;
         connection.wait_for(None);
-        connection.batch(LOCK).await?;
+        lock(&mut connection, database.name()).await?;
         let result = self.apply_locked(database, &mut connection).await;
         match &result {
             Ok(_) => connection.batch(UNLOCK).await?,
@@ -169,11 +170,12 @@ impl Migrations {
     ) -> Result<(), MigrateError> {
         // Names are checked when read (letters, digits, underscores), so they need no quoting here.
         let sql = format!(
-            "begin;\nset local statement_timeout = 0;\n{}\n;insert into marquee.migrations (owner, number, name, checksum) values ('{}', {}, '{}', '{}');\ncommit;",
+            "set local statement_timeout = 0;\n{}\n;insert into marquee.migrations (owner, number, name, checksum) values ('{}', {}, '{}', '{}')",
             step.sql, self.owner, step.number, step.name, step.checksum,
         );
+        let what = format!("migration {}/{}", self.owner, step.name);
         connection
-            .batch(&sql)
+            .alter(&what, &sql)
             .await
             .map_err(|source| MigrateError::Apply {
                 owner: self.owner.clone(),
@@ -235,11 +237,27 @@ impl Step {
     }
 }
 
+/// Wait until no other host migrates this database.
+async fn lock(connection: &mut crate::Connection, database: &str) -> Result<(), Error> {
+    let mut locked = std::pin::pin!(connection.batch(LOCK));
+    loop {
+        match tokio::time::timeout(SAID_EVERY, locked.as_mut()).await {
+            Ok(result) => return result,
+            Err(_) => tracing::warn!(
+                database,
+                "another host migrates database {database}; waiting for it"
+            ),
+        }
+    }
+}
+
 fn is_plain(name: &str) -> bool {
     name.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
+/// Whoever waits is told of it.
+const SAID_EVERY: Duration = Duration::from_secs(5);
 /// One lock for all migrations of a database, whoever owns them. Two hosts that start together wait for each other.
 const LOCK: &str = "set statement_timeout = 0; select pg_advisory_lock(7305803100242);";
 const UNLOCK: &str = "select pg_advisory_unlock(7305803100242); reset statement_timeout;";

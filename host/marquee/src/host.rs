@@ -442,7 +442,11 @@ async fn open_bus(
         .bus
         .clone()
         .context("the bus has no database; set DATABASE_URL_BUS or KAFKA_BROKERS")?;
-    let bus = embedded::Embedded::open(database, embedded::Config::default()).await;
+    let mut config = embedded::Config::default();
+    if let Some(retention) = &settings.bus_retention {
+        config.retention = retention.value;
+    }
+    let bus = embedded::Embedded::open(database, config).await;
     Ok(Some(Arc::new(
         bus.context("the embedded bus cannot be opened")?,
     )))

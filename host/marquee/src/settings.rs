@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use marquee_bus::embedded;
 use marquee_database::Secret;
 use marquee_triggers::Proxies;
 use serde::Deserialize;
@@ -104,6 +105,8 @@ pub(crate) struct Settings {
     pub(crate) kafka_properties: BTreeMap<String, Property>,
     /// Where the embedded bus lives. None: in the embedded PostgreSQL, or else in the first database.
     pub(crate) bus_database: Option<Set<Secret>>,
+    /// How long the embedded bus keeps what somebody has not read. None: Kafka keeps what its topics say.
+    pub(crate) bus_retention: Option<Set<Duration>>,
     /// When the host is not ready although it could work. None: however far behind it is.
     pub(crate) health_lag: Option<Set<i64>>,
     pub(crate) health_outbox: Option<Set<Duration>>,
@@ -120,6 +123,8 @@ struct RuntimeConfig {
     databases: BTreeMap<String, String>,
     #[serde(default)]
     kafka: Kafka,
+    #[serde(default)]
+    bus: EmbeddedBus,
     #[serde(default)]
     variables: BTreeMap<String, String>,
     #[serde(default)]
@@ -141,6 +146,13 @@ struct Health {
 #[serde(deny_unknown_fields)]
 struct Admin {
     token: Option<String>,
+}
+
+/// A duration such as 30days.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmbeddedBus {
+    retention: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -280,6 +292,7 @@ impl Settings {
             kafka_brokers: None,
             kafka_properties: BTreeMap::new(),
             bus_database: None,
+            bus_retention: None,
             admin_token: None,
             health_lag: None,
             health_outbox: None,
@@ -291,6 +304,7 @@ impl Settings {
             settings.lookup("KAFKA_BROKERS", |file| file.kafka.brokers.as_ref());
         settings.kafka_properties = settings.kafka_properties()?;
         settings.bus_database = settings.database_url("bus");
+        settings.bus_retention = settings.bus_retention()?;
         let token = settings.lookup("MARQUEE_ADMIN_TOKEN", |file| file.admin.token.as_ref());
         settings.admin_token = token.map(|token| token.map(Secret::new));
         let lag = settings.lookup("MARQUEE_HEALTH_LAG", |file| file.health.lag.as_ref());
@@ -350,6 +364,32 @@ impl Settings {
             bail!("{name} of [kafka] is for nobody: brokers are not set");
         }
         Ok(properties)
+    }
+
+    /// Of the embedded bus, where that is the bus.
+    fn bus_retention(&self) -> anyhow::Result<Option<Set<Duration>>> {
+        let set = self.duration("MARQUEE_BUS_RETENTION", |file| file.bus.retention.as_ref())?;
+        if self.kafka_brokers.is_some() {
+            if let Some(set) = set {
+                bail!(
+                    "{} is for nobody: Kafka's topics say how long they keep their messages",
+                    set.source
+                );
+            }
+            return Ok(None);
+        }
+        let set = set.unwrap_or_else(|| Set {
+            value: embedded::Config::default().retention,
+            source: Source::Default,
+        });
+        if !embedded::RETENTION.contains(&set.value) {
+            bail!(
+                "the retention {} of {} is not between a day and a hundred years",
+                humantime::format_duration(set.value),
+                set.source
+            );
+        }
+        Ok(Some(set))
     }
 
     /// A duration such as 5m, where it is set.

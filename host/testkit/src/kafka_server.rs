@@ -8,7 +8,9 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
 };
 use tokio::sync::OnceCell;
@@ -46,6 +48,30 @@ impl Server {
             .path()
             .join("data")
             .join(format!("{topic}-{partition}"))
+    }
+
+    /// Drop all records of a topic, as retention does at last. Offsets go on from where they are.
+    pub async fn drop_records(&self, topic: &str) {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .create()
+            .expect("a client");
+        let wait = Duration::from_secs(10);
+        let metadata = admin.inner().fetch_metadata(Some(topic), wait);
+        let metadata = metadata.expect("its partitions");
+        let mut all = TopicPartitionList::new();
+        for partition in metadata.topics().iter().flat_map(|it| it.partitions()) {
+            let placed = all.add_partition_offset(topic, partition.id(), Offset::End);
+            placed.expect("a place");
+        }
+        let options = AdminOptions::new().operation_timeout(Some(wait));
+        let dropped = admin
+            .delete_records(&all, &options)
+            .await
+            .expect("an answer");
+        for partition in dropped.elements() {
+            partition.error().expect("dropped");
+        }
     }
 
     /// Stop it where it stands: connections stay open and nothing is answered.

@@ -34,7 +34,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-pub use self::config::Config;
+pub use self::config::{Config, RETENTION};
 use self::hints::Hints;
 use crate::{
     BatchLimits, Bus, Error, Log, Outgoing, Partition, Subscription, intake::Intake, partitioner,
@@ -59,8 +59,9 @@ impl Embedded {
     pub async fn open(database: Database, config: Config) -> Result<Self, MigrateError> {
         Migrations::built_in("bus", FILES)?.apply(&database).await?;
         // The newest migration may be days old.
-        if let Err(error) = store::prepare_days(&database).await {
-            tracing::warn!(%error, "the days to come were not prepared; appending does it");
+        let prepared = store::prepare_days(&database).await;
+        if let Err(error) = &prepared {
+            tracing::warn!(%error, "the days to come were not prepared; it is tried again");
         }
 
         let hints = Arc::new(Hints::default());
@@ -71,7 +72,11 @@ impl Embedded {
         let mut tasks = JoinSet::new();
         tasks.spawn(hints::send(database.clone(), Arc::clone(&hints)));
         tasks.spawn(hints::listen(database.clone(), Arc::clone(&hints)));
-        tasks.spawn(retention::run(database.clone(), config.clone()));
+        tasks.spawn(retention::run(
+            database.clone(),
+            config.clone(),
+            u32::from(prepared.is_err()),
+        ));
         Ok(Self {
             database,
             config,
@@ -184,10 +189,7 @@ struct Prepared {
 #[async_trait]
 impl Bus for Embedded {
     async fn sweep(&self) -> Result<(), Error> {
-        for table in Self::sweep(self).await? {
-            tracing::info!(table, "dropped a day of the log");
-        }
-        Ok(())
+        Self::sweep(self).await.map(drop)
     }
 
     async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), Error> {
@@ -309,7 +311,10 @@ impl Bus for Embedded {
     }
 }
 
-const FILES: &[(&str, &str)] = &[("0001_log.sql", include_str!("schema/0001_log.sql"))];
+const FILES: &[(&str, &str)] = &[
+    ("0001_log.sql", include_str!("schema/0001_log.sql")),
+    ("0002_days.sql", include_str!("schema/0002_days.sql")),
+];
 /// As Kafka's.
 const MAX_TOPIC_BYTES: usize = 249;
 const MAX_PARTITIONS: i32 = 64;

@@ -1,7 +1,8 @@
 //! Drops days that every group is past, and days that are too old.
 //!
-//! Bound: a drop waits for its lock half a second at the most, so it never holds appends for longer; then the next
-//! round tries again.
+//! Promise: what is dropped before a group has read it is an error with the number of messages. Bound: a sweep looks at two
+//! rows a partition of each day, however many there are; a drop waits for its lock half a second at the most, so it never
+//! holds appends for longer; then the next round tries again.
 
 use std::time::Duration;
 
@@ -10,14 +11,19 @@ use marquee_database::Database;
 use super::{Config, store};
 use crate::Error;
 
-/// Keep the log in shape, for ever.
-pub(super) async fn run(database: Database, config: Config) {
+/// Keep the log in shape, for ever. `failures`: rounds that failed before this one.
+pub(super) async fn run(database: Database, config: Config, mut failures: u32) {
     loop {
-        tokio::time::sleep(EVERY.mul_f64(rand::random_range(0.5..1.5))).await;
+        let pause = match failures {
+            0 => EVERY.mul_f64(rand::random_range(0.5..1.5)),
+            _ => SOON.saturating_mul(1 << failures.min(9)).min(EVERY),
+        };
+        tokio::time::sleep(pause).await;
         match sweep(&database, &config).await {
-            Ok(_) => {}
+            Ok(_) => failures = 0,
             Err(error) => {
-                tracing::warn!(%error, "the embedded bus was not swept; it is tried again")
+                failures = failures.saturating_add(1);
+                tracing::warn!(%error, "the embedded bus was not swept; it is tried again");
             }
         }
     }
@@ -32,31 +38,73 @@ pub(super) async fn sweep(database: &Database, config: &Config) -> Result<Vec<St
     for row in store::query(database, PAST_DAYS, &[&retention]).await? {
         let table: String = row.get(0);
         let is_too_old: bool = row.get(1);
-        // The name is the catalogue's and of one shape, so it needs no quoting.
-        let is_read = {
-            let sql = IS_READ.replace("{table}", &table);
-            let expiry = config.group_expiry.as_secs_f64();
-            let rows = store::query(database, &sql, &[&expiry]).await?;
-            rows.first().is_some_and(|row| row.get(0))
-        };
-        if !is_read && !is_too_old {
+        let unread = unread(database, config, &table).await;
+        if !is_too_old && !unread.clone()?.is_empty() {
             continue;
         }
-        if !is_read {
-            tracing::warn!(
-                table,
-                "a day that not every group has read is dropped: it is too old"
-            );
-        }
         drop_table(database, &table).await?;
+        match unread {
+            Ok(unread) => unread.iter().for_each(|unread| unread.is_lost(&table)),
+            Err(error) => tracing::error!(
+                %error, table,
+                "a day was too old and is dropped; whether every group had read it could not be asked"
+            ),
+        }
         dropped.push(table);
     }
     Ok(dropped)
 }
 
+/// What somebody has not read of a day.
+#[derive(Debug, Clone)]
+struct Unread {
+    topic: String,
+    /// None: no group has ever asked for it.
+    group: Option<String>,
+    messages: i64,
+}
+
+impl Unread {
+    /// It is dropped all the same.
+    fn is_lost(&self, table: &str) {
+        let Self {
+            topic,
+            group,
+            messages,
+        } = self;
+        match group {
+            Some(group) => tracing::error!(
+                table,
+                topic,
+                group,
+                lost = messages,
+                "{messages} messages of {topic} that group {group} has not read are dropped: they are too old"
+            ),
+            None => tracing::info!(
+                table,
+                topic,
+                "{messages} messages of {topic} that no group reads are dropped: they are too old"
+            ),
+        }
+    }
+}
+
+async fn unread(database: &Database, config: &Config, table: &str) -> Result<Vec<Unread>, Error> {
+    // The name is the catalogue's and of one shape, so it needs no quoting.
+    let sql = UNREAD.replace("{table}", table);
+    let expiry = config.group_expiry.as_secs_f64();
+    let rows = store::query_planned(database, &sql, &[&expiry]).await?;
+    let unread = rows.iter().map(|row| Unread {
+        topic: row.get(0),
+        group: row.get(1),
+        messages: row.get(2),
+    });
+    Ok(unread.collect())
+}
+
 async fn drop_table(database: &Database, table: &str) -> Result<(), Error> {
     let sql = DROP.replace("{table}", table);
-    let result = async { database.connection().await?.batch(&sql).await }.await;
+    let result = async { database.connection().await?.alter_now(&sql).await }.await;
     match result {
         Ok(()) => {
             tracing::info!(table, "dropped a day of the embedded bus");
@@ -67,6 +115,8 @@ async fn drop_table(database: &Database, table: &str) -> Result<(), Error> {
 }
 
 const EVERY: Duration = Duration::from_secs(600);
+/// After a round that failed; twice as long after each one more.
+const SOON: Duration = Duration::from_secs(1);
 
 const FORGET_MEMBERS: &str = "
 with living as (
@@ -88,24 +138,33 @@ from (
 ) as child
 where child.day < (now() at time zone 'UTC')::date - 1
 order by child.day";
-/// An empty day is read. Records that no group asked for wait until they are too old.
-const IS_READ: &str = "
-select not exists (
-    select from (
-        select topic_id, partition, max(\"offset\") as last
-        from marquee_bus.{table} group by topic_id, partition
-    ) as held
-    where not coalesce((
-        select bool_and(l.committed > held.last)
-        from marquee_bus.leases l
-        join marquee_bus.groups g using (group_name, topic_id)
-        where l.topic_id = held.topic_id and l.partition = held.partition
+/// By topic and group. Offsets have no holes, so the first and the last of a partition say how many there are. Records that
+/// no group asked for wait until they are too old.
+const UNREAD: &str = "
+select t.name, l.group_name, sum(held.last - greatest(l.committed, held.first) + 1)::bigint
+from marquee_bus.topics t
+join marquee_bus.partitions p on p.topic_id = t.id
+cross join lateral (
+    select
+        (
+            select r.\"offset\" from marquee_bus.{table} r where r.topic_id = t.id and r.partition = p.number
+            order by r.\"offset\" limit 1
+        ) as first,
+        (
+            select r.\"offset\" from marquee_bus.{table} r where r.topic_id = t.id and r.partition = p.number
+            order by r.\"offset\" desc limit 1
+        ) as last
+    offset 0
+) as held
+left join (
+    marquee_bus.leases l
+    join marquee_bus.groups g
+        on g.group_name = l.group_name and g.topic_id = l.topic_id
             and g.seen_at > now() - make_interval(secs => $1)
-    ), false)
-)";
+) on l.topic_id = t.id and l.partition = p.number
+where held.last is not null and (l.group_name is null or l.committed <= held.last)
+group by t.name, l.group_name
+order by t.name, l.group_name";
 const DROP: &str = "
-begin;
-set local lock_timeout = '500ms';
 alter table marquee_bus.records detach partition marquee_bus.{table};
-drop table marquee_bus.{table};
-commit;";
+drop table marquee_bus.{table};";

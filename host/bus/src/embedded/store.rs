@@ -261,13 +261,35 @@ pub(super) async fn query(
     rows.map_err(|error| answered(database, error))
 }
 
+/// As [`query`], with a plan for the tables as they are now.
+pub(super) async fn query_planned(
+    database: &Database,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, Error> {
+    let work = async {
+        database
+            .connection()
+            .await?
+            .query_planned(sql, params)
+            .await
+    };
+    let rows = in_time(work).await;
+    rows.map_err(|error| answered(database, error))
+}
+
 /// No error's text where the time was over; dropped half-way, the statement's connection is closed.
 async fn ask(
     database: &Database,
     sql: &str,
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, Option<DatabaseError>> {
-    let work = async { database.connection().await?.query(sql, params).await };
+    in_time(async { database.connection().await?.query(sql, params).await }).await
+}
+
+async fn in_time(
+    work: impl Future<Output = Result<Vec<Row>, DatabaseError>>,
+) -> Result<Vec<Row>, Option<DatabaseError>> {
     match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
         Ok(result) => result.map_err(Some),
         Err(_) => Err(None),

@@ -1,11 +1,11 @@
-//! What only the log in PostgreSQL can show: its offsets, its leases on a line that is cut, its days.
+//! What only the log in PostgreSQL can show: its offsets, its leases on a line that is cut.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use marquee_bus::{BatchLimits, Bus, Error, Event, embedded};
+use marquee_bus::{Bus, Error, embedded};
 use marquee_testkit::{eventually, proxy};
 
-use crate::harness::{Fixture, LEASE, PATIENCE, Reader, database, open, publish, text};
+use crate::harness::{Fixture, LEASE, PATIENCE, database, open, publish, text};
 
 /// A host whose line to the database can be cut.
 async fn behind_a_proxy(fixture: &Fixture) -> (marquee_testkit::Proxy, embedded::Embedded) {
@@ -137,85 +137,4 @@ async fn records_of_another_host_come_without_waiting_for_a_hint() {
     connection.query(sql, &[&fixture.topic]).await.unwrap();
     let read = reader.read(1).await;
     assert_eq!(text(&read[0].1), "x");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_day_goes_when_every_group_has_read_it_or_when_it_is_too_old() {
-    let fixture = Fixture::embedded().await;
-    let bus = open(fixture.url()).await;
-    let client = database(fixture.url());
-    let mut connection = client.connection().await.unwrap();
-    fixture.fill(&bus, 40).await;
-    // What was published today was published three days ago.
-    connection
-        .batch(
-            "do $$ declare day date := (now() at time zone 'UTC')::date - 3; begin
-                execute format('create table marquee_bus.records_%s partition of marquee_bus.records
-                    for values from (%L) to (%L)', to_char(day, 'YYYYMMDD'), day, day + 1);
-                update marquee_bus.records set day = (now() at time zone 'UTC')::date - 3;
-            end $$",
-        )
-        .await
-        .unwrap();
-    let old = {
-        let rows = connection
-            .query(
-                "select distinct tableoid::regclass::text from marquee_bus.records",
-                &[],
-            )
-            .await
-            .unwrap();
-        assert_eq!(rows.len(), 1);
-        let name: String = rows[0].get(0);
-        name.trim_start_matches("marquee_bus.").to_owned()
-    };
-    assert!(
-        !bus.sweep().await.unwrap().contains(&old),
-        "no group has read it"
-    );
-    let mut reader = fixture.subscribe(&bus).await;
-    let batch = reader.batch().await;
-    reader.commit(&batch).await;
-    assert!(
-        !bus.sweep().await.unwrap().contains(&old),
-        "not all of it was read"
-    );
-    reader.read(40 - batch.records.len()).await;
-    assert_eq!(bus.sweep().await.unwrap(), std::slice::from_ref(&old));
-    // Read on behind what was dropped.
-    fixture.fill(&bus, 16).await;
-    reader.read(16).await;
-
-    let impatient = embedded::Config {
-        retention: Duration::from_secs(24 * 3600),
-        ..embedded::Config::default()
-    };
-    let impatient = embedded::Embedded::open(database(fixture.url()), impatient)
-        .await
-        .unwrap();
-    let other = impatient
-        .subscribe("unread", &fixture.topic, BatchLimits::default())
-        .await
-        .unwrap();
-    connection
-        .batch(
-            "do $$ declare day date := (now() at time zone 'UTC')::date - 3; begin
-                execute format('create table marquee_bus.records_%s partition of marquee_bus.records
-                    for values from (%L) to (%L)', to_char(day, 'YYYYMMDD'), day, day + 1);
-                update marquee_bus.records set day = (now() at time zone 'UTC')::date - 3;
-            end $$",
-        )
-        .await
-        .unwrap();
-    assert!(
-        bus.sweep().await.unwrap().is_empty(),
-        "one group has not read it"
-    );
-    assert_eq!(impatient.sweep().await.unwrap(), [old]);
-    // The group that is behind goes on with what there is.
-    let mut other = Reader::new(other);
-    while !matches!(other.next().await, Event::Assigned(_)) {}
-    fixture.fill(&bus, 16).await;
-    let batch = other.batch().await;
-    assert!(batch.records[0].offset > 0);
 }

@@ -8,6 +8,7 @@
     reason = "a test fails by its panic, in its helpers too"
 )]
 
+mod days;
 mod embedded_only;
 mod harness;
 mod kafka_only;

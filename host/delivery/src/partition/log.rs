@@ -23,6 +23,13 @@ pub(super) fn judge(log: &Log, position: &Position, from: Begin) -> Option<Place
         Begin::Latest => log.end,
     };
     if position.began.is_none() {
+        if begin > 0 && from == Begin::Earliest {
+            tracing::warn!(
+                %partition, begin,
+                "the consumer is new, and {begin} messages were dropped by the bus's retention before it came; it begins with \
+                 the oldest that is there"
+            );
+        }
         return at(begin, Why::Anew);
     }
     let known = position.log.as_deref().zip(log.id.as_deref());

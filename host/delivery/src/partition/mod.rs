@@ -217,8 +217,12 @@ pub struct Actor {
     crowded: bool,
     /// What is about to be kept of the first message is as little as can be: the server refused the rest.
     stripping: bool,
+    /// The bus reads from the position on.
+    reads: bool,
     /// The bus was asked for records, and they have not come.
     asked: bool,
+    /// Between the position and what was read there is something else: the log says whether retention took it.
+    gap: bool,
 }
 
 impl Actor {
@@ -238,7 +242,9 @@ impl Actor {
             breaker: Breaker::default(),
             crowded: false,
             stripping: false,
+            reads: false,
             asked: false,
+            gap: false,
         };
         let first = Action::Load { log: true };
         (actor, first)
@@ -271,6 +277,8 @@ impl Actor {
             Event::Set(Ok(position)) => {
                 self.position = position;
                 self.counted = false;
+                // What it believed would keep what is behind the position, or let go what is not.
+                self.untold = true;
                 self.go_on()
             }
             Event::Started(Ok(position)) => {
@@ -293,12 +301,13 @@ impl Actor {
                 self.failed(&error)
             }
             Event::Sought(Ok(())) => {
+                self.reads = true;
                 self.asked = true;
                 self.go_on()
             }
             Event::Committed(Ok(())) => {
                 self.untold = false;
-                self.asked = true;
+                self.asked = self.reads;
                 self.go_on()
             }
             Event::Sought(Err(error)) | Event::Committed(Err(error)) => self.not_told(&error),
@@ -308,7 +317,7 @@ impl Actor {
                 self.go_on()
             }
             Event::Rested => Action::Load {
-                log: self.work.is_empty(),
+                log: self.work.is_empty() || self.gap,
             },
             Event::Batch(records) => self.batch(records),
             Event::Moved => {
@@ -540,7 +549,9 @@ impl Actor {
         self.work.clear();
         self.counted = false;
         self.untold = false;
+        self.reads = false;
         self.asked = false;
+        self.gap = false;
     }
 
     fn batch(&mut self, records: Vec<Incoming>) -> Action {
@@ -551,7 +562,12 @@ impl Actor {
             return self.rest();
         }
         self.tries = 0;
+        let first = slice.records().first().map(|record| record.offset);
         self.work.push_back(slice);
+        if first > Some(self.position.next()) {
+            self.gap = true;
+            return Action::Load { log: true };
+        }
         self.go_on()
     }
 
@@ -577,17 +593,24 @@ impl Actor {
             self.forget();
             return Action::Rest { tries: PAUSED };
         }
+        // Where it was set meanwhile, what was read is of another place.
+        let was_set =
+            self.position.incarnation != before.incarnation || self.position.next < before.next;
         let Some(log) = log else {
-            // Between two tries. Where it was set meanwhile, what was read is of another place.
-            if self.position.incarnation != before.incarnation || self.position.next < before.next {
+            // Between two tries.
+            if was_set {
                 self.forget();
                 return Action::Load { log: true };
             }
             self.counted &= self.position.starts > 0;
             return self.go_on();
         };
-        self.forget();
-        match log::judge(&log, &self.position, self.consumer.from) {
+        let to = log::judge(&log, &self.position, self.consumer.from);
+        if was_set || to.is_some() || !self.gap {
+            self.forget();
+        }
+        self.gap = false;
+        match to {
             None => self.go_on(),
             Some(to) => Action::Set {
                 from: self.position.clone(),

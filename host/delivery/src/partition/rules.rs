@@ -161,3 +161,72 @@ fn a_delivery_that_others_are_always_in_the_way_of_is_halved_and_at_last_parked(
     assert_eq!(tries.iter().filter(|size| **size == 2).count(), 8);
     assert_eq!(tries.iter().filter(|size| **size == 1).count(), 8);
 }
+
+/// An actor at the beginning of a log that waits for records.
+fn waiting(end: i64) -> Actor {
+    let (mut actor, _) = Actor::new(Consumer::new("c"), at(0, 0));
+    let log = log_from(0, end);
+    let action = actor.on(Event::Loaded(Ok((at(0, 0), Some(log)))));
+    assert!(matches!(action, Action::Seek(0)), "{action:?}");
+    assert!(matches!(actor.on(Event::Sought(Ok(()))), Action::Await));
+    actor
+}
+
+fn log_from(begin: i64, end: i64) -> Log {
+    Log {
+        id: None,
+        begin,
+        end,
+    }
+}
+
+#[test]
+fn what_retention_takes_from_a_consumer_that_is_at_work_is_lost_and_no_hole() {
+    let mut actor = waiting(10);
+    let late = records(10).split_off(7);
+    let action = actor.on(Event::Batch(late.clone()));
+    assert!(matches!(action, Action::Load { log: true }), "{action:?}");
+    // The bus may be away just then; the question stays.
+    let away = || Error::Database(marquee_database::Error::Refused("away"));
+    let action = actor.on(Event::Loaded(Err(away())));
+    assert!(matches!(action, Action::Rest { .. }), "{action:?}");
+    let action = actor.on(Event::Rested);
+    assert!(matches!(action, Action::Load { log: true }), "{action:?}");
+    let action = actor.on(Event::Loaded(Ok((at(0, 0), Some(log_from(7, 10))))));
+    let Action::Set { to, .. } = action else {
+        panic!("{action:?}");
+    };
+    assert_eq!((to.next, to.why), (7, Why::Lost));
+    // The bus learns it, and what was read comes once more.
+    let action = actor.on(Event::Set(Ok(at(7, 0))));
+    assert!(matches!(action, Action::Commit(7)), "{action:?}");
+    let action = actor.on(Event::Committed(Ok(())));
+    assert!(matches!(action, Action::Seek(7)), "{action:?}");
+    assert!(matches!(actor.on(Event::Sought(Ok(()))), Action::Await));
+    let action = actor.on(Event::Batch(late));
+    assert!(matches!(action, Action::Start(_)), "{action:?}");
+}
+
+#[test]
+fn offsets_without_a_message_are_passed_over_and_the_batch_is_not_read_twice() {
+    let mut actor = waiting(10);
+    let action = actor.on(Event::Batch(records(10).split_off(7)));
+    assert!(matches!(action, Action::Load { log: true }), "{action:?}");
+    let action = actor.on(Event::Loaded(Ok((at(0, 0), Some(log_from(0, 10))))));
+    assert!(matches!(action, Action::Start(_)), "{action:?}");
+    let action = actor.on(Event::Started(Ok(at(0, 1))));
+    let Action::Deliver { records, .. } = action else {
+        panic!("{action:?}");
+    };
+    assert_eq!(records.records().len(), 3);
+}
+
+#[test]
+fn a_new_consumer_of_a_log_whose_beginning_is_gone_has_lost_nothing() {
+    let mut new = at(0, 0);
+    new.began = None;
+    for (from, next) in [(crate::Begin::Earliest, 7), (crate::Begin::Latest, 10)] {
+        let to = log::judge(&log_from(7, 10), &new, from).unwrap();
+        assert_eq!((to.next, to.why), (next, Why::Anew), "{from:?}");
+    }
+}

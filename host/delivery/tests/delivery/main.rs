@@ -9,6 +9,7 @@ mod job;
 mod lease;
 mod limits;
 mod messages;
+mod migrations;
 mod plans;
 mod publish;
 mod relay;

@@ -111,6 +111,10 @@ impl Config {
             }
             None => row("bus".into(), "embedded".into(), "default".into()),
         }
+        if let Some(retention) = &settings.bus_retention {
+            let value = humantime::format_duration(retention.value).to_string();
+            row("bus retention".into(), value, retention.source.to_string());
+        }
         for component in app.load_order() {
             let id = &component.id;
             if let Some(database) = &component.database {

@@ -28,6 +28,7 @@ mod operators;
 mod rates;
 mod raw;
 mod releases;
+mod retention;
 mod spin;
 mod versions;
 mod worlds;

@@ -1,0 +1,50 @@
+//! Statements that keep everybody else out of a table, such as `alter table`.
+//!
+//! Promise: nobody stands behind them for longer than [`LOCK_TIMEOUT`] a lock. Who waits for such a lock holds up all who
+//! come after, readers too: behind a dump that reads a table for an hour, everything would stand for an hour. So they give
+//! up soon, and are tried again when the others have had their turn.
+
+use std::time::Duration;
+
+use crate::{Connection, Error};
+
+impl Connection {
+    /// Run statements as one transaction that waits for each lock for a moment only. Nothing of it stands after a failure,
+    /// and the connection is outside a transaction again.
+    pub async fn alter_now(&mut self, sql: &str) -> Result<(), Error> {
+        let timeout = LOCK_TIMEOUT.as_millis();
+        let sql = format!("begin;\nset local lock_timeout = {timeout};\n{sql}\n;commit;");
+        let result = self
+            .during(async |client| client.batch_execute(&sql).await)
+            .await;
+        if let Err(error) = &result {
+            let is_open = error.code().is_some();
+            if !is_open || self.batch("rollback").await.is_err() {
+                self.taint();
+            }
+        }
+        result
+    }
+
+    /// As [`Self::alter_now`], again and again until all locks were had, however long others keep them. `what` is said in
+    /// the log while it waits.
+    pub async fn alter(&mut self, what: &str, sql: &str) -> Result<(), Error> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.alter_now(sql).await {
+                Err(error) if error.is_locked() => {
+                    tracing::warn!("{what} waits: another session has what it changes locked");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+/// As long as anybody else may stand still.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+/// The others are served in it.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);

@@ -10,6 +10,7 @@ mod kind;
 mod listen;
 pub mod migrate;
 mod pool;
+pub mod seeded;
 mod session;
 mod tls;
 mod unit;

@@ -83,17 +83,28 @@ pub(crate) async fn run(command: Seeded) -> anyhow::Result<(String, bool)> {
         Path::new("Cargo.toml").exists(),
         "to be run where the workspace is: it builds it"
     );
-    let lab = Lab {
-        built: build::build().await?,
-        postgres: marquee_testkit::for_a_run().await,
-        kafka: tokio::task::spawn_blocking(kafka_server::start).await?,
-        manifest: command.manifest,
-        length: Duration::from_secs(60 * command.minutes),
-    };
     let detectors = if command.detectors.is_empty() {
         vec![Detector::Model, Detector::Tests, Detector::Chaos]
     } else {
         command.detectors
+    };
+    let servers = if detectors.contains(&Detector::Tests) {
+        let kafka = tokio::task::spawn_blocking(kafka_server::start).await?;
+        Some((marquee_testkit::for_a_run().await, kafka))
+    } else {
+        None
+    };
+    let for_tests = servers.as_ref().map(|((url, _), kafka)| {
+        [
+            ("DATABASE_URL_TEST".to_owned(), url.clone()),
+            ("KAFKA_BROKERS_TEST".to_owned(), kafka.brokers().to_owned()),
+        ]
+    });
+    let lab = Lab {
+        built: build::build().await?,
+        for_tests: for_tests.into_iter().flatten().collect(),
+        manifest: command.manifest,
+        length: Duration::from_secs(60 * command.minutes),
     };
     let bugs = if command.bugs.is_empty() {
         Bug::ALL.to_vec()
@@ -121,6 +132,7 @@ pub(crate) async fn run(command: Seeded) -> anyhow::Result<(String, bool)> {
         holds &= is_found == bug.is_some();
         rows.push(row(bug, &told));
     }
+    drop(servers);
     let header = ["Bug", "What it breaks", "Model", "Tests", "Chaos", "Found"];
     let verdict = if holds {
         "Each was found, and nothing without a bug."
@@ -153,25 +165,18 @@ fn in_words(said: &Said) -> String {
     }
 }
 
-/// Programs with the feature, and servers for the tests.
-struct Lab<P> {
+/// Programs with the feature, and what they are given.
+struct Lab {
     built: Built,
-    /// Its URL, and what ends it.
-    postgres: (String, P),
-    kafka: kafka_server::Server,
+    /// Where the servers of the tests are.
+    for_tests: Vec<(String, String)>,
     manifest: PathBuf,
     length: Duration,
 }
 
-impl<P> Lab<P> {
+impl Lab {
     async fn ask(&self, detector: Detector, bug: Option<Bug>) -> anyhow::Result<Said> {
-        let mut environment = vec![
-            ("DATABASE_URL_TEST".to_owned(), self.postgres.0.clone()),
-            (
-                "KAFKA_BROKERS_TEST".to_owned(),
-                self.kafka.brokers().to_owned(),
-            ),
-        ];
+        let mut environment = self.for_tests.clone();
         let variable = bug.map(|bug| (VARIABLE.to_owned(), bug.name().to_owned()));
         let begun = Instant::now();
         let (after, found) = match detector {

@@ -27,7 +27,10 @@ pub(super) async fn build() -> anyhow::Result<Built> {
     let copy = host.with_file_name("../seeded/marquee");
     let folder = copy.parent().context("it has a folder")?;
     tokio::fs::create_dir_all(folder).await?;
-    tokio::fs::copy(&host, &copy).await?;
+    // In the place of one that may be running.
+    let fresh = copy.with_extension("new");
+    tokio::fs::copy(&host, &fresh).await?;
+    tokio::fs::rename(&fresh, &copy).await?;
     cargo(&["build", "--bin", "marquee"]).await?;
     let arguments = [
         "test",

@@ -211,7 +211,7 @@ impl Lab {
 /// The bus that has the bug.
 fn bus(bug: Option<Bug>) -> Bus {
     match bug {
-        Some(Bug::AckAtSend) => Bus::Kafka,
+        Some(Bug::AckAtSend | Bug::RelayDeletesFirst | Bug::FailureForgotten) => Bus::Kafka,
         _ => Bus::Embedded,
     }
 }

@@ -205,7 +205,7 @@ left join (select key, tag, count(*) as times from seen group by 1, 2) as s usin
 where s.times is distinct from 1
 limit 20";
 
-/// What is applied twice, what is missing below a number that is applied, and what is dead: in one snapshot.
+/// What is applied twice, what is missing below a number that is applied or came, and what is dead: in one snapshot.
 const SO_FAR: &str = "
 select key, tag || ' was applied ' || count(*) || ' times' as what
 from seen group by key, tag having count(*) > 1
@@ -216,7 +216,8 @@ join (select key, max(number) as last from seen join published using (key, tag) 
 left join seen as s using (key, tag)
 where p.number < l.last and s.tag is null
 union all
-select key, 'is dead: ' || reason || coalesce(', ' || error, '') from marquee.parked where state = 'dead'
+select key, 'number ' || coalesce(seq::text, '') || ' is ' || state || ': ' || reason || coalesce(', ' || error, '')
+from marquee.parked where state = 'dead' or reason = 'gap'
 limit 1";
 
 /// Their numbers are the order of their commits.

@@ -19,67 +19,79 @@ pub(super) struct Program {
     pub(super) folder: Option<PathBuf>,
 }
 
-/// After how long the first one failed, and what it said. Programs behind that of the first failure are not run.
+/// After how long the first test failed, and what it says. What is behind it is not run.
 pub(super) async fn first_failure(
     programs: &[Program],
     environment: &[(String, String)],
 ) -> anyhow::Result<(Duration, Option<String>)> {
     let begun = Instant::now();
     for program in programs {
-        let mut command = Command::new(&program.path);
-        if let Some(folder) = &program.folder {
+        let failed = program.run(&[], environment).await?.failed;
+        if let Some(name) = failed {
+            let after = begun.elapsed();
+            // What it said comes with the program's end: it is run once more alone.
+            let alone = program.run(&["--exact", &name], environment).await?;
+            return Ok((after, Some(format!("{name}: {}", reason(&alone.said)))));
+        }
+    }
+    Ok((begun.elapsed(), None))
+}
+
+/// What came of a program.
+struct Ran {
+    /// The first test that failed.
+    failed: Option<String>,
+    said: Vec<String>,
+}
+
+impl Program {
+    /// Run it to its end, or where all tests are run until one has failed.
+    async fn run(
+        &self,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> anyhow::Result<Ran> {
+        let mut command = Command::new(&self.path);
+        if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
         let mut child = command
+            .args(arguments)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("{} cannot be run", program.path.display()))?;
+            .with_context(|| format!("{} cannot be run", self.path.display()))?;
         let output = child.stdout.take().context("its output is piped")?;
         let mut lines = BufReader::new(output).lines();
         let until = tokio::time::Instant::now() + LIMIT;
-        let mut failed: Option<(Duration, String)> = None;
         let mut said = Vec::new();
-        let is_over = loop {
-            match timeout_at(until, lines.next_line()).await {
-                Ok(Ok(Some(line))) => {
-                    let name = line
-                        .strip_prefix("test ")
-                        .and_then(|it| it.strip_suffix(" ... FAILED"));
-                    if let Some(name) = name.filter(|_| failed.is_none()) {
-                        failed = Some((begun.elapsed(), name.to_owned()));
-                    }
-                    said.push(line);
-                }
-                Ok(Ok(None) | Err(_)) => break true,
-                Err(_) => break false,
+        let failed = loop {
+            let Ok(line) = timeout_at(until, lines.next_line()).await else {
+                break Some(format!("no end within {LIMIT:?}"));
+            };
+            let Some(line) = line? else {
+                let status = child.wait().await?;
+                break (!status.success()).then(|| status.to_string());
+            };
+            let name = line
+                .strip_prefix("test ")
+                .and_then(|it| it.strip_suffix(" ... FAILED"))
+                .map(str::to_owned);
+            if arguments.is_empty() && name.is_some() {
+                break name;
             }
+            said.push(line);
         };
-        if let Some((after, name)) = failed {
-            return Ok((after, Some(format!("{name}: {}", reason(&said, &name)))));
-        }
-        if !is_over {
-            let text = format!("the tests do not end within {LIMIT:?}");
-            return Ok((begun.elapsed(), Some(text)));
-        }
-        let status = child.wait().await?;
-        if !status.success() {
-            return Ok((
-                begun.elapsed(),
-                Some(format!("the tests end with {status}")),
-            ));
-        }
+        Ok(Ran { failed, said })
     }
-    Ok((begun.elapsed(), None))
 }
 
 /// What a test said when it panicked first.
-fn reason(said: &[String], name: &str) -> String {
-    let heading = format!("---- {name} stdout ----");
-    let mut lines = said.iter().skip_while(|line| **line != heading);
+fn reason(said: &[String]) -> String {
+    let mut lines = said.iter();
     let panic = lines.find(|line| line.contains(" panicked at "));
     let reason = panic.and_then(|_| lines.next());
     reason.cloned().unwrap_or_default()

@@ -64,7 +64,7 @@ fmt-check:
 lint: ## Clippy, warnings denied
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
 	@cargo clippy --locked -p marquee-testkit --features docker -- -D warnings
-	@cargo clippy --locked -p marquee-database --features seeded-bugs -- -D warnings
+	@cargo clippy --locked --workspace --lib --bins --features marquee-database/seeded-bugs -- -D warnings
 
 docs: ## Build the code's documentation, warnings denied
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps

@@ -11,7 +11,7 @@ ARGS ?=
 # Where a Docker engine answers, the servers of a test run are its containers.
 DOCKER = $(shell docker info >/dev/null 2>&1 && echo --features marquee-testkit/docker)
 
-.PHONY: components-before help up demo bench swap-proof chaos chaos-short test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
+.PHONY: components-before help up demo bench swap-proof chaos chaos-short seeded-bugs test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ chaos-short: setup-test test-components
 	@"$(OUT)/debug/marquee-bench" chaos --minutes 3 --bus embedded
 	@"$(OUT)/debug/marquee-bench" chaos --minutes 3 --bus kafka
 
+seeded-bugs: setup-test test-components ## Put bugs in on purpose, one at a time; each must be found (ARGS="--bug NAME")
+	@cargo build --locked --workspace --bins
+	@exec "$(OUT)/debug/marquee-bench" seeded $(ARGS)
+
 # The first line builds with-servers too, with the same features as the tests, so that nothing is built twice.
 test: setup-test components test-components components-before ## Run every test, over real servers
 	@cargo test --locked --workspace $(DOCKER) --no-run
@@ -60,6 +64,7 @@ fmt-check:
 lint: ## Clippy, warnings denied
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
 	@cargo clippy --locked -p marquee-testkit --features docker -- -D warnings
+	@cargo clippy --locked --workspace --lib --bins --features marquee-database/seeded-bugs -- -D warnings
 
 docs: ## Build the code's documentation, warnings denied
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps

@@ -2,6 +2,8 @@
 //! unique index and no check of its own that would hide a message that is applied twice, lost, or out of the order of its
 //! key: that is the host's to promise, and `make chaos` shows with this component that it does.
 //!
+//! A message whose tag begins with `later-` is answered *retry* twice before it counts, so that its key waits.
+//!
 //! `PUT /KEY/TAG/VALUE` publishes through the outbox, and writes what was published in the same transaction. `POST` of
 //! the same publishes on the bus directly. `GET /KEY` is what was counted.
 
@@ -81,14 +83,28 @@ impl consumer::Guest for Counter {
     async fn handle(messages: Vec<Message>) -> Result<Vec<Verdict>, String> {
         let batch = Batch::read(&messages, |message| {
             let read = message.json::<(String, i64)>();
-            read.map(|(tag, value)| (message.key.clone(), tag, value))
+            read.map(|(tag, value)| (message.key.clone(), tag, value, message.attempt))
         });
-        let keys = array(batch.iter().map(|(key, ..)| key.clone()));
-        let tags = array(batch.iter().map(|(_, tag, _)| tag.clone()));
-        let values = array(batch.iter().map(|(.., value)| *value));
+        let counted = || {
+            batch
+                .iter()
+                .filter(|(_, tag, _, attempt)| !waits(tag, *attempt))
+        };
+        let keys = array(counted().map(|(key, ..)| key.clone()));
+        let tags = array(counted().map(|(_, tag, ..)| tag.clone()));
+        let values = array(counted().map(|(_, _, value, _)| *value));
         DB.execute(COUNT, params![keys, tags, values]).await?;
-        Ok(batch.verdicts(|_| Verdict::Done))
+        Ok(
+            batch.verdicts(|(_, tag, _, attempt)| match waits(tag, *attempt) {
+                true => Verdict::Retry("later".to_owned()),
+                false => Verdict::Done,
+            }),
+        )
     }
+}
+
+fn waits(tag: &str, attempt: u32) -> bool {
+    tag.starts_with("later-") && attempt < 3
 }
 
 /// `$1` key, `$2` tag, `$3` value. The message and the row that tells of it, or neither.

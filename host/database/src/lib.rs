@@ -11,6 +11,7 @@ mod listen;
 mod locks;
 pub mod migrate;
 mod pool;
+pub mod seeded;
 mod session;
 mod tls;
 mod unit;

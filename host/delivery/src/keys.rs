@@ -1,6 +1,9 @@
 //! A key that is blocked goes on: the one place where the next of its messages becomes due.
 
-use marquee_database::Unit;
+use marquee_database::{
+    Unit,
+    seeded::{Bug, slip},
+};
 
 use crate::Error;
 
@@ -25,8 +28,14 @@ impl Key {
         unsettled: i32,
     ) -> Result<(), Error> {
         let removed = i32::try_from(removed).unwrap_or(i32::MAX);
-        unit.execute(
+        let advance = slip(
+            Bug::UnblockForgets,
             ADVANCE,
+            "next_attempt_at = now(),",
+            "next_attempt_at = null,",
+        );
+        unit.execute(
+            &advance,
             &[
                 &self.consumer,
                 &self.topic,

@@ -14,7 +14,10 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use marquee_database::Unit;
+use marquee_database::{
+    Unit,
+    seeded::{Bug, seeded},
+};
 use marquee_delivery::{
     Consumer, Message, Verdict,
     apply::{Settled, Stretch},
@@ -83,6 +86,10 @@ impl Deliverer {
                 return Err(error.into());
             }
         };
+        if seeded(Bug::PositionCommitsFirst) {
+            unit.commit().await.map_err(marquee_delivery::Error::from)?;
+            unit = self.worker.database.unit().until(deadline);
+        }
         let messages = opened.messages();
         given.store(messages.len(), Ordering::Relaxed);
         let key = messages.first().map_or("", |message| &message.key);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use marquee_bus::{Assignment, Batch, Bus, Log, Subscription};
+use marquee_database::seeded::{Bug, seeded};
 use marquee_delivery::{
     Error,
     apply::Stretch,
@@ -80,6 +81,10 @@ impl Task {
                         Event::Batch(batch.records)
                     }
                 },
+                Action::Seek(_) if seeded(Bug::OffsetCommitsFirst) && sought.is_none() => {
+                    sought = Some(0);
+                    Event::Sought(Ok(()))
+                }
                 Action::Seek(offset) => {
                     Event::Sought(self.subscription.seek(&self.assignment, offset).await.map(
                         |number| {
@@ -113,6 +118,12 @@ impl Task {
                 records,
                 attempt,
             } => {
+                if seeded(Bug::OffsetCommitsFirst)
+                    && let Some(last) = records.records().last()
+                {
+                    let next = last.offset.saturating_add(1);
+                    let _ = self.subscription.commit(&self.assignment, next).await;
+                }
                 let span = tracing::info_span!(
                     "batch",
                     topic = partition.topic,

@@ -12,6 +12,7 @@ mod log_ins;
 mod movies;
 mod neighbours;
 mod requests;
+mod seeded;
 mod servers;
 mod swaps;
 mod table;
@@ -43,6 +44,7 @@ enum Verb {
     Lists(lists::Lists),
     Events(events::Events),
     Chaos(chaos::Chaos),
+    Seeded(seeded::Seeded),
 }
 
 #[tokio::main]
@@ -51,6 +53,7 @@ async fn main() -> ExitCode {
         Verb::Requests(verb) => requests::run(verb).await.map(|table| (table, true)),
         Verb::Swaps(verb) => swaps::run(verb).await,
         Verb::Chaos(verb) => chaos::run(verb).await,
+        Verb::Seeded(verb) => seeded::run(verb).await,
         Verb::Neighbours(verb) => neighbours::run(verb).await.map(|table| (table, true)),
         Verb::LogIns(verb) => log_ins::run(verb).await.map(|table| (table, true)),
         Verb::Lists(verb) => lists::run(verb).await.map(|table| (table, true)),

@@ -7,7 +7,10 @@
 
 use std::sync::Arc;
 
-use marquee_database::Database;
+use marquee_database::{
+    Database,
+    seeded::{Bug, seeded},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -85,6 +88,9 @@ impl Gathered {
         {
             // Nobody made the day's table in time, as after a long sleep of the machine.
             appended = store::append(database, &self.columns).await;
+        }
+        if seeded(Bug::AppendErrorSwallowed) {
+            appended = Ok(());
         }
         let result = appended.map_err(|error| match error {
             AppendError::NoDay => Error::Unavailable("the log has no table for today".to_owned()),

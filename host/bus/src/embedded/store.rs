@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use marquee_database::{Database, Error as DatabaseError};
+use marquee_database::{
+    Database, Error as DatabaseError,
+    seeded::{Bug, slip},
+};
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
 use uuid::Uuid;
 
@@ -156,9 +159,15 @@ pub(super) async fn commit(
     epoch: u64,
     offset: i64,
 ) -> Result<bool, Error> {
+    let commit = slip(
+        Bug::BusEpochIgnored,
+        COMMIT,
+        "owner = $4 and epoch = $5",
+        "($4::uuid, $5::bigint) is not null",
+    );
     let rows = query(
         database,
-        COMMIT,
+        &commit,
         &[
             &who.group,
             &who.topic.id,

@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
 };
 
+use marquee_database::seeded::{Bug, seeded};
 use uuid::Uuid;
 
 use crate::{
@@ -165,21 +166,24 @@ pub(crate) fn plan(records: Vec<Decoded>, states: &States, any_number: bool) -> 
                 let working = working(&mut keys, states, message);
                 let state = &mut working.state;
                 let begins = any_number && state.last_seq == 0 && state.parked == 0;
-                if state.is_clash(seq, message.event_id) {
+                if state.is_clash(seq, message.event_id) && !seeded(Bug::ClashNotNoticed) {
                     Step::Clash(clash(seq, state))
-                } else if seq <= state.last_seq {
+                } else if seq <= state.last_seq && !seeded(Bug::DuplicatesOff) {
                     Step::Duplicate
                 } else {
-                    let in_order = begins || seq == state.last_seq + 1;
+                    let in_order = begins
+                        || seq == state.last_seq + 1
+                        || (seq > state.last_seq && seeded(Bug::GapNotNoticed))
+                        || (seq <= state.last_seq && seeded(Bug::DuplicatesOff));
                     if in_order {
-                        state.last_seq = seq;
+                        state.last_seq = seq.max(state.last_seq);
                         state.last_event = Some(message.event_id);
-                        working.moved = true;
+                        working.moved = !seeded(Bug::WatermarkNotRaised);
                     }
                     let step = match undecodable {
                         Some(reason) => Step::Dead(reason.clone()),
                         None if !in_order => Step::Gap,
-                        None if state.parked > 0 => Step::Wait,
+                        None if state.parked > 0 && !seeded(Bug::KeyNotHeld) => Step::Wait,
                         None => Step::Deliver,
                     };
                     if step != Step::Deliver {
@@ -190,14 +194,15 @@ pub(crate) fn plan(records: Vec<Decoded>, states: &States, any_number: bool) -> 
             }
             (None, Some(reason)) => Step::Dead(reason.clone()),
             (None, None) => {
-                if !states.fresh.contains(&message.event_id) || !seen_here.insert(message.event_id)
-                {
+                let is_seen = !states.fresh.contains(&message.event_id)
+                    || !seen_here.insert(message.event_id);
+                if is_seen && !seeded(Bug::InboxOff) {
                     Step::Duplicate
                 } else if message.key.is_empty() {
                     Step::Deliver
                 } else {
                     let state = &mut working(&mut keys, states, message).state;
-                    if state.parked > 0 {
+                    if state.parked > 0 && !seeded(Bug::KeyNotHeld) {
                         state.parked += 1;
                         Step::Wait
                     } else {
@@ -268,7 +273,9 @@ impl Plan {
                 }
                 Step::Deliver => match verdicts.next() {
                     None | Some(Verdict::Done) => {
-                        if let Some(first) = held.get(&key).filter(|_| ordered) {
+                        if let Some(first) = held.get(&key).filter(|_| ordered)
+                            && !seeded(Bug::BehindCounts)
+                        {
                             return Ok(Judged::Split(first.saturating_add(1)));
                         }
                         outcome.summary.done += 1;

@@ -5,7 +5,10 @@
 use std::collections::BTreeSet;
 
 use marquee_bus::{Incoming, Partition};
-use marquee_database::{Database, Unit};
+use marquee_database::{
+    Database, Unit,
+    seeded::{Bug, seeded, slip},
+};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -173,9 +176,23 @@ async fn read(
     }
     let (keys, sources): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
     let ids: Vec<Uuid> = ids.into_iter().collect();
+    let mut open = slip(
+        Bug::IncarnationIgnored,
+        store::OPEN,
+        "incarnation = $9",
+        "$9::bigint is not null",
+    );
+    if seeded(Bug::FenceOff) {
+        open = slip(
+            Bug::FenceOff,
+            store::OPEN,
+            "position = $4 and incarnation = $9",
+            "$9::bigint is not null",
+        );
+    }
     let rows = unit
         .query_planned(
-            store::OPEN,
+            &open,
             &[
                 &consumer.name,
                 &position.partition.topic,

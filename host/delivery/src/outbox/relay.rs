@@ -7,7 +7,10 @@ use std::{
 };
 
 use marquee_bus::Bus;
-use marquee_database::Database;
+use marquee_database::{
+    Database,
+    seeded::{Bug, seeded, slip},
+};
 use rand::RngExt as _;
 use tokio::{
     sync::Notify,
@@ -166,6 +169,10 @@ impl Relay {
             .unzip();
         drop(rows);
         let shards: BTreeSet<i16> = sent.iter().map(|row| home(row.shard)).collect();
+        if seeded(Bug::RelayDeletesFirst) {
+            let taken = sent.iter().map(|_| Ok(())).collect();
+            self.delete(&run::report(sent.clone(), taken)).await?;
+        }
         let results = self.publish(outgoing).await?;
         let report = run::report(sent, results);
         let moved = report.acknowledged.len();
@@ -266,11 +273,17 @@ impl Relay {
         if ids.is_empty() {
             return Ok(());
         }
+        let acknowledged = slip(
+            Bug::LeaseEpochIgnored,
+            store::ACKNOWLEDGED,
+            "s.owner = $1 and s.epoch = done.epoch",
+            "$1::uuid is not null",
+        );
         self.database
             .connection()
             .await?
             .query_planned(
-                store::ACKNOWLEDGED,
+                &acknowledged,
                 &[&self.leases.owner(), &shards, &ids, &epochs],
             )
             .await?;

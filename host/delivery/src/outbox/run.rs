@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use marquee_bus::{Error, Outgoing, Record};
+use marquee_database::seeded::{Bug, seeded};
 use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -84,7 +85,7 @@ pub(crate) fn report(sent: Vec<Sent>, mut results: Vec<Result<(), Error>>) -> Re
     for (row, result) in sent.into_iter().zip(results) {
         let key = (row.topic.clone(), row.key.clone());
         let ordered = !row.key.is_empty();
-        if ordered && stopped.contains(&key) {
+        if ordered && stopped.contains(&key) && !seeded(Bug::FailureForgotten) {
             continue;
         }
         let Err(error) = result else {

@@ -4,6 +4,7 @@
 //! again or lost its beginning to retention. Each case has one answer, and what is lost is said with its number.
 
 use marquee_bus::Log;
+use marquee_database::seeded::{Bug, seeded};
 
 use crate::{
     Begin,
@@ -55,9 +56,36 @@ pub(super) fn judge(log: &Log, position: &Position, from: Begin) -> Option<Place
             "{} messages were dropped by the bus's retention before the consumer read them",
             log.begin - next
         );
+        if seeded(Bug::LossNotCounted) {
+            return at(log.begin, Why::Empty);
+        }
         return at(log.begin, Why::Lost);
     }
     // The first time that the bus says which log it is.
     let learns = position.log.is_none() && log.id.is_some();
     at(next, Why::Empty).filter(|_| learns)
+}
+
+#[cfg(test)]
+mod tests {
+    use marquee_bus::Partition;
+
+    use super::*;
+
+    #[test]
+    fn what_retention_dropped_unread_is_lost_and_not_empty() {
+        let partition = Partition {
+            topic: "topic".to_owned(),
+            number: 0,
+        };
+        let mut position = Position::unseen("consumer", &partition);
+        (position.began, position.next) = (Some(0), 3);
+        let log = Log {
+            id: None,
+            begin: 5,
+            end: 9,
+        };
+        let to = judge(&log, &position, Begin::Earliest);
+        assert_eq!(to.map(|to| (to.next, to.why)), Some((5, Why::Lost)));
+    }
 }

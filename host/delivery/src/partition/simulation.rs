@@ -129,6 +129,14 @@ impl World {
     }
 
     fn publish(&mut self) {
+        if self.one_in(10)
+            && let Some(last) = self.log.last()
+        {
+            // Whoever published it had no answer, and does so again.
+            let mut again = last.clone();
+            again.offset = self.end();
+            return self.log.push(again);
+        }
         let nature = match self.random.random_range(0..40) {
             0 => Nature::Later,
             1 => Nature::Bad,
@@ -576,9 +584,15 @@ impl World {
         for id in &self.store.effects {
             assert!(seen.insert(*id), "{id} was applied twice");
         }
+        // Keys that a message holds, and those among them that one which is not good holds.
+        let mut held = BTreeMap::new();
+        let mut checked = BTreeSet::new();
         for record in &self.log {
             let message = decode(TOPIC, 1, record).message;
             let id = message.event_id;
+            if !checked.insert(id) {
+                continue;
+            }
             let nature = self.natures[&id];
             let at = self.store.effects.iter().position(|effect| *effect == id);
             let kept = self.store.kept.get(&id);
@@ -592,7 +606,15 @@ impl World {
                 if !message.key.is_empty() {
                     let before = last.insert(message.key.clone(), at);
                     assert!(before < Some(at), "key {} out of order", message.key);
+                    assert!(
+                        !held.contains_key(&message.key),
+                        "a message of key {} is applied behind a parked one, at {}",
+                        message.key,
+                        record.offset
+                    );
                 }
+            } else if !message.key.is_empty() {
+                *held.entry(message.key.clone()).or_insert(false) |= nature != Nature::Good;
             }
             // What is good is applied, or waits behind what is not.
             if nature == Nature::Good {
@@ -602,11 +624,14 @@ impl World {
                     "a good message is dead, at {}",
                     record.offset
                 );
-                let blocked = self
-                    .store
-                    .keys
-                    .get(&key_of(&message))
-                    .is_some_and(|state| state.parked > 0);
+                // What holds it may be gone from the log.
+                let blocked = held.get(&message.key).is_some_and(|by_bad| *by_bad)
+                    || (self.begin > 0 || self.id > 0)
+                        && self
+                            .store
+                            .keys
+                            .get(&key_of(&message))
+                            .is_some_and(|state| state.parked > 0);
                 assert!(
                     at.is_some() || blocked,
                     "a good message is parked, at {}",

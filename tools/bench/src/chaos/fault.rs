@@ -24,6 +24,8 @@ pub(super) enum Fault {
     KillPostgres,
     /// Half of the sessions are ended.
     EndSessions,
+    /// Half of them again and again, so that something is cut off at each of its steps.
+    EndSessionsOften,
     /// Open connections to the databases carry nothing any more.
     Swallow,
     /// There is no way to the databases for a while.
@@ -45,6 +47,7 @@ pub(super) fn all(bus: Bus) -> Vec<Fault> {
         Fault::EndHost,
         Fault::KillPostgres,
         Fault::EndSessions,
+        Fault::EndSessionsOften,
         Fault::Swallow,
         Fault::Cut,
         Fault::Swap,
@@ -64,6 +67,7 @@ impl Fault {
             Self::EndHost => "a host ended (SIGTERM)",
             Self::KillPostgres => "PostgreSQL killed",
             Self::EndSessions => "half of the sessions ended",
+            Self::EndSessionsOften => "half of the sessions ended, 100 times",
             Self::Swallow => "open connections swallowed",
             Self::Cut => "no way to PostgreSQL",
             Self::Swap => "the component swapped",
@@ -127,6 +131,14 @@ impl Fault {
                 let ended = stage.end_sessions().await?;
                 format!("{ended} sessions of PostgreSQL were ended")
             }
+            Self::EndSessionsOften => {
+                let mut ended = 0;
+                for _ in 0..OFTEN {
+                    ended += stage.end_sessions().await?;
+                    sleep(Duration::from_millis(random.random_range(20..150))).await;
+                }
+                format!("{ended} sessions of PostgreSQL were ended, in {OFTEN} turns")
+            }
             Self::Swallow => {
                 stage.proxy.swallow();
                 "open connections to PostgreSQL carry nothing any more".to_owned()
@@ -171,5 +183,7 @@ impl Fault {
     }
 }
 
+/// Enough that one comes between any two steps.
+const OFTEN: u32 = 100;
 /// Longer than any that a host holds.
 const LEASES: Duration = Duration::from_secs(17);

@@ -122,7 +122,12 @@ impl Shared {
             if self.ends.load(Ordering::Relaxed) {
                 break;
             }
-            let tag = n.to_string();
+            // Some are applied with their third delivery, and their key waits meanwhile.
+            let tag = if n % LATER == LATER / 2 {
+                format!("later-{n}")
+            } else {
+                n.to_string()
+            };
             let done = self.publish(n, by_outbox, &key, &tag).await;
             tags.push((tag, done));
             self.acknowledged
@@ -160,6 +165,8 @@ async fn applied(stage: &Stage) -> anyhow::Result<i64> {
 const SENDERS: usize = 24;
 /// Between two messages of a key: a load that two cores bear with debug builds.
 const PAUSE: Duration = Duration::from_millis(100);
+/// One in so many messages of a key is answered *retry* at first.
+const LATER: usize = 100;
 /// Acknowledged messages before the next fault.
 const MORE: usize = 200;
 const LOOK: Duration = Duration::from_millis(100);

@@ -55,27 +55,27 @@ pub(crate) async fn run(command: Chaos) -> anyhow::Result<(String, bool)> {
     let seed = command
         .seed
         .unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
-    let mut random = StdRng::seed_from_u64(seed);
-    let begun = Instant::now();
-    say(begun, &format!("seed {seed}"));
-    let mut stage = Stage::set(program, command.manifest, command.bus).await?;
-    let load = Load::start(&stage);
-    let mut course = Course {
-        begun,
+    let mut play = Play::set(Setting {
+        program,
+        manifest: command.manifest,
+        bus: command.bus,
         length: Duration::from_secs(60 * command.minutes),
-        faults: BTreeMap::new(),
-        ready: Duration::ZERO,
-    };
+        seed,
+        environment: Vec::new(),
+    })
+    .await?;
     // What is lost or doubled is told, although it does not go on.
-    let stuck = course
-        .run(command.bus, &mut stage, &load, &mut random)
-        .await;
-    let sent = load.end().await.context("the load does not end")?;
-    let mut found = proof::proved(&stage, &sent).await?;
+    let stuck = play.run().await;
+    let (mut found, course) = play.prove().await?;
     if let Err(error) = stuck {
         found.findings.push(format!("{error:#}"));
     }
-    let Course { faults, ready, .. } = course;
+    let Course {
+        begun,
+        faults,
+        ready,
+        ..
+    } = course;
     let held = found.holds() && ready <= READY_WITHIN;
     let faults = faults
         .into_iter()
@@ -106,6 +106,76 @@ pub(crate) async fn run(command: Chaos) -> anyhow::Result<(String, bool)> {
     ))
 }
 
+/// The first thing that is found to be wrong, if anything is. What is seen meanwhile ends it.
+pub(crate) async fn first_finding(setting: Setting) -> anyhow::Result<Option<String>> {
+    let mut play = Play::set(setting).await?;
+    match play.run().await {
+        Err(error) => Ok(Some(format!("{error:#}"))),
+        Ok(()) => Ok(play.prove().await?.0.first()),
+    }
+}
+
+/// What is played, and how long.
+pub(crate) struct Setting {
+    /// The host's.
+    pub(crate) program: PathBuf,
+    /// That of the counter.
+    pub(crate) manifest: PathBuf,
+    pub(crate) bus: Bus,
+    pub(crate) length: Duration,
+    pub(crate) seed: u64,
+    /// More variables of the hosts.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+/// Servers, hosts and a load, all under way.
+struct Play {
+    bus: Bus,
+    stage: Stage,
+    load: Load,
+    course: Course,
+    random: StdRng,
+}
+
+impl Play {
+    async fn set(setting: Setting) -> anyhow::Result<Self> {
+        let begun = Instant::now();
+        say(begun, &format!("seed {}", setting.seed));
+        let Setting {
+            program,
+            manifest,
+            bus,
+            environment,
+            ..
+        } = setting;
+        let stage = Stage::set(program, manifest, bus, environment).await?;
+        Ok(Self {
+            bus,
+            load: Load::start(&stage),
+            stage,
+            course: Course {
+                begun,
+                length: setting.length,
+                faults: BTreeMap::new(),
+                ready: Duration::ZERO,
+            },
+            random: StdRng::seed_from_u64(setting.seed),
+        })
+    }
+
+    async fn run(&mut self) -> anyhow::Result<()> {
+        let course = &mut self.course;
+        course
+            .run(self.bus, &mut self.stage, &self.load, &mut self.random)
+            .await
+    }
+
+    async fn prove(self) -> anyhow::Result<(proof::Found, Course)> {
+        let sent = self.load.end().await.context("the load does not end")?;
+        Ok((proof::proved(&self.stage, &sent).await?, self.course))
+    }
+}
+
 /// What fails one after the other.
 struct Course {
     begun: Instant,
@@ -126,6 +196,7 @@ impl Course {
         // Each kind once, in an order of the seed's, and then as it comes.
         let mut first = fault::all(bus);
         load.goes_on(stage).await?;
+        proof::so_far(stage).await?;
         while self.begun.elapsed() < self.length || !first.is_empty() {
             let fault = if first.is_empty() {
                 let all = fault::all(bus);
@@ -147,7 +218,8 @@ impl Course {
 
     async fn recovers(&mut self, stage: &Stage, load: &Load, since: Instant) -> anyhow::Result<()> {
         self.ready = self.ready.max(stage.ready(since).await?);
-        load.goes_on(stage).await
+        load.goes_on(stage).await?;
+        proof::so_far(stage).await
     }
 }
 

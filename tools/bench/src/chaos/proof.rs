@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::bail;
 use marquee_bus::{embedded, kafka};
 use marquee_database::{Config, Database, Secret};
 use marquee_delivery::audit::audit;
@@ -33,6 +34,16 @@ impl Found {
         wrong == 0 && self.miscounted == 0 && self.left == 0 && self.findings.is_empty()
     }
 
+    /// One thing that is wrong, where there is any.
+    pub(super) fn first(&self) -> Option<String> {
+        let figure = |number: i64, what: &str| (number != 0).then(|| format!("{number} {what}"));
+        self.findings
+            .first()
+            .cloned()
+            .or_else(|| figure(self.miscounted, "keys have a wrong total"))
+            .or_else(|| figure(self.left, "events are not read, under way, parked or dead"))
+    }
+
     pub(super) fn rows(&self) -> Vec<(String, String)> {
         let row = |name: &str, figure: String| (name.to_owned(), figure);
         vec![
@@ -55,6 +66,16 @@ impl Found {
             ),
             row("findings of the audit", self.findings.len().to_string()),
         ]
+    }
+}
+
+/// What can be seen to be wrong while it goes on.
+pub(super) async fn so_far(stage: &Stage) -> anyhow::Result<()> {
+    let client = stage.connect("counter").await?;
+    let found = client.query(SO_FAR, &[]).await?;
+    match found.first() {
+        Some(row) => bail!("{}: {}", row.get::<_, String>(0), row.get::<_, String>(1)),
+        None => Ok(()),
     }
 }
 
@@ -183,6 +204,21 @@ from published as p
 left join (select key, tag, count(*) as times from seen group by 1, 2) as s using (key, tag)
 where s.times is distinct from 1
 limit 20";
+
+/// What is applied twice, what is missing below a number that is applied or came, and what is dead: in one snapshot.
+const SO_FAR: &str = "
+select key, tag || ' was applied ' || count(*) || ' times' as what
+from seen group by key, tag having count(*) > 1
+union all
+select p.key, 'number ' || p.number || ' is not applied, and number ' || l.last || ' is'
+from published as p
+join (select key, max(number) as last from seen join published using (key, tag) group by key) as l using (key)
+left join seen as s using (key, tag)
+where p.number < l.last and s.tag is null
+union all
+select key, 'number ' || coalesce(seq::text, '') || ' is ' || state || ': ' || reason || coalesce(', ' || error, '')
+from marquee.parked where state = 'dead' or reason = 'gap'
+limit 1";
 
 /// Their numbers are the order of their commits.
 const ORDER: &str = "

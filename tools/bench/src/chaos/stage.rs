@@ -32,12 +32,16 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn set(program: PathBuf, manifest: PathBuf, bus: Bus) -> anyhow::Result<Self> {
+    pub(super) async fn set(
+        program: PathBuf,
+        manifest: PathBuf,
+        bus: Bus,
+        mut environment: Vec<(String, String)>,
+    ) -> anyhow::Result<Self> {
         let postgres = marquee_testkit::postgres().await;
         let address = postgres.url("").replace("postgres://postgres@", "");
         let address: SocketAddr = address.trim_end_matches('/').parse()?;
         let proxy = marquee_testkit::proxy(address).await;
-        let mut environment = Vec::new();
         for name in ["counter", "bus"] {
             postgres.create_database(name).await;
             let variable = format!("DATABASE_URL_{}", name.to_uppercase());

@@ -41,7 +41,7 @@ pub(crate) struct Seeded {
     #[arg(long)]
     no_control: bool,
     /// The manifest of the counter
-    #[arg(long, default_value = "components/test/counter/spin.toml")]
+    #[arg(long, default_value = "examples/counter/spin.toml")]
     manifest: PathBuf,
     /// How long chaos tries to find one; each kind of fault comes at least once
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]

@@ -102,6 +102,42 @@ async fn a_cut_off_member_drops_what_it_holds_before_another_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_is_refused_when_another_has_the_lease_although_nobody_told_the_member() {
+    let fixture = Fixture::embedded().await;
+    let bus = open(fixture.url()).await;
+    fixture.fill(&bus, 40).await;
+    let mut reader = fixture.subscribe(&bus).await;
+    let batch = reader.batch().await;
+    let number = batch.assignment.partition.number;
+    let database = database(fixture.url());
+    let connection = || database.connection();
+    // As the member that comes after its lease has run out, while this one stands still.
+    let taken = connection()
+        .await
+        .unwrap()
+        .execute(
+            "update marquee_bus.leases
+            set owner = gen_random_uuid(), epoch = epoch + 1, lease_until = now() + interval '1 minute'
+            where partition = $1",
+            &[&number],
+        )
+        .await;
+    assert_eq!(taken.unwrap(), 1);
+    let committed = reader.subscription.commit(&batch.assignment, 1).await;
+    assert!(matches!(committed, Err(Error::Fenced(_))), "{committed:?}");
+    let rows = connection()
+        .await
+        .unwrap()
+        .query(
+            "select committed from marquee_bus.leases where partition = $1",
+            &[&number],
+        )
+        .await
+        .unwrap();
+    assert_eq!(rows[0].get::<_, i64>(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_of_four_partitions_each_have_one() {
     let fixture = Fixture::embedded().await;
     let bus = open(fixture.url()).await;

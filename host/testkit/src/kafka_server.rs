@@ -42,12 +42,18 @@ impl Server {
         self.folder.path().join("certificate.pem")
     }
 
-    /// Where it keeps the log of a partition.
-    pub fn log_of(&self, topic: &str, partition: i32) -> PathBuf {
-        self.folder
-            .path()
-            .join("data")
-            .join(format!("{topic}-{partition}"))
+    /// Make unreadable what a partition has: what is compressed there cannot be unpacked. It has to have something.
+    pub fn damage(&self, topic: &str, partition: i32) -> Damage {
+        let folder = self.folder.path().join("data");
+        let folder = folder.join(format!("{topic}-{partition}"));
+        let segment = folder.join("00000000000000000000.log");
+        let whole = std::fs::read(&segment).expect("a segment");
+        let mut damaged = whole.clone();
+        // Behind the header of the batch, which has the checksum that nobody compares.
+        let records = damaged.get_mut(61..).expect("a batch");
+        records.fill(0x55);
+        std::fs::write(&segment, damaged).expect("a damaged segment");
+        Damage { segment, whole }
     }
 
     /// Drop all records of a topic, as retention does at last. Offsets go on from where they are.
@@ -102,6 +108,19 @@ impl Server {
             .status()
             .expect("kill");
         assert!(sent.success(), "the broker takes no signal");
+    }
+}
+
+/// Of a partition's log.
+pub struct Damage {
+    segment: PathBuf,
+    whole: Vec<u8>,
+}
+
+impl Damage {
+    /// As it was.
+    pub fn mend(self) {
+        std::fs::write(self.segment, self.whole).expect("the segment as it was");
     }
 }
 

@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use marquee_bus::{
-    Assignment, Batch, BatchLimits, Bus, Event, Incoming, Outgoing, Record, Subscription,
+    Assignment, Batch, BatchLimits, Bus, Event, Incoming, Outgoing, Partition, Record,
+    Subscription,
     embedded::{self, Embedded},
     kafka::{self, Kafka},
 };
@@ -92,6 +93,13 @@ impl Fixture {
             .await
             .unwrap();
         Reader::new(subscription)
+    }
+
+    pub(crate) fn partition(&self, number: i32) -> Partition {
+        Partition {
+            topic: self.topic.clone(),
+            number,
+        }
     }
 
     pub(crate) fn record(&self, key: &str, value: impl Into<String>) -> Outgoing {

@@ -18,6 +18,24 @@ use rdkafka::{
 
 use crate::harness::{Fixture, PATIENCE, kafka_config, publish, text};
 
+/// A broker of the test's own.
+async fn broker() -> kafka_server::Server {
+    tokio::task::spawn_blocking(kafka_server::start)
+        .await
+        .unwrap()
+}
+
+/// One that is not Marquee's, on the fixture's topic with this setting.
+async fn another_producer(fixture: &Fixture, (name, value): (&str, &str)) -> FutureProducer {
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", fixture.url());
+    let admin: AdminClient<_> = config.create().unwrap();
+    let wanted = AlterConfig::new(ResourceSpecifier::Topic(&fixture.topic)).set(name, value);
+    let altered = admin.alter_configs([&wanted], &AdminOptions::new()).await;
+    altered.unwrap().remove(0).unwrap();
+    config.create().unwrap()
+}
+
 fn impatient(brokers: &str) -> Kafka {
     Kafka::new(kafka::Config {
         publish_timeout: Duration::from_secs(3),
@@ -28,9 +46,7 @@ fn impatient(brokers: &str) -> Kafka {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_hangs_is_a_failure_in_time_and_leaves_no_gap() {
-    let server = tokio::task::spawn_blocking(kafka_server::start)
-        .await
-        .unwrap();
+    let server = broker().await;
     let fixture = Fixture::kafka_at(server.brokers()).await;
     let bus = impatient(server.brokers());
     publish(&bus, vec![fixture.record("movie", "0")]).await;
@@ -99,18 +115,10 @@ async fn without_a_broker_every_call_fails_in_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_other_producers_send_is_read_as_what_can_be_held_and_told_apart() {
-    let server = tokio::task::spawn_blocking(kafka_server::start)
-        .await
-        .unwrap();
+    let server = broker().await;
     let fixture = Fixture::kafka_at(server.brokers()).await;
-    let mut config = rdkafka::ClientConfig::new();
-    config.set("bootstrap.servers", server.brokers());
-    let admin: AdminClient<_> = config.create().unwrap();
-    let any_time = AlterConfig::new(ResourceSpecifier::Topic(&fixture.topic))
-        .set("message.timestamp.after.max.ms", "9223372036854775807");
-    let altered = admin.alter_configs([&any_time], &AdminOptions::new()).await;
-    altered.unwrap().remove(0).unwrap();
-    let producer: FutureProducer = config.create().unwrap();
+    let any_time = ("message.timestamp.after.max.ms", "9223372036854775807");
+    let producer = another_producer(&fixture, any_time).await;
     let nanoseconds = 1_700_000_000_123_456_789;
     for (value, key, time) in [
         ("0", &[0, 0, 0, 0, 0, 0, 0, 7][..], nanoseconds),
@@ -161,9 +169,7 @@ fn secure_config(server: &kafka_server::Server, mechanism: &str, password: &str)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tls_whoever_logs_in_publishes_and_reads_and_nobody_else() {
-    let server = tokio::task::spawn_blocking(kafka_server::start)
-        .await
-        .unwrap();
+    let server = broker().await;
     for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
         let fixture = Fixture::kafka_at(server.brokers()).await;
         let config = secure_config(&server, mechanism, kafka_server::PASSWORD);
@@ -218,22 +224,12 @@ async fn a_property_that_a_promise_rests_on_is_refused_and_so_is_one_that_nobody
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nulls_bytes_in_headers_and_the_brokers_own_time_are_read() {
-    let server = tokio::task::spawn_blocking(kafka_server::start)
-        .await
-        .unwrap();
+    let server = broker().await;
     let fixture = Fixture::kafka_at(server.brokers()).await;
-    let mut config = rdkafka::ClientConfig::new();
-    config.set("bootstrap.servers", server.brokers());
-    let admin: AdminClient<_> = config.create().unwrap();
-    let brokers_time = AlterConfig::new(ResourceSpecifier::Topic(&fixture.topic))
-        .set("message.timestamp.type", "LogAppendTime");
-    let altered = admin
-        .alter_configs([&brokers_time], &AdminOptions::new())
-        .await;
-    altered.unwrap().remove(0).unwrap();
+    let brokers_time = ("message.timestamp.type", "LogAppendTime");
+    let producer = another_producer(&fixture, brokers_time).await;
     let before = now_ms();
     let nothing = FutureRecord::<[u8], [u8]>::to(&fixture.topic).headers(odd_headers());
-    let producer: FutureProducer = config.create().unwrap();
     producer.send(nothing, PATIENCE).await.unwrap();
     let bus = fixture.bus().await;
     let mut reader = fixture.subscribe(&*bus).await;
@@ -255,31 +251,18 @@ async fn nulls_bytes_in_headers_and_the_brokers_own_time_are_read() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_place_that_cannot_be_read_is_told_with_its_partition_and_read_once_it_is_mended() {
-    let server = tokio::task::spawn_blocking(kafka_server::start)
-        .await
-        .unwrap();
+    let server = broker().await;
     let fixture = Fixture::kafka_at(server.brokers()).await;
     let mut config = kafka_config(server.brokers());
     let gzip = ("compression.type".to_owned(), Secret::new("gzip"));
     config.properties.extend([gzip]);
     let bus = Kafka::new(config).unwrap();
     publish(&bus, vec![fixture.record("movie", "a".repeat(10_000))]).await;
-    let (partition, segment) = (0..crate::harness::PARTITIONS)
-        .map(|number| {
-            (
-                number,
-                server
-                    .log_of(&fixture.topic, number)
-                    .join("00000000000000000000.log"),
-            )
-        })
-        .find(|(_, segment)| segment.metadata().is_ok_and(|it| it.len() > 0))
-        .expect("a segment with the record");
-    let whole = std::fs::read(&segment).unwrap();
-    let mut damaged = whole.clone();
-    // Behind the header of the batch, which has the checksum that nobody compares.
-    damaged[61..].fill(0x55);
-    std::fs::write(&segment, damaged).unwrap();
+    let mut partition = 0;
+    while bus.log(&fixture.partition(partition)).await.unwrap().end == 0 {
+        partition += 1;
+    }
+    let damage = server.damage(&fixture.topic, partition);
     let mut reader = fixture.subscribe(&bus).await;
     let told = tokio::time::timeout(PATIENCE, async {
         loop {
@@ -299,7 +282,7 @@ async fn a_place_that_cannot_be_read_is_told_with_its_partition_and_read_once_it
         (fixture.topic.clone(), partition)
     );
     assert!(reason.contains("compress"), "{reason}");
-    std::fs::write(&segment, whole).unwrap();
+    damage.mend();
     let batch = reader.batch().await;
     assert_eq!(text(&batch.records[0]).len(), 10_000);
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use marquee_bus::{Batch, BatchLimits, Error, Event, MAX_VALUE_BYTES, Partition, Record};
+use marquee_bus::{Batch, BatchLimits, Error, Event, MAX_VALUE_BYTES, Record};
 
 use crate::harness::{Fixture, PARTITIONS, PATIENCE, Reader, publish, share, text};
 
@@ -334,10 +334,7 @@ pub(crate) async fn the_end_is_where_the_next_record_goes(fixture: &Fixture) {
     let mut last = BTreeMap::from_iter((0..PARTITIONS).map(|number| (number, -1)));
     for _ in 0..2 {
         for (number, last) in &last {
-            let partition = Partition {
-                topic: fixture.topic.clone(),
-                number: *number,
-            };
+            let partition = fixture.partition(*number);
             let log = bus.log(&partition).await.unwrap();
             assert_eq!((log.begin, log.end), (0, last + 1), "{partition}");
             assert!(log.id.is_some(), "it has a name");
@@ -362,10 +359,7 @@ pub(crate) async fn the_offset_of_a_time_is_that_of_the_first_record_since(fixtu
         publish(&*bus, vec![record]).await;
         read.extend(reader.read(1).await);
     }
-    let partition = Partition {
-        topic: fixture.topic.clone(),
-        number: read[0].0,
-    };
+    let partition = fixture.partition(read[0].0);
     for (_, incoming) in &read {
         let since = incoming.published_at_ms;
         let first = read.iter().find(|(_, it)| it.published_at_ms >= since);

@@ -73,12 +73,7 @@ async fn a_place_that_cannot_be_read_is_one_error_and_the_host_is_not_ready_unti
     };
     let published = bus.publish(vec![record]).await;
     assert!(published.iter().all(Result::is_ok), "{published:?}");
-    let segment = server.log_of("ratings", 0).join("00000000000000000000.log");
-    let whole = fs::read(&segment).expect("the record");
-    let mut damaged = whole.clone();
-    // Behind the header of the batch, which has the checksum that nobody compares.
-    damaged.iter_mut().skip(61).for_each(|byte| *byte = 0x55);
-    fs::write(&segment, damaged).expect("a damaged record");
+    let damage = server.damage("ratings", 0);
 
     let setup = Setup::kafka(server.brokers()).await;
     let host = setup.start().await;
@@ -91,7 +86,7 @@ async fn a_place_that_cannot_be_read_is_one_error_and_the_host_is_not_ready_unti
     let listed = done(&setup, &["consumers", "list"]);
     assert!(listed.contains("unreadable"), "{listed}");
 
-    fs::write(&segment, whole).expect("the record as it was");
+    damage.mend();
     eventually(PATIENCE, "it is ready", async || {
         raw::request(&admin, "GET /readyz", &[], "").await.status == 200
     })

@@ -7,6 +7,7 @@
 //! Bound: [`Config`] for times; 32 MiB of records on their way out; read-ahead as `Intake` says, and 2 MiB in
 //! librdkafka a partition. Not here: transactions of Kafka (positions are kept in the consumer's database).
 
+mod commits;
 mod config;
 mod context;
 mod foreign;

@@ -7,14 +7,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rdkafka::{
-    Offset, TopicPartitionList,
-    consumer::{CommitMode, Consumer as _},
-    error::{KafkaError, RDKafkaErrorCode},
-};
 
-use super::{Config, thread};
-use crate::{Assignment, BatchLimits, Error, Event, Partition, Subscription, intake::Intake};
+use super::{Config, commits, thread};
+use crate::{Assignment, BatchLimits, Error, Event, Subscription, intake::Intake};
 
 pub(super) struct Member {
     shared: Arc<thread::Shared>,
@@ -59,20 +54,7 @@ impl Subscription for Member {
         if !self.shared.intake.may_commit(assignment) {
             return Err(Error::Fenced(assignment.partition.clone()));
         }
-        let shared = Arc::clone(&self.shared);
-        let wanted = assignment.clone();
-        let work = async {
-            let committing = Arc::clone(&shared.committing).lock_owned().await;
-            super::blocking(self.commit_timeout, move || {
-                let _committing = committing;
-                commit(&shared, &wanted, offset)
-            })
-            .await
-        };
-        match tokio::time::timeout(self.commit_timeout, work).await {
-            Ok(result) => result?,
-            Err(_) => return Err(Error::Unavailable("no answer to a commit".to_owned())),
-        }
+        commits::commit(&self.shared, assignment, offset, self.commit_timeout).await?;
         self.shared.intake.settled(assignment);
         self.shared.wake();
         Ok(())
@@ -106,38 +88,6 @@ impl Drop for Member {
         // The thread leaves the group in the background; nobody waits for it.
         self.shared.close();
     }
-}
-
-/// Runs off the async threads, with the gate held.
-fn commit(shared: &thread::Shared, assignment: &Assignment, offset: i64) -> Result<(), Error> {
-    let fenced = |partition: &Partition| Err(Error::Fenced(partition.clone()));
-    let partition = &assignment.partition;
-    // Looked at again: a rebalance may have come while this waited for its turn.
-    if !shared.intake.may_commit(assignment) {
-        return fenced(partition);
-    }
-    let consumer = shared.consumer().ok_or_else(replaced)?;
-    let mut offsets = TopicPartitionList::with_capacity(1);
-    offsets
-        .add_partition_offset(&partition.topic, partition.number, Offset::Offset(offset))
-        .map_err(super::unavailable)?;
-    match consumer.commit(&offsets, CommitMode::Sync) {
-        // No offset: the broker has it already.
-        Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-        Err(KafkaError::ConsumerCommit(
-            RDKafkaErrorCode::IllegalGeneration
-            | RDKafkaErrorCode::UnknownMemberId
-            | RDKafkaErrorCode::FencedInstanceId
-            | RDKafkaErrorCode::FencedMemberEpoch
-            | RDKafkaErrorCode::StaleMemberEpoch
-            | RDKafkaErrorCode::AssignmentLost,
-        )) => fenced(partition),
-        Err(error) => Err(super::unavailable(error)),
-    }
-}
-
-fn replaced() -> Error {
-    Error::Unavailable("the consumer is being replaced".to_owned())
 }
 
 /// A member that cannot say good-bye times out.

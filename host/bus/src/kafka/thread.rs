@@ -23,14 +23,13 @@ use rdkafka::{
 };
 use tokio::sync::oneshot;
 
-use super::{context, foreign, headers, queues::Queues};
+use super::{commits::Commits, context, foreign, headers, queues::Queues};
 use crate::{Incoming, Record, intake::Intake};
 
 /// What the thread and the subscription share.
 pub(super) struct Shared {
     pub(super) intake: Intake,
-    /// Held while a commit is under way.
-    pub(super) committing: Arc<tokio::sync::Mutex<()>>,
+    pub(super) commits: Commits,
     consumer: Mutex<Option<Arc<BaseConsumer<Context>>>>,
     generation: AtomicU64,
     is_closing: AtomicBool,
@@ -44,7 +43,7 @@ impl Shared {
         let first = now.map_or(1, |now| u64::try_from(now.as_micros()).unwrap_or(1));
         Self {
             intake,
-            committing: Arc::default(),
+            commits: Commits::default(),
             consumer: Mutex::default(),
             generation: AtomicU64::new(first),
             is_closing: AtomicBool::new(false),
@@ -149,7 +148,7 @@ impl Shared {
         }
         // A commit that passed its check before must not arrive after the next holder's first.
         let until = Instant::now() + COMMIT_GRACE;
-        while self.committing.try_lock().is_err() && Instant::now() < until {
+        while !self.commits.is_idle() && Instant::now() < until {
             self.bell.wait(GUARD_POLL);
         }
     }

@@ -45,6 +45,7 @@ asked_of_both! {
     concurrent_publishers_of_one_key_lose_nothing,
     a_second_group_reads_everything_too,
     committed_offsets_survive_a_new_member,
+    offsets_that_are_committed_at_once_all_stand,
     an_uncommitted_batch_comes_again_to_the_next_member,
     two_members_share_partitions_and_none_is_held_by_both,
     a_guard_keeps_a_partition_until_its_batch_is_committed,

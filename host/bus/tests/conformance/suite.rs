@@ -156,6 +156,29 @@ pub(crate) async fn committed_offsets_survive_a_new_member(fixture: &Fixture) {
     assert_eq!(values, expected);
 }
 
+pub(crate) async fn offsets_that_are_committed_at_once_all_stand(fixture: &Fixture) {
+    let bus = fixture.bus().await;
+    fixture.fill(&*bus, 50).await;
+    let mut first = fixture.subscribe(&*bus).await;
+    let mut batches = Vec::new();
+    for _ in 0..PARTITIONS {
+        batches.push(first.batch().await);
+    }
+    let came: usize = batches.iter().map(|batch| batch.records.len()).sum();
+    let commits = batches.iter().map(|batch| {
+        let after = batch.records.last().unwrap().offset + 1;
+        first.subscription.commit(&batch.assignment, after)
+    });
+    for committed in futures::future::join_all(commits).await {
+        committed.unwrap();
+    }
+    first.read(50 - came).await;
+    first.subscription.close().await;
+    publish(&*bus, vec![fixture.record("movie-1", "marker")]).await;
+    let mut second = fixture.subscribe(&*bus).await;
+    assert_eq!(text(&second.read(1).await[0].1), "marker");
+}
+
 pub(crate) async fn an_uncommitted_batch_comes_again_to_the_next_member(fixture: &Fixture) {
     let bus = fixture.bus().await;
     let records =

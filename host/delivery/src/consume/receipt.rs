@@ -10,6 +10,7 @@ use marquee_database::{
     seeded::{Bug, seeded, slip},
 };
 use serde_json::Value;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{
@@ -98,10 +99,27 @@ impl Receipt {
                 row.error.as_deref().unwrap_or_default()
             );
         }
-        let has_duplicates = outcome.summary.duplicates > 0;
-        if !outcome.keys.is_empty() || !outcome.rows.is_empty() || has_duplicates {
+        if !outcome.rows.is_empty() || outcome.summary.duplicates > 0 {
             outcome.summary.crowded =
                 write(unit, &self.consumer, &self.partition, &outcome).await?;
+        } else if !outcome.keys.is_empty() {
+            let Watermarks {
+                sources,
+                keys,
+                numbers,
+                events,
+            } = Watermarks::of(&outcome);
+            let topic = &self.partition.topic;
+            let params: [&(dyn ToSql + Sync); 6] = [
+                &self.consumer.name,
+                topic,
+                &sources,
+                &keys,
+                &numbers,
+                &events,
+            ];
+            let raised = unit.execute(store::RAISE, &params).await;
+            raised.map_err(Error::of_own_statement)?;
         }
         Ok(Settled::Written(outcome.summary))
     }
@@ -233,6 +251,33 @@ async fn read(
     }
 }
 
+/// The keys whose watermark moves, or that get parked messages, column by column.
+struct Watermarks<'a> {
+    sources: Vec<&'a str>,
+    keys: Vec<&'a str>,
+    numbers: Vec<i64>,
+    events: Vec<Option<Uuid>>,
+}
+
+impl<'a> Watermarks<'a> {
+    fn of(outcome: &'a Outcome) -> Self {
+        let amount = outcome.keys.len();
+        let mut columns = Self {
+            sources: Vec::with_capacity(amount),
+            keys: Vec::with_capacity(amount),
+            numbers: Vec::with_capacity(amount),
+            events: Vec::with_capacity(amount),
+        };
+        for ((source, key), state) in &outcome.keys {
+            columns.sources.push(source);
+            columns.keys.push(key);
+            columns.numbers.push(state.last_seq);
+            columns.events.push(state.last_event);
+        }
+        columns
+    }
+}
+
 async fn write(
     unit: &mut Unit,
     consumer: &Consumer,
@@ -244,18 +289,12 @@ async fn write(
             outcome.rows.iter().map(|$row| $value).collect::<Vec<_>>()
         };
     }
-    let sources: Vec<&str> = outcome.keys.iter().map(|(key, _)| key.0.as_str()).collect();
-    let keys: Vec<&str> = outcome.keys.iter().map(|(key, _)| key.1.as_str()).collect();
-    let watermarks: Vec<i64> = outcome
-        .keys
-        .iter()
-        .map(|(_, state)| state.last_seq)
-        .collect();
-    let events: Vec<Option<Uuid>> = outcome
-        .keys
-        .iter()
-        .map(|(_, state)| state.last_event)
-        .collect();
+    let Watermarks {
+        sources,
+        keys,
+        numbers,
+        events,
+    } = Watermarks::of(outcome);
     let counts = unit
         .query_planned(
             store::SETTLE,
@@ -279,7 +318,7 @@ async fn write(
                 &column!(row => row.due_in),
                 &sources,
                 &keys,
-                &watermarks,
+                &numbers,
                 &CROWDED,
                 &i64::try_from(outcome.summary.duplicates).unwrap_or(i64::MAX),
                 &events,

@@ -87,7 +87,18 @@ select 0::int4 as kind, null::text as source, null::text as key, null::bigint as
 union all select 1, source, key, last_seq, parked, last_event_id from states
 union all select 2, null, null, null, null, event_id from fresh";
 
-/// What came of a batch. $1 consumer, $2 topic, $3 partition, then a column each of the messages to keep, then the
+/// What came of a batch that was applied as it came, with nothing to keep and nothing left out: the keys with their
+/// watermarks, and the events that had those numbers. $1 consumer, $2 topic, $3 to $6 the columns. No plan of it is better
+/// than another.
+pub(crate) const RAISE: &str = "
+insert into marquee.key_state as k (consumer, topic, source, key, last_seq, last_event_seq, last_event_id)
+select $1, $2, b.source, b.key, b.last_seq, b.last_seq, b.last_event_id
+from unnest($3::text[], $4::text[], $5::bigint[], $6::uuid[]) as b (source, key, last_seq, last_event_id)
+on conflict on constraint key_state_pkey do update
+set last_seq = greatest(k.last_seq, excluded.last_seq),
+    last_event_seq = excluded.last_event_seq, last_event_id = excluded.last_event_id";
+
+/// What came of any other batch. $1 consumer, $2 topic, $3 partition, then a column each of the messages to keep, then the
 /// keys with their watermarks, and the events that had those numbers ($23).
 ///
 /// A kept message is due only if it is the first of its key in the table too; the key's lock, held since OPEN, keeps

@@ -1,4 +1,7 @@
 //! The loop that moves rows: lease, read, publish, delete.
+//!
+//! While a run is published, the one before it is deleted and the next one is read: what is read ahead is published only
+//! when the bus has all that was before it. Bound: two runs in memory.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     aside,
     lease::{Leases, TTL},
-    run::{self, Report, Sent, home},
+    run::{self, Run, Sent, home},
     store,
 };
 use crate::consume::error_text;
@@ -96,7 +99,7 @@ impl Relay {
             // Registered before looking, so that a poke in between is not lost.
             let wake = self.wake.clone();
             let woken = wake.0.notified();
-            let mut until = match self.pass().await {
+            let mut until = match self.pass(&stop).await {
                 Ok(Pass::Moved) => {
                     failures = 0;
                     continue;
@@ -140,7 +143,7 @@ impl Relay {
         }
     }
 
-    async fn pass(&mut self) -> Result<Pass, marquee_database::Error> {
+    async fn pass(&mut self, stop: &CancellationToken) -> Result<Pass, marquee_database::Error> {
         let taken = self.leases.tend(&self.database).await?;
         if !taken.is_empty() {
             self.check_source().await?;
@@ -158,31 +161,42 @@ impl Relay {
                 self.backing_off.remove(&taken.shard);
             }
         }
-        let rows = self.read().await?;
-        let Some(count) = std::num::NonZeroUsize::new(rows.len()) else {
+        let mut run = self.read(&[]).await?;
+        if run.sent.is_empty() {
             return Ok(Pass::Idle);
-        };
-        self.quick_until = Instant::now() + QUICK_FOR;
-        let (sent, outgoing): (Vec<Sent>, Vec<_>) = rows
-            .iter()
-            .map(|row| run::outgoing(self.database.name(), row))
-            .unzip();
-        drop(rows);
-        let shards: BTreeSet<i16> = sent.iter().map(|row| home(row.shard)).collect();
-        if seeded(Bug::RelayDeletesFirst) {
-            let taken = sent.iter().map(|_| Ok(())).collect();
-            self.delete(&run::report(sent.clone(), taken)).await?;
         }
-        let results = self.publish(outgoing).await?;
-        let report = run::report(sent, results);
-        let moved = report.acknowledged.len();
-        self.delete(&report).await?;
-        aside::refuse(&self.database, &self.leases, &report.refused).await?;
-        self.note(shards, &report).await?;
-        tracing::debug!(
-            database = self.database.name(),
-            "relayed {moved} of {count} messages"
-        );
+        let mut moved = 0;
+        let mut behind = Vec::new();
+        loop {
+            self.quick_until = Instant::now() + QUICK_FOR;
+            let Run { sent, outgoing } = run;
+            if seeded(Bug::RelayDeletesFirst) {
+                let taken = sent.iter().map(|_| Ok(())).collect();
+                self.delete(&run::report(sent.clone(), taken).acknowledged)
+                    .await?;
+            }
+            let (results, ahead) = self.publish(outgoing, &behind, &sent).await?;
+            let shards: BTreeSet<i16> = sent.iter().map(|row| home(row.shard)).collect();
+            let report = run::report(sent, results);
+            moved += report.acknowledged.len();
+            let is_last = ahead.sent.is_empty()
+                || !report.is_whole()
+                || stop.is_cancelled()
+                || Instant::now() >= self.leases.due_at()
+                || !self.is_trusted(&ahead);
+            behind = report.acknowledged;
+            if is_last {
+                // What was read ahead may stand behind what failed, or be another relay's by now.
+                self.delete(&behind).await?;
+            }
+            aside::refuse(&self.database, &self.leases, &report.refused).await?;
+            self.note(shards, &report.failed).await?;
+            if is_last {
+                break;
+            }
+            run = ahead;
+        }
+        tracing::debug!(database = self.database.name(), "relayed {moved} messages");
         Ok(if moved > 0 { Pass::Moved } else { Pass::Idle })
     }
 
@@ -200,7 +214,8 @@ impl Relay {
         Ok(())
     }
 
-    async fn read(&self) -> Result<Vec<tokio_postgres::Row>, marquee_database::Error> {
+    /// The next rows that are not `flying`: on their way already.
+    async fn read(&self, flying: &[Sent]) -> Result<Run, marquee_database::Error> {
         let now = Instant::now();
         let shards: Vec<i16> = self
             .leases
@@ -212,10 +227,17 @@ impl Relay {
             })
             .collect();
         if shards.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Run::default());
         }
         let aside: Vec<i16> = shards.iter().map(|shard| -1 - shard).collect();
-        self.database
+        let count = |shard: &i16| flying.iter().filter(|row| row.shard == *shard).count();
+        // As many shards as had something have something again: no more is looked at of each than a run can hold.
+        let busy: BTreeSet<i16> = flying.iter().map(|row| row.shard).collect();
+        let shard_rows = RUN_ROWS / number(busy.len().max(1));
+        let in_shard: Vec<i64> = shards.iter().map(|shard| number(count(shard))).collect();
+        let ids: Vec<i64> = flying.iter().map(|row| row.id).collect();
+        let rows = self
+            .database
             .connection()
             .await?
             .query_planned(
@@ -224,27 +246,61 @@ impl Relay {
                     &shards,
                     &RUN_ROWS,
                     &RUN_BYTES,
-                    &SHARD_ROWS,
+                    &shard_rows,
                     &aside,
                     &REFUSED_ROWS,
+                    &in_shard,
+                    &ids,
                 ],
             )
-            .await
+            .await?;
+        let (sent, outgoing) = rows
+            .iter()
+            .map(|row| run::outgoing(self.database.name(), row))
+            .unzip();
+        Ok(Run { sent, outgoing })
     }
 
-    /// Publish, and keep the leases meanwhile.
+    /// Whether all of it is still this relay's to publish.
+    fn is_trusted(&self, run: &Run) -> bool {
+        let trusted: BTreeSet<i16> = self.leases.trusted().collect();
+        run.sent
+            .iter()
+            .all(|row| trusted.contains(&home(row.shard)))
+    }
+
+    /// Publish; meanwhile delete what was acknowledged before, read what comes next, and then keep the leases.
     async fn publish(
         &mut self,
         records: Vec<marquee_bus::Outgoing>,
-    ) -> Result<Vec<Result<(), marquee_bus::Error>>, marquee_database::Error> {
+        behind: &[Sent],
+        flying: &[Sent],
+    ) -> Result<(Vec<Result<(), marquee_bus::Error>>, Run), marquee_database::Error> {
         let bus = Arc::clone(&self.bus);
         let publishing = timeout(PUBLISH_TIMEOUT, bus.publish(records));
         tokio::pin!(publishing);
+        let beside = async {
+            self.delete(behind).await?;
+            self.read(flying).await
+        };
+        // No answer in time is no acknowledgement of anything.
+        let mut results = None;
+        let ahead = {
+            tokio::pin!(beside);
+            loop {
+                tokio::select! {
+                    answered = &mut publishing, if results.is_none() => results = Some(answered.unwrap_or_default()),
+                    ahead = &mut beside => break ahead,
+                }
+            }
+        };
         loop {
+            if let Some(results) = results {
+                return Ok((results, ahead?));
+            }
             let renew_at = self.leases.due_at();
             tokio::select! {
-                // No answer in time is no acknowledgement of anything.
-                results = &mut publishing => return Ok(results.unwrap_or_default()),
+                answered = &mut publishing => results = Some(answered.unwrap_or_default()),
                 () = sleep_until(renew_at.max(Instant::now() + LEAST_PAUSE)) => {
                     if let Err(error) = self.leases.renew(&self.database).await {
                         tracing::warn!(database = self.database.name(), "the relay's leases could not be renewed: {error}");
@@ -254,11 +310,11 @@ impl Relay {
         }
     }
 
-    async fn delete(&self, report: &Report) -> Result<(), marquee_database::Error> {
-        let mut shards = Vec::with_capacity(report.acknowledged.len());
-        let mut ids = Vec::with_capacity(report.acknowledged.len());
-        let mut epochs = Vec::with_capacity(report.acknowledged.len());
-        for row in &report.acknowledged {
+    async fn delete(&self, acknowledged: &[Sent]) -> Result<(), marquee_database::Error> {
+        let mut shards = Vec::with_capacity(acknowledged.len());
+        let mut ids = Vec::with_capacity(acknowledged.len());
+        let mut epochs = Vec::with_capacity(acknowledged.len());
+        for row in acknowledged {
             if row.shard < 0 {
                 aside::release(&self.database, &self.leases, row).await?;
                 continue;
@@ -294,10 +350,10 @@ impl Relay {
     async fn note(
         &mut self,
         shards: BTreeSet<i16>,
-        report: &Report,
+        failed: &BTreeMap<i16, String>,
     ) -> Result<(), marquee_database::Error> {
         for shard in shards {
-            let Some(error) = report.failed.get(&shard) else {
+            let Some(error) = failed.get(&shard) else {
                 self.backing_off.remove(&shard);
                 if self.noted.contains(&shard) {
                     self.write_note(shard, 0, None, None).await?;
@@ -362,6 +418,10 @@ impl Relay {
     }
 }
 
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// Exponential with full jitter, 0.1 s at least and 30 s at most.
 fn backoff(attempts: u32) -> Duration {
     let whole = BACKOFF_LEAST
@@ -375,9 +435,7 @@ fn backoff(attempts: u32) -> Duration {
 const BACKOFF_LEAST: Duration = Duration::from_millis(100);
 const BACKOFF_MOST: Duration = Duration::from_secs(30);
 /// As many as one publish gathers well, and as little as a crash has to repeat.
-const RUN_ROWS: i64 = 500;
-/// Looking at a run's worth of each shard would cost more than it brings when all of them are full.
-const SHARD_ROWS: i64 = RUN_ROWS / 4;
+const RUN_ROWS: i64 = 2_000;
 /// Of rows in memory at once; one may exceed it alone.
 const RUN_BYTES: i64 = 4 * 1024 * 1024;
 /// The bus has its own, shorter bounds; this one ends a bus that breaks them.

@@ -20,6 +20,13 @@ pub(crate) struct Sent {
     pub(crate) key: String,
 }
 
+/// Rows of the outbox on their way, and the messages that they are, in the same order.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) outgoing: Vec<Outgoing>,
+}
+
 /// What came of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
@@ -29,6 +36,13 @@ pub(crate) struct Report {
     pub(crate) failed: BTreeMap<i16, String>,
     /// The first row of each key that the bus will not take, and why.
     pub(crate) refused: Vec<(Sent, String)>,
+}
+
+impl Report {
+    /// Whether the bus has all of it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.failed.is_empty() && self.refused.is_empty()
+    }
 }
 
 /// The shard of a row that may be set aside.

@@ -37,38 +37,39 @@ update marquee.shards set owner = null, lease_until = '-infinity' where owner = 
 pub(crate) const LEAVE: &str = "delete from marquee.relays where owner = $1";
 
 /// The next rows: $1 shards, $2 rows, $3 bytes, $4 rows of one shard, $5 shards as those that are set aside have them, $6
-/// rows of those.
+/// rows of those; $7 how many rows of each shard are on their way already, and $8 these rows.
 ///
 /// Shards take turns, row by row; within one the order is that of id. Of what is set aside, those that the bus refused
-/// are asked for again when it is their time, before the others. The bytes are counted without reading the values, and
-/// the first row always fits. What is read is a set, not a cursor: a row that commits late is found by the next run.
+/// are asked for again when it is their time, before the others. The bytes are counted without reading long values, which
+/// are elsewhere until they are sent, and the first row always fits. What is read is a set, not a cursor: a row that
+/// commits late is found by the next run.
 pub(crate) const READ: &str = "
 with candidates as (
-    select r.shard, r.id, r.turn, r.size
-    from unnest($1::int2[]) as s (shard)
+    select r.*
+    from unnest($1::int2[], $7::int8[]) as s (mine, flying)
     cross join lateral (
-        select o.shard, o.id, row_number() over (order by o.id) as turn,
-            octet_length(o.value) + octet_length(o.key) + pg_column_size(o.headers) + 512 as size
+        select o.*, row_number() over (order by o.id) as turn
         from marquee.outbox o
-        where o.shard = s.shard
-        order by o.id limit $4
+        where o.shard = s.mine
+        order by o.id limit $4 + s.flying
     ) as r
     union all (
-        select o.shard, o.id, 0,
-            octet_length(o.value) + octet_length(o.key) + pg_column_size(o.headers) + 512
+        select o.*, 0 as turn
         from marquee.outbox o
         where o.refused is not null and o.retry_at <= now() and o.shard = any ($5::int2[])
         order by o.retry_at limit $6
     )
 ), picked as (
-    select c.shard, c.id, c.turn, sum(c.size) over (order by c.turn, c.shard, c.id) - c.size as before
-    from candidates c order by c.turn, c.shard, c.id limit $2
+    select c.*, sum(c.size) over (order by c.turn, c.shard, c.id) - c.size as before
+    from (
+        select *, octet_length(value) + octet_length(key) + pg_column_size(headers) + 512 as size from candidates
+    ) as c
+    where not exists (select from unnest($8::int8[]) as flying (id) where flying.id = c.id)
+    order by c.turn, c.shard, c.id limit $2
 )
-select o.shard, o.id, o.topic, o.key, o.seq, o.event_id, o.headers, o.value, o.source
-from picked p
-cross join lateral (select * from marquee.outbox where shard = p.shard and id = p.id offset 0) as o
-where p.before < $3::bigint
-order by o.shard, o.id";
+select shard, id, topic, key, seq, event_id, headers, value, source
+from picked where before < $3::bigint
+order by shard, id";
 
 /// The bus has them: $1 relay, $2 shards, $3 ids, $4 epochs. A shard that is another relay's by now is left to it. By
 /// place, so that it is one probe a row whatever the planner believes about a table that grows and shrinks; rows of the

@@ -12,6 +12,7 @@ mod meter;
 mod native;
 mod source;
 mod stage;
+mod statements;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -48,6 +49,12 @@ pub(crate) struct Events {
     /// Messages that wait behind a blocked key.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(i64).range(1..=100_000))]
     blocked: i64,
+    /// Only what has this in its name, and the times from publishing to applying only with "publish to applied".
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Tell also what PostgreSQL spent on each statement. It counts them then, which takes time of its own.
+    #[arg(long)]
+    statements: bool,
     /// How long the time from publishing to applying is measured.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -64,7 +71,7 @@ enum Buses {
 struct Compared {
     what: &'static str,
     marquee: Option<f64>,
-    native: f64,
+    native: Option<f64>,
 }
 
 /// What a measurement cost the servers.
@@ -93,24 +100,34 @@ async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
         Some(program) => program.clone(),
         None => std::env::current_exe()?.with_file_name("marquee"),
     };
-    let stage = Stage::set(program, command.manifest.clone(), bus).await?;
+    let stage = Stage::set(program, command.manifest.clone(), bus, command.statements).await?;
     let (mut compared, mut costs) = (Vec::new(), Vec::new());
+    let mut statements = Vec::new();
     let events = command.events;
     #[expect(clippy::cast_precision_loss, reason = "for people to read")]
     let amount = events as f64;
 
     for (what, numbers) in [
-        ("applied from a full topic, numbered", Numbers::Dense),
+        (FULL, Numbers::Dense),
         ("applied from a full topic, unnumbered", Numbers::None),
     ] {
+        if !command.wants(what) {
+            continue;
+        }
         let from = stage.ends().await?;
         feed::topic(&stage, numbers, events, command.keys).await?;
         let before = Server::look(&stage).await?;
         let batches = stage.batches().await?;
         let goal = Goal::set(&stage, Progress::Applied, events).await?;
+        if command.statements {
+            statements::reset(&stage).await?;
+        }
         let host = stage.host().await?;
         let marquee = goal.reached(&stage).await?;
         drop(host);
+        if command.statements {
+            statements.push(statements::table(&stage, what).await?);
+        }
         costs.push(Cost {
             what,
             events: amount,
@@ -121,79 +138,107 @@ async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
         compared.push(Compared {
             what,
             marquee: Some(marquee),
-            native,
+            native: Some(native),
         });
     }
-    if let Some(brokers) = stage.brokers() {
+    if let Some(brokers) = stage.brokers()
+        && command.wants("rdkafka alone")
+    {
         compared.push(Compared {
             what: "rdkafka alone: read from a full topic",
             marquee: None,
-            native: kafka::read(brokers, events).await?,
+            native: Some(kafka::read(brokers, events).await?),
         });
         compared.push(Compared {
             what: "rdkafka alone: publish, acks=all",
             marquee: None,
-            native: kafka::publish(brokers, events).await?,
+            native: Some(kafka::publish(brokers, events).await?),
         });
     }
 
-    compared.push(Compared {
-        what: "marquee.publish in transactions of 5,000",
-        marquee: Some(feed::outbox(&stage, stage::DRAINED, events, command.keys).await?),
-        native: native::publish(&stage, events, command.keys).await?,
-    });
-    let goal = Goal::set(&stage, Progress::Drained, events).await?;
-    let host = stage.host().await?;
-    let marquee = goal.reached(&stage).await?;
-    drop(host);
-    compared.push(Compared {
-        what: "outbox to the bus",
-        marquee: Some(marquee),
-        native: native::drain(&stage, events).await?,
-    });
+    if command.wants(PUBLISH) || command.wants(DRAIN) {
+        compared.push(Compared {
+            what: PUBLISH,
+            marquee: Some(feed::outbox(&stage, stage::DRAINED, events, command.keys).await?),
+            native: Some(native::publish(&stage, events, command.keys).await?),
+        });
+        let goal = Goal::set(&stage, Progress::Drained, events).await?;
+        if command.statements {
+            statements::reset(&stage).await?;
+        }
+        let host = stage.host().await?;
+        let marquee = goal.reached(&stage).await?;
+        drop(host);
+        if command.statements {
+            statements.push(statements::table(&stage, DRAIN).await?);
+        }
+        compared.push(Compared {
+            what: DRAIN,
+            marquee: Some(marquee),
+            native: Some(native::drain(&stage, events).await?),
+        });
+    }
 
-    feed::outbox(&stage, stage::TOPIC, events, command.keys).await?;
-    let before = Server::look(&stage).await?;
-    let batches = stage.batches().await?;
-    let goal = Goal::set(&stage, Progress::Applied, events).await?;
-    let host = stage.host().await?;
-    let whole = goal.reached(&stage).await?;
-    drop(host);
-    costs.push(Cost {
-        what: "outbox to applied",
-        events: amount,
-        server: Server::look(&stage).await?.since(before),
-        batches: stage.batches().await? - batches,
-    });
-    let native = compared.iter().rev();
-    // One after the other, on the same machine: what a program that does both at once could come to.
-    let alone = |what: &str| {
-        let found = native.clone().find(|it| it.what == what);
-        found.map_or(f64::INFINITY, |it| it.native)
-    };
-    let (drain, apply) = (
-        alone("outbox to the bus"),
-        alone("applied from a full topic, numbered"),
-    );
-    compared.push(Compared {
-        what: "outbox to applied",
-        marquee: Some(whole),
-        native: 1.0 / (1.0 / drain + 1.0 / apply),
-    });
+    let mut whole = None;
+    if command.wants(WHOLE) || command.wants(LATENCY) {
+        feed::outbox(&stage, stage::TOPIC, events, command.keys).await?;
+        let before = Server::look(&stage).await?;
+        let batches = stage.batches().await?;
+        let goal = Goal::set(&stage, Progress::Applied, events).await?;
+        if command.statements {
+            statements::reset(&stage).await?;
+        }
+        let host = stage.host().await?;
+        let marquee = goal.reached(&stage).await?;
+        drop(host);
+        if command.statements {
+            statements.push(statements::table(&stage, WHOLE).await?);
+        }
+        whole = Some(marquee);
+        costs.push(Cost {
+            what: WHOLE,
+            events: amount,
+            server: Server::look(&stage).await?.since(before),
+            batches: stage.batches().await? - batches,
+        });
+        // One after the other, on the same machine: what a program that does both at once could come to.
+        let alone = |what: &str| compared.iter().find(|it| it.what == what)?.native;
+        let native = alone(DRAIN)
+            .zip(alone(FULL))
+            .map(|(drain, apply)| 1.0 / (1.0 / drain + 1.0 / apply));
+        compared.push(Compared {
+            what: WHOLE,
+            marquee: whole,
+            native,
+        });
+    }
 
-    let host = stage.host().await?;
-    feed::blocked(&stage, command.blocked).await?;
-    let goal = Goal::set(&stage, Progress::Unblocked, command.blocked).await?;
-    let marquee = goal.reached(&stage).await?;
-    compared.push(Compared {
-        what: "a blocked key, let go",
-        marquee: Some(marquee),
-        native: native::unblock(&stage, command.blocked).await?,
-    });
-    let length = Duration::from_secs(command.seconds);
-    let quarter = latency::run(&stage, &host, whole / 4.0, length).await?;
-    let idle = latency::run(&stage, &host, 0.0, length).await?;
-    drop(host);
+    if command.wants(BLOCKED) {
+        let host = stage.host().await?;
+        feed::blocked(&stage, command.blocked).await?;
+        let goal = Goal::set(&stage, Progress::Unblocked, command.blocked).await?;
+        let marquee = goal.reached(&stage).await?;
+        drop(host);
+        compared.push(Compared {
+            what: BLOCKED,
+            marquee: Some(marquee),
+            native: Some(native::unblock(&stage, command.blocked).await?),
+        });
+    }
+    let mut times = Vec::new();
+    if let Some(whole) = whole.filter(|_| command.wants(LATENCY)) {
+        let host = stage.host().await?;
+        let length = Duration::from_secs(command.seconds);
+        for (what, rate) in [
+            (
+                format!("{:.0} events a second beside", whole / 4.0),
+                whole / 4.0,
+            ),
+            ("nothing beside".to_owned(), 0.0),
+        ] {
+            times.push((what, latency::run(&stage, &host, rate, length).await?));
+        }
+    }
 
     let title = match bus {
         Bus::Embedded => "Over the embedded bus",
@@ -203,29 +248,29 @@ async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
         title.to_owned(),
         compared_table(&compared),
         costs_table(&costs),
-        latency::table(&[
-            (
-                format!("{:.0} events a second beside", whole / 4.0),
-                quarter,
-            ),
-            ("nothing beside".to_owned(), idle),
-        ]),
+        latency::table(&times),
     ]
+    .into_iter()
+    .chain(statements)
+    .collect::<Vec<_>>()
     .join("\n\n"))
+}
+
+impl Events {
+    fn wants(&self, what: &str) -> bool {
+        what.contains(&self.only)
+    }
 }
 
 fn compared_table(rows: &[Compared]) -> String {
     table(
         ["events a second", "Marquee", "native", "of native"],
         rows.iter().map(|row| {
-            let [marquee, ratio] = match row.marquee {
-                Some(marquee) => [
-                    format!("{marquee:.0}"),
-                    format!("{:.2}", marquee / row.native),
-                ],
-                None => Default::default(),
-            };
-            let figures = vec![marquee, format!("{:.0}", row.native), ratio];
+            let whole = |figure: Option<f64>| figure.map(|figure| format!("{figure:.0}"));
+            let ratio = row.marquee.zip(row.native);
+            let ratio = ratio.map(|(marquee, native)| format!("{:.2}", marquee / native));
+            let figures = [whole(row.marquee), whole(row.native), ratio];
+            let figures = figures.into_iter().map(Option::unwrap_or_default).collect();
             (row.what.to_owned(), figures)
         }),
     )
@@ -252,3 +297,10 @@ fn costs_table(rows: &[Cost]) -> String {
         }),
     )
 }
+
+const FULL: &str = "applied from a full topic, numbered";
+const PUBLISH: &str = "marquee.publish in transactions of 5,000";
+const DRAIN: &str = "outbox to the bus";
+const WHOLE: &str = "outbox to applied";
+const BLOCKED: &str = "a blocked key, let go";
+const LATENCY: &str = "publish to applied";

@@ -7,6 +7,7 @@ use marquee_bus::{Partition, embedded, kafka};
 use marquee_database::{Config, Database, Secret};
 use marquee_testkit::{PostgresServer, kafka_server};
 
+use super::statements;
 use crate::{
     host::Host,
     servers::{Bus, Connected},
@@ -27,13 +28,21 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Start the servers, and make everything that a host would find.
-    pub(crate) async fn set(program: PathBuf, manifest: PathBuf, bus: Bus) -> anyhow::Result<Self> {
-        let postgres = marquee_testkit::postgres().await;
+    pub(crate) async fn set(
+        program: PathBuf,
+        manifest: PathBuf,
+        bus: Bus,
+        counts_statements: bool,
+    ) -> anyhow::Result<Self> {
+        let mut postgres = marquee_testkit::postgres().await;
         let mut environment = Vec::new();
         for name in ["counter", "bus", NATIVE] {
             postgres.create_database(name).await;
             let variable = format!("DATABASE_URL_{}", name.to_uppercase());
             environment.push((variable, postgres.url(name)));
+        }
+        if counts_statements {
+            statements::enable(&mut postgres).await?;
         }
         let kafka = match bus {
             Bus::Embedded => None,

@@ -162,12 +162,9 @@ impl Relay {
             }
         }
         let mut run = self.read(&[]).await?;
-        if run.sent.is_empty() {
-            return Ok(Pass::Idle);
-        }
-        let mut moved = 0;
         let mut behind = Vec::new();
-        loop {
+        let mut moved = 0;
+        while !run.sent.is_empty() {
             self.quick_until = Instant::now() + QUICK_FOR;
             let Run { sent, outgoing } = run;
             if seeded(Bug::RelayDeletesFirst) {
@@ -179,25 +176,35 @@ impl Relay {
             let shards: BTreeSet<i16> = sent.iter().map(|row| home(row.shard)).collect();
             let report = run::report(sent, results);
             moved += report.acknowledged.len();
-            let is_last = ahead.sent.is_empty()
-                || !report.is_whole()
-                || stop.is_cancelled()
-                || Instant::now() >= self.leases.due_at()
-                || !self.is_trusted(&ahead);
+            self.note(shards, &report.failed).await?;
             behind = report.acknowledged;
-            if is_last {
+            let goes_on = report.failed.is_empty()
+                && report.refused.is_empty()
+                && !stop.is_cancelled()
+                && Instant::now() < self.leases.due_at()
+                && self.is_trusted(&ahead);
+            if !goes_on {
                 // What was read ahead may stand behind what failed, or be another relay's by now.
                 self.delete(&behind).await?;
-            }
-            aside::refuse(&self.database, &self.leases, &report.refused).await?;
-            self.note(shards, &report.failed).await?;
-            if is_last {
-                break;
+                aside::refuse(&self.database, &self.leases, &report.refused).await?;
+                self.tell(moved);
+                return Ok(if moved > 0 { Pass::Moved } else { Pass::Idle });
             }
             run = ahead;
+            if run.sent.is_empty() {
+                // Something may have come since it was read.
+                run = self.beside(&behind, &[]).await?;
+                behind.clear();
+            }
         }
-        tracing::debug!(database = self.database.name(), "relayed {moved} messages");
-        Ok(if moved > 0 { Pass::Moved } else { Pass::Idle })
+        self.tell(moved);
+        Ok(Pass::Idle)
+    }
+
+    fn tell(&self, moved: usize) {
+        if moved > 0 {
+            tracing::debug!(database = self.database.name(), "relayed {moved} messages");
+        }
     }
 
     /// A restored or promoted database begins to number anew; publishing sees that by itself, before any number is given.
@@ -215,7 +222,7 @@ impl Relay {
     }
 
     /// The next rows that are not `flying`: on their way already.
-    async fn read(&self, flying: &[Sent]) -> Result<Run, marquee_database::Error> {
+    async fn read(&self, flying: &[&Sent]) -> Result<Run, marquee_database::Error> {
         let now = Instant::now();
         let shards: Vec<i16> = self
             .leases
@@ -279,10 +286,7 @@ impl Relay {
         let bus = Arc::clone(&self.bus);
         let publishing = timeout(PUBLISH_TIMEOUT, bus.publish(records));
         tokio::pin!(publishing);
-        let beside = async {
-            self.delete(behind).await?;
-            self.read(flying).await
-        };
+        let beside = self.beside(behind, flying);
         // No answer in time is no acknowledgement of anything.
         let mut results = None;
         let ahead = {
@@ -308,6 +312,17 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Delete what was acknowledged, and read what is neither that nor `flying`.
+    async fn beside(
+        &self,
+        behind: &[Sent],
+        flying: &[Sent],
+    ) -> Result<Run, marquee_database::Error> {
+        let known: Vec<&Sent> = behind.iter().chain(flying).collect();
+        let ((), run) = tokio::try_join!(self.delete(behind), self.read(&known))?;
+        Ok(run)
     }
 
     async fn delete(&self, acknowledged: &[Sent]) -> Result<(), marquee_database::Error> {

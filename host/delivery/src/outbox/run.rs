@@ -38,13 +38,6 @@ pub(crate) struct Report {
     pub(crate) refused: Vec<(Sent, String)>,
 }
 
-impl Report {
-    /// Whether the bus has all of it.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.failed.is_empty() && self.refused.is_empty()
-    }
-}
-
 /// The shard of a row that may be set aside.
 pub(crate) fn home(shard: i16) -> i16 {
     if shard < 0 { -1 - shard } else { shard }

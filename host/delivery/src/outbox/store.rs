@@ -73,7 +73,8 @@ order by shard, id";
 
 /// The bus has them: $1 relay, $2 shards, $3 ids, $4 epochs. A shard that is another relay's by now is left to it. By
 /// place, so that it is one probe a row whatever the planner believes about a table that grows and shrinks; rows of the
-/// outbox never move.
+/// outbox never move. Its commit is not waited for on the disk: what a crash brings back is published again, as after a
+/// crash of the relay.
 pub(crate) const ACKNOWLEDGED: &str = "
 delete from marquee.outbox where ctid = any (array(
     select o.place
@@ -82,7 +83,7 @@ delete from marquee.outbox where ctid = any (array(
     cross join lateral (
         select ctid as place from marquee.outbox where shard = done.shard and id = done.id offset 0
     ) as o
-))";
+)) and (select set_config('synchronous_commit', 'off', true)) is not null";
 
 /// For operators: $1 relay, $2 shard, $3 epoch, $4 failed runs, $5 error, $6 seconds until the next.
 pub(crate) const NOTE: &str = "

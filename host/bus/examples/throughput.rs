@@ -73,6 +73,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 if let Some(last) = batch.records.last() {
                     let asked = Instant::now();
                     reader.commit(&batch.assignment, last.offset + 1).await?;
+                    reader.more(&batch.assignment);
                     committing += asked.elapsed();
                     batches += 1;
                 }

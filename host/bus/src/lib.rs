@@ -109,7 +109,7 @@ pub enum Event {
     /// The partition must be given back: finish or abandon what is in flight, commit, then drop the guard. The bus
     /// waits for the guard, at most two seconds.
     Revoked(Assignment, RevokeGuard),
-    /// Records to be handled. The next batch of this partition comes only after `commit` or `seek` for it.
+    /// Records to be handled. The next batch of this partition comes only after `more` or `seek` for it.
     Batch(Batch),
 }
 
@@ -212,10 +212,14 @@ pub trait Subscription: Send + Sync {
     /// What comes next. Cancel-safe. An error is passing: call again (the implementation backs off by itself).
     async fn next(&self) -> Result<Event, Error>;
 
-    /// Everything before `offset` is dealt with. Asks for the next batch of the partition.
+    /// The batch is dealt with. Asks for the next one of the partition, whether or not the bus knows. Nothing comes of it
+    /// under a holding that is over.
+    fn more(&self, assignment: &Assignment);
+
+    /// Everything before `offset` is dealt with: there the group goes on in its next holding. Asks for nothing, and need
+    /// not follow each batch.
     ///
-    /// `Unavailable` leaves the batch out: commit again, or `seek`. `Fenced`: drop what was read; a `Revoked` for it
-    /// came, or comes with `next`.
+    /// `Fenced`: drop what was read; a `Revoked` for it came, or comes with `next`.
     async fn commit(&self, assignment: &Assignment, offset: i64) -> Result<(), Error>;
 
     /// Read on from `offset` instead (one that the log still has or is about to get); drops what was read ahead. Asks

@@ -10,7 +10,10 @@ use marquee_delivery::{
     consume::{self, Position},
     partition::{Action, Actor, Event},
 };
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Duration, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -67,6 +70,8 @@ impl Task {
         let (mut actor, mut action) = Actor::new(consumer, position);
         // Batches of another seek are stale.
         let mut sought = None;
+        let mut tell = tokio::time::interval(TELL);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let event = match action {
                 Action::GiveBack => return,
@@ -74,6 +79,7 @@ impl Task {
                     biased;
                     () = self.leave.cancelled() => Event::Leave,
                     () = told.moved() => Event::Moved,
+                    _ = tell.tick() => Event::Tell,
                     batch = self.slot.take() => {
                         if Some(batch.seek) != sought {
                             continue;
@@ -91,6 +97,10 @@ impl Task {
                             sought = Some(number);
                         },
                     ))
+                }
+                Action::More => {
+                    self.subscription.more(&self.assignment);
+                    Event::Asked
                 }
                 action => self.step(action).await,
             };
@@ -152,7 +162,7 @@ impl Task {
                 backoff::pause(tries, &self.leave).await;
                 Event::Rested
             }
-            Action::Seek(_) | Action::Await | Action::GiveBack => Event::Leave,
+            Action::Seek(_) | Action::More | Action::Await | Action::GiveBack => Event::Leave,
         }
     }
 
@@ -169,3 +179,6 @@ impl Task {
         Ok((position, Some(log)))
     }
 }
+
+/// How long the bus may believe that a partition is not as far as it is. Each time costs a durable write.
+const TELL: Duration = Duration::from_secs(1);

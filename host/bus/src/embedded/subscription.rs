@@ -50,6 +50,10 @@ impl Subscription for Member {
         event
     }
 
+    fn more(&self, assignment: &Assignment) {
+        self.intake.settled(assignment);
+    }
+
     async fn commit(&self, assignment: &Assignment, offset: i64) -> Result<(), Error> {
         let fenced = || Error::Fenced(assignment.partition.clone());
         if !self.intake.may_commit(assignment) {
@@ -61,7 +65,6 @@ impl Subscription for Member {
             self.intake.lose(number);
             return Err(fenced());
         }
-        self.intake.settled(assignment);
         Ok(())
     }
 

@@ -50,14 +50,15 @@ impl Subscription for Member {
         event
     }
 
+    fn more(&self, assignment: &Assignment) {
+        self.shared.intake.settled(assignment);
+    }
+
     async fn commit(&self, assignment: &Assignment, offset: i64) -> Result<(), Error> {
         if !self.shared.intake.may_commit(assignment) {
             return Err(Error::Fenced(assignment.partition.clone()));
         }
-        commits::commit(&self.shared, assignment, offset, self.commit_timeout).await?;
-        self.shared.intake.settled(assignment);
-        self.shared.wake();
-        Ok(())
+        commits::commit(&self.shared, assignment, offset, self.commit_timeout).await
     }
 
     async fn seek(&self, assignment: &Assignment, offset: i64) -> Result<u64, Error> {

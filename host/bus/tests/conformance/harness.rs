@@ -247,13 +247,14 @@ impl Reader {
         all
     }
 
-    /// Commit all of a batch.
+    /// Commit all of a batch, and ask for the next one.
     pub(crate) async fn commit(&mut self, batch: &Batch) {
         let after = batch.records.last().unwrap().offset + 1;
         self.subscription
             .commit(&batch.assignment, after)
             .await
             .unwrap();
+        self.subscription.more(&batch.assignment);
     }
 
     /// Handle events until exactly so many partitions are held.

@@ -47,6 +47,7 @@ asked_of_both! {
     committed_offsets_survive_a_new_member,
     offsets_that_are_committed_at_once_all_stand,
     an_uncommitted_batch_comes_again_to_the_next_member,
+    batches_follow_each_other_without_a_commit_and_one_covers_them_all,
     two_members_share_partitions_and_none_is_held_by_both,
     a_guard_keeps_a_partition_until_its_batch_is_committed,
     a_revoked_holders_commit_is_fenced,

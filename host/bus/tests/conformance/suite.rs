@@ -203,6 +203,35 @@ pub(crate) async fn an_uncommitted_batch_comes_again_to_the_next_member(fixture:
     );
 }
 
+pub(crate) async fn batches_follow_each_other_without_a_commit_and_one_covers_them_all(
+    fixture: &Fixture,
+) {
+    let bus = fixture.bus().await;
+    let records =
+        |from, to| (from..to).map(|value: i32| fixture.record("movie", value.to_string()));
+    publish(&*bus, records(0, 15).collect()).await;
+    let limits = BatchLimits {
+        records: 5,
+        ..BatchLimits::default()
+    };
+    let mut first = fixture.subscribe_with(&*bus, limits).await;
+    let one = first.batch().await;
+    first.subscription.more(&one.assignment);
+    let two = first.batch().await;
+    let after = |batch: &Batch| batch.records.last().unwrap().offset + 1;
+    assert_eq!(two.records[0].offset, after(&one));
+    // What is out stays out: a commit asks for nothing.
+    let committed = first.subscription.commit(&two.assignment, after(&one));
+    committed.await.unwrap();
+    let nothing = tokio::time::timeout(std::time::Duration::from_millis(300), first.batch());
+    assert!(nothing.await.is_err(), "a commit brought a batch");
+    let committed = first.subscription.commit(&two.assignment, after(&two));
+    committed.await.unwrap();
+    first.subscription.close().await;
+    let mut second = fixture.subscribe_with(&*bus, limits).await;
+    assert_eq!(second.batch().await.records[0].offset, after(&two));
+}
+
 pub(crate) async fn two_members_share_partitions_and_none_is_held_by_both(fixture: &Fixture) {
     let (first_bus, second_bus) = tokio::join!(fixture.bus(), fixture.bus());
     let mut first = fixture.subscribe(&*first_bus).await;

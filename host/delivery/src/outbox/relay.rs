@@ -425,7 +425,7 @@ impl Relay {
 
     fn pause(&self) -> Duration {
         let milliseconds = if Instant::now() < self.quick_until {
-            rand::rng().random_range(100..=250)
+            rand::rng().random_range(10..=25)
         } else {
             rand::rng().random_range(400..=500)
         };

@@ -74,14 +74,16 @@ pub enum Action {
     },
     /// Tell the bus to read from here. Batches of before are to be dropped.
     Seek(i64),
-    /// Tell the bus that everything before this is dealt with, and ask for more.
+    /// Ask the bus for the batch that follows.
+    More,
+    /// Tell the bus that everything before this is dealt with.
     Commit(i64),
     /// Wait; the more often in a row, the longer. To be cut short when the partition has to be given back.
     Rest {
         /// Pauses in a row before this one.
         tries: u32,
     },
-    /// Nothing, until a batch comes, the position was moved, or the partition has to be given back.
+    /// Nothing, until a batch comes, the bus is to be told, the position was moved, or the partition has to be given back.
     Await,
     /// Nothing ever again: the partition may go to another host.
     GiveBack,
@@ -104,6 +106,10 @@ pub enum Event {
     Kept(Result<Summary, Error>),
     /// The bus reads from there.
     Sought(Result<(), marquee_bus::Error>),
+    /// The bus was asked.
+    Asked,
+    /// It is time that the bus learns of what was dealt with, while nothing is under way. Once a second or so.
+    Tell,
     /// The bus knows.
     Committed(Result<(), marquee_bus::Error>),
     /// The pause is over, or was cut short.
@@ -207,8 +213,8 @@ pub struct Actor {
     alone: bool,
     /// The start of the delivery at the position is counted.
     counted: bool,
-    /// The bus does not know of the position yet.
-    untold: bool,
+    /// Everything before this is dealt with, and the bus does not know. No batch waits for it: the position is what counts.
+    untold: Option<i64>,
     leaving: bool,
     conflicts: u32,
     /// Pauses in a row.
@@ -217,12 +223,20 @@ pub struct Actor {
     crowded: bool,
     /// What is about to be kept of the first message is as little as can be: the server refused the rest.
     stripping: bool,
-    /// The bus reads from the position on.
-    reads: bool,
-    /// The bus was asked for records, and they have not come.
-    asked: bool,
+    next: Next,
     /// Between the position and what was read there is something else: the log says whether retention took it.
     gap: bool,
+}
+
+/// Where the next batch comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The bus is not told from where.
+    Unknown,
+    /// It follows the one that was brought.
+    Follows,
+    /// The bus was asked for it.
+    Asked,
 }
 
 impl Actor {
@@ -235,15 +249,14 @@ impl Actor {
             begun: false,
             alone: false,
             counted: false,
-            untold: false,
+            untold: None,
             leaving: false,
             conflicts: 0,
             tries: 0,
             breaker: Breaker::default(),
             crowded: false,
             stripping: false,
-            reads: false,
-            asked: false,
+            next: Next::Unknown,
             gap: false,
         };
         let first = Action::Load { log: true };
@@ -278,7 +291,7 @@ impl Actor {
                 self.position = position;
                 self.counted = false;
                 // What it believed would keep what is behind the position, or let go what is not.
-                self.untold = true;
+                self.untold = Some(self.position.next());
                 self.go_on()
             }
             Event::Started(Ok(position)) => {
@@ -300,17 +313,20 @@ impl Actor {
             Event::Loaded(Err(error)) | Event::Set(Err(error)) | Event::Started(Err(error)) => {
                 self.failed(&error)
             }
-            Event::Sought(Ok(())) => {
-                self.reads = true;
-                self.asked = true;
+            Event::Sought(Ok(())) | Event::Asked => {
+                self.next = Next::Asked;
                 self.go_on()
             }
+            Event::Sought(Err(error)) => self.not_sought(&error),
+            Event::Tell => match self.untold {
+                Some(offset) => Action::Commit(offset),
+                None => self.go_on(),
+            },
             Event::Committed(Ok(())) => {
-                self.untold = false;
-                self.asked = self.reads;
+                self.untold = None;
                 self.go_on()
             }
-            Event::Sought(Err(error)) | Event::Committed(Err(error)) => self.not_told(&error),
+            Event::Committed(Err(error)) => self.not_told(&error),
             Event::Rested if self.leaving => self.go_on(),
             Event::Rested if self.breaker.is_resting() => {
                 self.breaker.rested();
@@ -348,17 +364,14 @@ impl Actor {
             // Nothing moved since: the host is alive, and that was no death.
             return Action::Survived(self.position.clone());
         }
-        if self.untold {
-            return Action::Commit(self.position.next());
-        }
         if self.leaving {
-            return Action::GiveBack;
+            return self.untold.map_or(Action::GiveBack, Action::Commit);
         }
         self.alone = false;
-        if self.asked {
-            Action::Await
-        } else {
-            Action::Seek(self.position.next())
+        match self.next {
+            Next::Unknown => Action::Seek(self.position.next()),
+            Next::Follows => Action::More,
+            Next::Asked => Action::Await,
         }
     }
 
@@ -497,7 +510,7 @@ impl Actor {
         self.conflicts = 0;
         self.tries = 0;
         self.counted = false;
-        self.untold = true;
+        self.untold = Some(self.position.next());
         if summary.crowded && !self.crowded {
             tracing::error!(
                 consumer = self.consumer.name,
@@ -523,19 +536,29 @@ impl Actor {
         self.rest()
     }
 
-    fn not_told(&mut self, error: &marquee_bus::Error) -> Action {
+    fn not_sought(&mut self, error: &marquee_bus::Error) -> Action {
         if matches!(error, marquee_bus::Error::Fenced(_)) {
             return Action::GiveBack;
         }
-        // The position in the database is what counts; the bus learns it with the next batch.
         tracing::warn!(%error, "the bus does not answer; trying again");
-        self.untold = false;
-        self.asked = false;
+        self.next = Next::Unknown;
         if self.leaving {
             self.go_on()
         } else {
             self.rest()
         }
+    }
+
+    fn not_told(&mut self, error: &marquee_bus::Error) -> Action {
+        if matches!(error, marquee_bus::Error::Fenced(_)) {
+            return Action::GiveBack;
+        }
+        tracing::warn!(%error, "the bus does not take how far a partition is; it is told again");
+        if self.leaving {
+            // Whoever holds it next reads the position.
+            self.untold = None;
+        }
+        self.go_on()
     }
 
     fn rest(&mut self) -> Action {
@@ -548,14 +571,12 @@ impl Actor {
     fn forget(&mut self) {
         self.work.clear();
         self.counted = false;
-        self.untold = false;
-        self.reads = false;
-        self.asked = false;
+        self.next = Next::Unknown;
         self.gap = false;
     }
 
     fn batch(&mut self, records: Vec<Incoming>) -> Action {
-        self.asked = false;
+        self.next = Next::Follows;
         let slice = Slice::new(records).fresh(&self.position);
         if slice.len() == 0 {
             // Not what was asked for: the log may have been made again under the position.
@@ -612,10 +633,14 @@ impl Actor {
         self.gap = false;
         match to {
             None => self.go_on(),
-            Some(to) => Action::Set {
-                from: self.position.clone(),
-                to,
-            },
+            Some(to) => {
+                // What was dealt with may be of another log.
+                self.untold = None;
+                Action::Set {
+                    from: self.position.clone(),
+                    to,
+                }
+            }
         }
     }
 }

@@ -366,12 +366,16 @@ impl World {
                 host.asked = true;
                 Event::Sought(Ok(()))
             }
-            Action::Commit(_) => {
+            Action::More => {
+                host.asked = true;
+                Event::Asked
+            }
+            Action::Commit(offset) => {
+                assert!(offset <= self.store.next, "the bus is told too much");
                 if self.fault(10) {
                     let away = marquee_bus::Error::Unavailable("away".to_owned());
                     Event::Committed(Err(away))
                 } else {
-                    host.asked = true;
                     Event::Committed(Ok(()))
                 }
             }
@@ -389,6 +393,9 @@ impl World {
         }
         if self.fault(20) {
             return Some(Event::Moved);
+        }
+        if self.one_in(5) {
+            return Some(Event::Tell);
         }
         let is_lost = host.reading > self.end() || host.reading < self.begin;
         if is_lost {
@@ -561,8 +568,9 @@ impl World {
 
     fn is_at_rest(&self) -> bool {
         let waits = |host: &Option<Host>| {
-            host.as_ref()
-                .is_none_or(|host| matches!(host.action, Action::Await))
+            host.as_ref().is_none_or(|host| {
+                matches!(host.action, Action::Await) && host.actor.untold.is_none()
+            })
         };
         self.unpublished == 0
             && !self.store.is_paused

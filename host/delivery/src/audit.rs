@@ -7,6 +7,7 @@
 //! the outbox; and a question a partition to the bus.
 
 mod outbox;
+mod own;
 
 use marquee_bus::{Bus, Partition};
 use marquee_database::Database;
@@ -14,6 +15,8 @@ use serde::Serialize;
 use tokio_postgres::Row;
 
 use crate::{Error, consumers};
+
+pub use own::{Check, CheckError};
 
 /// What became of a partition's messages at one consumer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

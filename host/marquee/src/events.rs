@@ -9,7 +9,7 @@ use marquee_bus::{Bus, Partition};
 use marquee_database::Database;
 use marquee_delivery::{
     Error,
-    audit::{Audit, audit},
+    audit::{Audit, Check, audit},
     consumers::{self, Standing},
     partition::State,
 };
@@ -24,6 +24,7 @@ use crate::databases::Databases;
 pub(crate) struct Events {
     pub(crate) bus: Option<Arc<dyn Bus>>,
     pub(crate) databases: Arc<[Database]>,
+    checks: Arc<BTreeMap<String, Check>>,
     pub(crate) watch: Watch,
     plan: Arc<Plan>,
 }
@@ -113,6 +114,7 @@ impl Events {
         Self {
             bus: bus.cloned(),
             databases: databases.by_component.values().cloned().collect(),
+            checks: Arc::new(databases.checks.clone()),
             watch,
             plan: Arc::new(Plan {
                 topics,
@@ -138,7 +140,10 @@ impl Events {
             databases: Vec::new(),
         };
         for database in self.databases.iter() {
-            let audit = audit(database, self.bus.as_deref()).await?;
+            let mut audit = audit(database, self.bus.as_deref()).await?;
+            if let Some(check) = self.checks.get(database.name()) {
+                audit.findings.extend(check.findings(database).await?);
+            }
             report.sound &= audit.findings.is_empty();
             report.databases.push(Audited {
                 database: database.name().to_owned(),

@@ -2,7 +2,7 @@
 
 use marquee_delivery::{
     Verdict,
-    audit::{Audit, accept, audit},
+    audit::{Audit, Check, CheckError, accept, audit},
     consume::{Place, Why},
     messages,
 };
@@ -263,4 +263,81 @@ async fn a_row_that_is_missing_in_the_outbox_is_found() {
         world.query(change, &[]).await;
         assert_eq!(of(&world).await.findings.len(), findings, "{change}");
     }
+}
+
+async fn own(world: &World, sql: &str) -> Vec<String> {
+    let check = Check::new("own.sql".to_owned(), sql).unwrap();
+    let found = check.findings(&world.db).await.unwrap();
+    found
+        .into_iter()
+        .map(|it| format!("{}: {}", it.place, it.what))
+        .collect()
+}
+
+#[tokio::test]
+async fn each_row_of_an_applications_own_query_is_a_finding() {
+    let world = World::new().await;
+    assert_eq!(own(&world, "select 1 as one where false;\n").await, [""; 0]);
+    let sql = "-- two\nwith pair as (values (1, null), (2, 'x'))\nselect column1 as \"left\", column2 from pair order by 1; -- done";
+    let verified = Check::new("own.sql".to_owned(), sql).unwrap();
+    assert!(
+        verified.verify(&world.db).await.is_err(),
+        "what stands behind the semicolon"
+    );
+    assert_eq!(
+        own(&world, sql.strip_suffix(" -- done").unwrap()).await,
+        [
+            "own.sql: left: 1, column2: null",
+            "own.sql: left: 2, column2: x"
+        ]
+    );
+    let many = own(&world, "select * from generate_series(1, 150) as n").await;
+    assert_eq!(many.len(), 101);
+    assert_eq!(many[100], "own.sql: 150 rows differ; 100 are listed");
+    let endless = own(&world, "select * from generate_series(1, 1000000) as n").await;
+    assert_eq!(
+        endless[100],
+        "own.sql: more than 10000 rows differ; 100 are listed"
+    );
+    let failed = own(&world, "select 1 / 0 as nothing").await;
+    assert!(
+        failed[0].starts_with("own.sql: the query failed: "),
+        "{failed:?}"
+    );
+    assert!(failed[0].contains("division by zero"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn an_applications_own_query_only_reads() {
+    let world = World::new().await;
+    world.query("create table counters (n integer)", &[]).await;
+    world
+        .query("create function count_up() returns integer language sql as 'insert into counters values (1) returning n'", &[])
+        .await;
+    for sql in ["", "  \n-- select 1\n\n"] {
+        let refused = Check::new("own.sql".to_owned(), sql);
+        assert!(matches!(refused, Err(CheckError::Empty(_))), "{sql:?}");
+    }
+    for sql in [
+        "select from nowhere",
+        "select 1; select 2",
+        "select 1) as x; drop table counters; select * from (select 1",
+        "insert into counters values (1) returning n",
+        "with made as (insert into counters values (1) returning n) select n from made",
+        "select n from counters for update",
+        "select $1::integer",
+        "commit",
+        "vacuum",
+    ] {
+        let check = Check::new("own.sql".to_owned(), sql).unwrap();
+        let refused = check.verify(&world.db).await;
+        assert!(matches!(refused, Err(CheckError::Refused { .. })), "{sql}");
+    }
+    // What a function does is seen when it runs.
+    let sql = "select count_up()";
+    let check = Check::new("own.sql".to_owned(), sql).unwrap();
+    check.verify(&world.db).await.unwrap();
+    let found = own(&world, sql).await;
+    assert!(found[0].contains("read-only transaction"), "{found:?}");
+    assert_eq!(world.number("select count(*) from counters").await, 0);
 }

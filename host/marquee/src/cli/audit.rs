@@ -84,9 +84,11 @@ fn table(report: &Value) -> String {
     for column in figures.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    if figures.is_empty() {
-        return "no consumer has read anything yet".to_owned();
-    }
+    let figures = if figures.is_empty() {
+        "no consumer has read anything yet".to_owned()
+    } else {
+        figures.to_string()
+    };
     let verdict = match findings.len() {
         0 => "everything adds up".to_owned(),
         1 => "one thing does not add up:".to_owned(),

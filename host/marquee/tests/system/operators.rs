@@ -99,9 +99,13 @@ async fn a_replay_brings_everything_once_more_and_it_adds_up() {
     let rating = setup.connect("RATING").await;
     // A projection that was spoiled is made anew from the events.
     rating
-        .execute("delete from ratings", &[])
+        .batch_execute(
+            "delete from ratings;
+            update aggregated_ratings set rating_sum = 0, rating_count = 0",
+        )
         .await
         .expect("spoiled");
+    assert_eq!(json(&setup, &["audit"])["sound"], true);
     let replay = [
         "consumers",
         "replay",
@@ -151,6 +155,47 @@ async fn the_audit_adds_up_until_somebody_meddles_and_the_host_says_so_by_itself
     .await;
 
     done(&setup, &["audit", "accept"]);
+    let sound = setup.verb(&["audit"]);
+    assert!(sound.status.success(), "{}", text(&sound));
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_applications_own_audit_finds_is_told_too() {
+    let setup = Setup::databases().await;
+    let host = setup.start().await;
+    let movie = rated(&client(&host.url)).await;
+    let sound = setup.verb(&["audit"]);
+    assert!(sound.status.success(), "{}", text(&sound));
+
+    let rating = setup.connect("RATING").await;
+    let add = async |more: i64| {
+        let sql = "update aggregated_ratings set rating_sum = rating_sum + $2 where record_id = $1";
+        rating
+            .execute(sql, &[&movie, &more])
+            .await
+            .expect("changed");
+    };
+    add(1).await;
+    let found = setup.verb(&["audit"]);
+    assert_eq!(found.status.code(), Some(1), "{}", text(&found));
+    let wanted = format!(
+        "rating: migrations/rating/audit.sql: record_type: movie, record_id: {movie}, rating_sum: 14, should_be_sum: 13, "
+    );
+    assert!(text(&found).contains(&wanted), "{}", text(&found));
+    let report = json(&setup, &["audit"]);
+    assert_eq!(report["sound"], false, "{report}");
+    eventually(
+        Duration::from_secs(90),
+        "the host has noticed",
+        async || {
+            host.log()
+                .contains("migrations/rating/audit.sql: record_type: movie")
+        },
+    )
+    .await;
+
+    add(-1).await;
     let sound = setup.verb(&["audit"]);
     assert!(sound.status.success(), "{}", text(&sound));
     drop(host);

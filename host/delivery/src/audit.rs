@@ -3,8 +3,8 @@
 //! For each consumer and partition it is an identity and no estimate: every offset behind the position was applied, is a
 //! duplicate, was kept, held nothing, or was lost to retention; and what was kept is still there, or has left by a door
 //! that counts. All of it was written by the commits themselves, so it may be asked at any time, under load too.
-//! Cost: four statements a database, over the positions and the parked messages, the blocked keys, and the rows that wait in
-//! the outbox; and a question a partition to the bus.
+//! Cost: five statements a database, over the positions and the parked messages, the blocked keys, the rows that wait in
+//! the outbox, and all keys; and a question a partition to the bus.
 
 mod outbox;
 mod own;
@@ -14,7 +14,7 @@ use marquee_database::Database;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use crate::{Error, consumers};
+use crate::{Error, consumers, outbox::Totals};
 
 pub use own::{Check, CheckError};
 
@@ -71,6 +71,8 @@ pub struct Finding {
 pub struct Audit {
     /// By consumer, topic and partition.
     pub accounts: Vec<Account>,
+    /// What became of what was published.
+    pub outbox: Totals,
     /// What does not add up. Empty: all is well.
     pub findings: Vec<Finding>,
 }
@@ -100,9 +102,9 @@ pub async fn audit(database: &Database, bus: Option<&dyn Bus>) -> Result<Audit, 
             ),
         });
     }
-    audit
-        .findings
-        .extend(outbox::findings(&mut connection).await?);
+    let (totals, found) = outbox::audit(&mut connection).await?;
+    audit.outbox = totals;
+    audit.findings.extend(found);
     drop(connection);
     if let Some(bus) = bus {
         audit.compare(bus).await;

@@ -297,6 +297,17 @@ async fn what_the_bus_refuses_is_seen_and_goes_when_a_person_says_so() {
         outbox["aside"] == 1 && outbox["refused"][0]["seq"] == 2
     })
     .await;
+    eventually(PATIENCE, "each is counted where it went", async || {
+        let outbox = outbox();
+        let of = |name: &str| outbox["totals"][name].as_i64().expect("a number");
+        // The movie of which the ratings are.
+        let figures = ["published", "relayed", "waiting", "refused", "discarded"].map(of);
+        figures == [3, 1, 1, 1, 1]
+    })
+    .await;
+    let audit = json(&setup, &["audit"]);
+    assert_eq!(audit["sound"], true, "{audit}");
+    assert_eq!(audit["databases"][0]["outbox"], outbox()["totals"]);
     let gone = setup.verb(&["outbox", "discard", &id]);
     assert_eq!(gone.status.code(), Some(1), "{}", text(&gone));
     let history = done(&setup, &["messages", "history"]);

@@ -124,12 +124,14 @@ pub async fn accept(database: &Database, actor: &str) -> Result<(), Error> {
 impl Audit {
     /// What is not read yet, and whether the positions are within the log.
     async fn compare(&mut self, bus: &dyn Bus) {
-        for account in &mut self.accounts {
-            let partition = Partition {
-                topic: account.topic.clone(),
-                number: account.partition,
-            };
-            let Some(end) = consumers::end(Some(bus), &partition).await else {
+        let partition = |account: &Account| Partition {
+            topic: account.topic.clone(),
+            number: account.partition,
+        };
+        let partitions = self.accounts.iter().map(partition).collect();
+        let ends = consumers::ends(Some(bus), partitions).await;
+        for (account, end) in self.accounts.iter_mut().zip(ends) {
+            let Some(end) = end else {
                 continue;
             };
             account.end = Some(end);

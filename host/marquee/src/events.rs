@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use marquee_bus::{Bus, Partition};
 use marquee_database::Database;
 use marquee_delivery::{
@@ -198,19 +199,18 @@ impl Events {
         };
         let mut all = Vec::new();
         for (topic, ends) in &self.plan.topics {
-            let mut partitions = Vec::new();
-            for number in 0..bus.partitions(topic).await? {
-                let partition = Partition {
-                    topic: topic.clone(),
-                    number,
-                };
-                let log = bus.log(&partition).await?;
-                partitions.push(TopicPartition {
+            let partition = async |number: i32| {
+                let topic = topic.clone();
+                let log = bus.log(&Partition { topic, number }).await?;
+                Ok::<_, Error>(TopicPartition {
                     partition: number,
                     begin: log.begin,
                     end: log.end,
-                });
-            }
+                })
+            };
+            let numbers = stream::iter(0..bus.partitions(topic).await?);
+            let partitions = numbers.map(partition).buffered(consumers::ASKED_AT_ONCE);
+            let partitions: Vec<_> = partitions.try_collect().await?;
             all.push(TopicReport {
                 topic: topic.clone(),
                 ends: ends.clone(),

@@ -72,7 +72,7 @@ async fn a_paused_consumer_stands_and_goes_on_where_it_stood() {
         answer.status == 503
             && answer
                 .body
-                .contains("rating of ratings is 1 messages behind")
+                .contains("rating of ratings is 1 message behind")
     })
     .await;
 
@@ -230,7 +230,7 @@ async fn many_messages_are_dealt_with_at_once_and_one_with_another_payload() {
     assert!(planned.contains("5 messages would be deleted"), "{planned}");
     let key = page[1]["kept"]["key"].as_str().expect("its key").to_owned();
     let skipped = done(&setup, &["messages", "skip", "--all", "--key", &key]);
-    assert!(skipped.contains("1 messages are skipped"), "{skipped}");
+    assert!(skipped.contains("1 message is skipped"), "{skipped}");
 
     // One is mended, the others go.
     let folder = tempfile::tempdir().expect("a folder");

@@ -83,8 +83,12 @@ impl Migrations {
         Self::sorted(owner, steps.collect::<Result<_, _>>()?)
     }
 
-    /// Migrations in a folder: every file that ends in `.sql`.
-    pub fn from_folder(owner: &str, folder: &Path) -> Result<Self, MigrateError> {
+    /// Migrations in a folder: every file that ends in `.sql`, but the one that is something else.
+    pub fn from_folder(
+        owner: &str,
+        folder: &Path,
+        other: Option<&Path>,
+    ) -> Result<Self, MigrateError> {
         let read = |source| MigrateError::Read {
             path: folder.display().to_string(),
             source,
@@ -92,7 +96,8 @@ impl Migrations {
         let mut steps = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(read)? {
             let path = entry.map_err(read)?.path();
-            if path.extension().is_none_or(|extension| extension != "sql") {
+            let is_sql = path.extension().is_some_and(|extension| extension == "sql");
+            if !is_sql || other == Some(path.as_path()) {
                 continue;
             }
             let name = path

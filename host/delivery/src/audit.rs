@@ -3,17 +3,20 @@
 //! For each consumer and partition it is an identity and no estimate: every offset behind the position was applied, is a
 //! duplicate, was kept, held nothing, or was lost to retention; and what was kept is still there, or has left by a door
 //! that counts. All of it was written by the commits themselves, so it may be asked at any time, under load too.
-//! Cost: four statements a database, over the positions and the parked messages, the blocked keys, and the rows that wait in
-//! the outbox; and a question a partition to the bus.
+//! Cost: five statements a database, over the positions and the parked messages, the blocked keys, the rows that wait in
+//! the outbox, and all keys; and a question a partition to the bus.
 
 mod outbox;
+mod own;
 
 use marquee_bus::{Bus, Partition};
 use marquee_database::Database;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use crate::{Error, consumers};
+use crate::{Error, consumers, outbox::Totals};
+
+pub use own::{Check, CheckError};
 
 /// What became of a partition's messages at one consumer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -68,6 +71,8 @@ pub struct Finding {
 pub struct Audit {
     /// By consumer, topic and partition.
     pub accounts: Vec<Account>,
+    /// What became of what was published.
+    pub outbox: Totals,
     /// What does not add up. Empty: all is well.
     pub findings: Vec<Finding>,
 }
@@ -97,9 +102,9 @@ pub async fn audit(database: &Database, bus: Option<&dyn Bus>) -> Result<Audit, 
             ),
         });
     }
-    audit
-        .findings
-        .extend(outbox::findings(&mut connection).await?);
+    let (totals, found) = outbox::audit(&mut connection).await?;
+    audit.outbox = totals;
+    audit.findings.extend(found);
     drop(connection);
     if let Some(bus) = bus {
         audit.compare(bus).await;
@@ -119,12 +124,14 @@ pub async fn accept(database: &Database, actor: &str) -> Result<(), Error> {
 impl Audit {
     /// What is not read yet, and whether the positions are within the log.
     async fn compare(&mut self, bus: &dyn Bus) {
-        for account in &mut self.accounts {
-            let partition = Partition {
-                topic: account.topic.clone(),
-                number: account.partition,
-            };
-            let Some(end) = consumers::end(Some(bus), &partition).await else {
+        let partition = |account: &Account| Partition {
+            topic: account.topic.clone(),
+            number: account.partition,
+        };
+        let partitions = self.accounts.iter().map(partition).collect();
+        let ends = consumers::ends(Some(bus), partitions).await;
+        for (account, end) in self.accounts.iter_mut().zip(ends) {
+            let Some(end) = end else {
                 continue;
             };
             account.end = Some(end);

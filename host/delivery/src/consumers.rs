@@ -2,11 +2,12 @@
 //!
 //! Promise: a pause holds for every host and outlives them; a replay sets positions, watermarks and what was seen back
 //! together, or not at all, and each is in `marquee.actions`. Bound: a question costs one statement a database, and one
-//! a partition of the bus. Not here: what the hosts make of it, which is [`crate::partition`]'s and [`crate::retry`]'s.
+//! a partition of the bus, [`ASKED_AT_ONCE`] of them side by side. Not here: what the hosts make of it, which is [`crate::partition`]'s and [`crate::retry`]'s.
 
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, stream};
 use marquee_bus::{Bus, Partition};
 use marquee_database::{Database, Unit};
 use serde::{Deserialize, Serialize};
@@ -167,6 +168,16 @@ pub async fn standing(database: &Database, bus: Option<&dyn Bus>) -> Result<Vec<
     let mut connection = database.connection().await?;
     let rows = connection.query(STANDING, &[&crate::lag::COUNTED]).await?;
     drop(connection);
+    let partition = |row: &tokio_postgres::Row| {
+        let number: Option<i32> = row.get("partition");
+        number.map(|number| Partition {
+            topic: row.get("topic"),
+            number,
+        })
+    };
+    let mut ends = ends(bus, rows.iter().filter_map(partition).collect())
+        .await
+        .into_iter();
     let mut all: Vec<Standing> = Vec::new();
     for row in &rows {
         let (consumer, topic): (String, String) = (row.get("consumer"), row.get("topic"));
@@ -187,11 +198,7 @@ pub async fn standing(database: &Database, bus: Option<&dyn Bus>) -> Result<Vec<
             continue;
         };
         let position: i64 = row.get("position");
-        let partition = Partition {
-            topic: standing.topic.clone(),
-            number,
-        };
-        let end = end(bus, &partition).await;
+        let end = ends.next().flatten();
         let lag = end.map(|end| (end - position).max(0));
         standing.lag = match (standing.lag, lag) {
             (Some(sum), Some(lag)) => Some(sum + lag),
@@ -232,16 +239,21 @@ pub async fn marks(database: &Database, consumer: &str, topic: &str) -> Result<V
     Ok(rows.iter().map(mark).collect())
 }
 
-/// The bus's next offset, where it says.
-pub(crate) async fn end(bus: Option<&dyn Bus>, partition: &Partition) -> Option<i64> {
-    match bus?.log(partition).await {
+/// The bus's next offset of each partition, where it says. Several are asked for at once.
+pub(crate) async fn ends(bus: Option<&dyn Bus>, partitions: Vec<Partition>) -> Vec<Option<i64>> {
+    let end = async |partition: Partition| match bus?.log(&partition).await {
         Ok(log) => Some(log.end),
         Err(error) => {
             tracing::debug!(%partition, %error, "the end of a partition is not known");
             None
         }
-    }
+    };
+    let ends = stream::iter(partitions).map(end).buffered(ASKED_AT_ONCE);
+    ends.collect().await
 }
+
+/// Each is a thread that waits for Kafka.
+pub const ASKED_AT_ONCE: usize = 16;
 
 /// Deliver nothing more of the topic to it, on any host, until [`resume`]. What is under way is finished. A second pause
 /// changes nothing.

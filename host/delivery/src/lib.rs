@@ -46,6 +46,10 @@ pub fn migrations() -> Result<Migrations, MigrateError> {
                 "0006_incarnations.sql",
                 include_str!("../schema/0006_incarnations.sql"),
             ),
+            (
+                "0007_outbox_totals.sql",
+                include_str!("../schema/0007_outbox_totals.sql"),
+            ),
         ],
     )
 }

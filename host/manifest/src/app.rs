@@ -139,8 +139,10 @@ pub struct Build {
 pub struct Database {
     /// Its logical name: `rating` is reached by `DATABASE_URL_RATING`, and by the component as `marquee:rating`.
     pub name: String,
-    /// The folder of its migrations, relative to the manifest.
+    /// The folder of its migrations, relative to the manifest and within its folder.
     pub migrations: Option<PathBuf>,
+    /// A file with one query, each row of which is something that does not add up; as `migrations`.
+    pub audit: Option<PathBuf>,
     /// Connections at the most.
     pub pool_size: usize,
 }

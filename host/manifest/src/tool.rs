@@ -1,6 +1,9 @@
 //! From text to what only Marquee understands of a component: `[component.NAME.tool.marquee]`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{self, Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     Begin, Canary, Component, Database, Guard, Guarded, Schedule, Subscription, When, defaults,
@@ -15,18 +18,18 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
     let problems = ours.problems().clone();
     if let Some(mut table) = ours.section("database") {
         let name = table.required_string("name");
-        let migrations = table
-            .string("migrations")
-            .map(|(path, _)| PathBuf::from(path));
+        let migrations = own_path(&mut table, "migrations");
+        let audit = own_path(&mut table, "audit");
         let pool_size = table
             .number("pool", 1..=100)
             .map_or(defaults::POOL_SIZE, |n| usize::try_from(n).unwrap_or(1));
-        table.finish("a database has name, migrations and pool");
+        table.finish("a database has name, migrations, audit and pool");
         if let Some((name, span)) = name {
             if is_plain(&name) {
                 component.database = Some(Database {
                     name,
                     migrations,
+                    audit,
                     pool_size,
                 });
             } else {
@@ -141,6 +144,24 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
     ours.finish(
         "tool.marquee has database, variables, transactional, publish, consumer, subscriptions, schedules, limits, canary, guard, rates and subject_header",
     );
+}
+
+/// A file or folder of the application: nothing outside its own.
+fn own_path(table: &mut Section<'_>, key: &str) -> Option<PathBuf> {
+    let (text, span) = table.string(key)?;
+    let mut own = PathBuf::new();
+    for part in Path::new(&text).components() {
+        match part {
+            path::Component::Normal(name) => own.push(name),
+            path::Component::CurDir => {}
+            _ => {
+                let problem = format!("{text:?} leads out of the manifest's folder");
+                table.problems().add(span, problem);
+                return None;
+            }
+        }
+    }
+    Some(own)
 }
 
 fn canary(mut table: Section<'_>) -> Canary {

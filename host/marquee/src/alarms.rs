@@ -124,7 +124,8 @@ impl Alarms {
             if let (Some(most), Some(is)) = (lag, standing.lag)
                 && is > most
             {
-                beyond.push(format!("{name} is {is} messages behind"));
+                let messages = if is == 1 { "message" } else { "messages" };
+                beyond.push(format!("{name} is {is} {messages} behind"));
             }
             let stands = |partition: &&PartitionStanding| {
                 let since = (Utc::now() - partition.moved_at)

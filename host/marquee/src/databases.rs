@@ -1,9 +1,10 @@
 //! The application's databases: given by URL, or in a PostgreSQL of the host's own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context as _;
 use marquee_database::{Config, Database, Migrations, Secret, unsafe_settings};
+use marquee_delivery::audit::Check;
 use marquee_manifest::{App, Component, ComponentId, Outside};
 
 use crate::settings::{Set, Settings};
@@ -12,6 +13,8 @@ use crate::settings::{Set, Settings};
 pub(crate) struct Databases {
     /// Of each component that has one.
     pub(crate) by_component: BTreeMap<ComponentId, Database>,
+    /// The application's own audits, by the database's name.
+    pub(crate) checks: BTreeMap<String, Check>,
     /// Where the embedded bus lives, where it is used.
     pub(crate) bus: Option<Database>,
     /// The server that the host has started, or found running, for those without a URL.
@@ -64,6 +67,7 @@ impl Databases {
         };
 
         let mut by_component = BTreeMap::new();
+        let mut checks = BTreeMap::new();
         for component in owners {
             let Some(own) = &component.database else {
                 continue;
@@ -71,6 +75,9 @@ impl Databases {
             let Some(url) = urls.get(own.name.as_str()) else {
                 continue;
             };
+            if let Some(path) = &own.audit {
+                checks.insert(own.name.clone(), check(settings.root(), path)?);
+            }
             let mut config = Config::new(&own.name, url.clone());
             config.pool_size = own.pool_size;
             by_component.insert(component.id.clone(), Database::new(&config)?);
@@ -80,12 +87,13 @@ impl Databases {
             .transpose()?;
         Ok(Self {
             by_component,
+            checks,
             bus,
             embedded,
         })
     }
 
-    /// Apply the host's schema and each component's own migrations.
+    /// Apply the host's schema and each component's own migrations; then its audit has to suit them.
     pub(crate) async fn migrate(
         &self,
         app: &App,
@@ -106,11 +114,17 @@ impl Databases {
                 .get(id)
                 .and_then(|component| component.database.as_ref());
             if let Some(folder) = own.and_then(|own| own.migrations.as_ref()) {
-                let migrations = Migrations::from_folder(name, &root.join(folder))?;
+                let audit = own.and_then(|own| own.audit.as_ref());
+                let audit = audit.map(|path| root.join(path));
+                let migrations =
+                    Migrations::from_folder(name, &root.join(folder), audit.as_deref())?;
                 applied.extend(labelled(
                     name,
                     migrations.apply(database).await.with_context(failed)?,
                 ));
+            }
+            if let Some(check) = self.checks.get(name) {
+                check.verify(database).await?;
             }
         }
         Ok(applied)
@@ -164,6 +178,13 @@ impl Databases {
             tracing::warn!(%error, "the embedded PostgreSQL did not stop as it should");
         }
     }
+}
+
+fn check(root: &Path, path: &Path) -> anyhow::Result<Check> {
+    let place = path.display().to_string();
+    let text = std::fs::read_to_string(root.join(path))
+        .with_context(|| format!("the audit {place} cannot be read"))?;
+    Ok(Check::new(place, &text)?)
 }
 
 async fn local(server: &marquee_embedded::Server, name: &str) -> anyhow::Result<Secret> {

@@ -5,11 +5,12 @@ use std::{
     sync::Arc,
 };
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use marquee_bus::{Bus, Partition};
 use marquee_database::Database;
 use marquee_delivery::{
     Error,
-    audit::{Audit, audit},
+    audit::{Audit, Check, audit},
     consumers::{self, Standing},
     partition::State,
 };
@@ -24,6 +25,7 @@ use crate::databases::Databases;
 pub(crate) struct Events {
     pub(crate) bus: Option<Arc<dyn Bus>>,
     pub(crate) databases: Arc<[Database]>,
+    checks: Arc<BTreeMap<String, Check>>,
     pub(crate) watch: Watch,
     plan: Arc<Plan>,
 }
@@ -113,6 +115,7 @@ impl Events {
         Self {
             bus: bus.cloned(),
             databases: databases.by_component.values().cloned().collect(),
+            checks: Arc::new(databases.checks.clone()),
             watch,
             plan: Arc::new(Plan {
                 topics,
@@ -138,7 +141,10 @@ impl Events {
             databases: Vec::new(),
         };
         for database in self.databases.iter() {
-            let audit = audit(database, self.bus.as_deref()).await?;
+            let mut audit = audit(database, self.bus.as_deref()).await?;
+            if let Some(check) = self.checks.get(database.name()) {
+                audit.findings.extend(check.findings(database).await?);
+            }
             report.sound &= audit.findings.is_empty();
             report.databases.push(Audited {
                 database: database.name().to_owned(),
@@ -193,19 +199,18 @@ impl Events {
         };
         let mut all = Vec::new();
         for (topic, ends) in &self.plan.topics {
-            let mut partitions = Vec::new();
-            for number in 0..bus.partitions(topic).await? {
-                let partition = Partition {
-                    topic: topic.clone(),
-                    number,
-                };
-                let log = bus.log(&partition).await?;
-                partitions.push(TopicPartition {
+            let partition = async |number: i32| {
+                let topic = topic.clone();
+                let log = bus.log(&Partition { topic, number }).await?;
+                Ok::<_, Error>(TopicPartition {
                     partition: number,
                     begin: log.begin,
                     end: log.end,
-                });
-            }
+                })
+            };
+            let numbers = stream::iter(0..bus.partitions(topic).await?);
+            let partitions = numbers.map(partition).buffered(consumers::ASKED_AT_ONCE);
+            let partitions: Vec<_> = partitions.try_collect().await?;
             all.push(TopicReport {
                 topic: topic.clone(),
                 ends: ends.clone(),

@@ -249,3 +249,35 @@ async fn a_large_batch_is_planned_as_one() {
     assert!(plan.contains("Hash Join"), "{plan}");
     connection.discard();
 }
+
+#[tokio::test]
+async fn an_aggregate_that_is_changed_behind_its_ratings_is_found_by_the_audit() {
+    let fixture = Fixture::new().await;
+    fixture.know(&["a", "b", "c"]).await;
+    let acts = [
+        put(1, "a", "u", 7, 1),
+        put(2, "a", "v", 9, 1),
+        put(3, "b", "u", 2, 1),
+    ];
+    fixture.apply(&acts).await;
+    fixture.check_books().await;
+    for (change, back) in [
+        ("rating_sum = 17", "rating_sum = 16"),
+        ("rating_count = 3", "rating_count = 2"),
+        ("rated_7 = 0", "rated_7 = 1"),
+    ] {
+        let set = async |change: &str| {
+            let sql = format!("update aggregated_ratings set {change} where record_id = 'a'");
+            fixture.query(&sql, &[]).await;
+        };
+        set(change).await;
+        let found = fixture.audit().await;
+        assert_eq!(found.len(), 1, "{change}: {found:?}");
+        assert!(
+            found[0].starts_with("record_type: movie, record_id: a, "),
+            "{found:?}"
+        );
+        set(back).await;
+        fixture.check_books().await;
+    }
+}

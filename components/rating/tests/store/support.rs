@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use marquee_database::{Config, Migrations, Secret};
+use marquee_delivery::audit::Check;
 use tokio_postgres::types::ToSql;
 
 pub(crate) use marquee_database::{Connection, Database};
@@ -63,7 +64,8 @@ impl Fixture {
 
     /// Apply the rest of the service's migrations.
     pub(crate) async fn migrate(&self) {
-        let own = Migrations::from_folder("rating", &folder()).unwrap();
+        let own = Migrations::from_folder("rating", &folder(), Some(&folder().join("audit.sql")))
+            .unwrap();
         own.apply(&self.database).await.unwrap();
     }
 
@@ -136,27 +138,18 @@ impl Fixture {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
+    /// What the service's own audit finds.
+    pub(crate) async fn audit(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(folder().join("audit.sql")).unwrap();
+        let check = Check::new("audit.sql".to_owned(), &text).unwrap();
+        check.verify(&self.database).await.unwrap();
+        let found = check.findings(&self.database).await.unwrap();
+        found.into_iter().map(|it| it.what).collect()
+    }
+
     /// The aggregates are what the ratings come to, by the books.
     pub(crate) async fn check_books(&self) {
-        let wrong = self
-            .texts(
-                "select a.record_id from aggregated_ratings as a
-                left join ratings as r using (record_type, record_id)
-                where a.deleted_at is null
-                group by a.record_type, a.record_id
-                having a.rating_sum <> coalesce(sum(r.value), 0) or a.rating_count <> count(r.value)
-                    or array[a.rated_1, a.rated_2, a.rated_3, a.rated_4, a.rated_5, a.rated_6, a.rated_7, a.rated_8,
-                        a.rated_9, a.rated_10]
-                    <> (
-                        select array_agg((
-                            select count(*)::integer from ratings as o
-                            where (o.record_type, o.record_id, o.value) = (a.record_type, a.record_id, v.value)
-                        ) order by v.value)
-                        from generate_series(1, 10) as v (value)
-                    )",
-            )
-            .await;
-        assert_eq!(wrong, Vec::<String>::new());
+        assert_eq!(self.audit().await, Vec::<String>::new());
     }
 }
 

@@ -31,7 +31,7 @@ impl Fixture {
         let config = Config::new("users", Secret::new(server.url()));
         let database = Database::new(&config).unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations/users");
-        let own = Migrations::from_folder("users", &folder).unwrap();
+        let own = Migrations::from_folder("users", &folder, None).unwrap();
         for migrations in [marquee_delivery::migrations().unwrap(), own] {
             migrations.apply(&database).await.unwrap();
         }

@@ -1,18 +1,35 @@
-//! The outbox's half of the audit: whether what waits of each key is all that should.
+//! The outbox's half of the audit: whether what waits of each key is all that should, and whether what does not wait any
+//! more left by a door that counts.
 //!
 //! Rows leave from the front of their key alone, acknowledged or discarded, so those that wait have the key's last numbers
-//! without a gap, and the last of them is the last that was given. That needs no counters, which publishers would have to
-//! wait for. Not here: what left from the front without the bus having it (consumers meet that as a gap), and messages
-//! without a key, which have no number. Cost: two statements over the rows that wait.
+//! without a gap, and the last of them is the last that was given. All numbers that were given out wait, or were counted
+//! when they left. That needs no counters, which publishers would have to wait for. Not here: messages without a key,
+//! which have no number. Cost: two statements over the rows that wait, and one over all keys.
 
 use marquee_database::Connection;
 
 use super::Finding;
-use crate::Error;
+use crate::{
+    Error,
+    outbox::{
+        Totals,
+        totals::{Numbers, totals},
+    },
+};
 
-/// What does not add up; at the most twenty keys of each kind.
-pub(super) async fn findings(connection: &mut Connection) -> Result<Vec<Finding>, Error> {
+/// What became of what was published, and what does not add up: at the most twenty keys of each kind.
+pub(super) async fn audit(connection: &mut Connection) -> Result<(Totals, Vec<Finding>), Error> {
     let mut findings = Vec::new();
+    let (totals, numbers) = totals(connection).await?;
+    let Numbers { given, accounted } = numbers;
+    if given != accounted && !totals.uncounted {
+        findings.push(Finding {
+            place: "outbox".to_owned(),
+            what: format!(
+                "numbers that were given out: {given}; that wait, or were relayed or discarded: {accounted}"
+            ),
+        });
+    }
     for row in connection.query(ASIDE, &[]).await? {
         let (topic, key, rows): (String, String, i64) = (row.get(0), row.get(1), row.get(2));
         findings.push(Finding {
@@ -30,7 +47,7 @@ pub(super) async fn findings(connection: &mut Connection) -> Result<Vec<Finding>
             ),
         });
     }
-    Ok(findings)
+    Ok((totals, findings))
 }
 
 /// What waits behind a refused row that is not there; at the most twenty keys.

@@ -4,7 +4,7 @@ use marquee_bus::MAX_VALUE_BYTES;
 use marquee_database::{Database, Unit};
 use uuid::Uuid;
 
-use super::State;
+use super::{Act, State};
 use crate::{Error, keys::Key};
 
 /// Why an act was not done. Nothing changed.
@@ -48,40 +48,18 @@ impl From<marquee_database::Error> for ActError {
 /// Deliver it again now, with all its attempts. It has to be the first of its key. Where a number before it is missing,
 /// this says that it will not come: the key goes on from here. A skipped one is delivered out of the order of its key.
 pub async fn retry(database: &Database, id: i64, actor: &str) -> Result<(), ActError> {
-    let (mut unit, found) = Found::lock(database, id).await?;
-    if let Some(head) = found.head.filter(|head| *head != id && found.ordered) {
-        return Err(ActError::NotFirst { id, head });
-    }
-    if found.undecodable {
-        return Err(ActError::Undecodable(id));
-    }
-    unit.execute(RETRY, &[&id]).await?;
-    if found.ordered {
-        unit.execute(RAISE_WATERMARK, &[&id]).await?;
-    }
-    found.finish(unit, actor, "retry").await
+    alone(database, Act::Retry, id, actor).await
 }
 
 /// Set it aside: its key goes on without it. It stays visible, and may be retried or discarded later. Where a number
 /// before it is missing, it has to be the first of its key, and this says that the missing one will not come.
 pub async fn skip(database: &Database, id: i64, actor: &str) -> Result<(), ActError> {
-    let (mut unit, found) = Found::lock(database, id).await?;
-    if found.state == State::Skipped {
-        return Err(ActError::Skipped(id));
-    }
-    found.may_leave()?;
-    unit.execute(SKIP, &[&id]).await?;
-    found.unblock(&mut unit).await?;
-    found.finish(unit, actor, "skip").await
+    alone(database, Act::Skip, id, actor).await
 }
 
 /// Throw it away, payload and all; its key goes on without it. Behind a missing number as [`skip`].
 pub async fn discard(database: &Database, id: i64, actor: &str) -> Result<(), ActError> {
-    let (mut unit, found) = Found::lock(database, id).await?;
-    found.may_leave()?;
-    unit.execute(DISCARD, &[&id]).await?;
-    found.unblock(&mut unit).await?;
-    found.finish(unit, actor, "discard").await
+    alone(database, Act::Discard, id, actor).await
 }
 
 /// Put another payload in its place; it is delivered with it when it is next. What its headers say of it stays.
@@ -94,9 +72,77 @@ pub async fn edit(
     if payload.len() > MAX_VALUE_BYTES {
         return Err(ActError::TooLarge);
     }
-    let (mut unit, found) = Found::lock(database, id).await?;
-    unit.execute(EDIT, &[&id, &payload]).await?;
-    found.finish(unit, actor, "edit").await
+    let mut unit = database.unit();
+    let edited = async {
+        let found = Found::lock(&mut unit, id).await?;
+        unit.execute(EDIT, &[&id, &payload]).await?;
+        found.record(&mut unit, actor, "edit").await
+    };
+    end(edited.await, unit).await
+}
+
+async fn alone(database: &Database, act: Act, id: i64, actor: &str) -> Result<(), ActError> {
+    let mut unit = database.unit();
+    let done = within(&mut unit, act, id, actor).await;
+    end(done, unit).await
+}
+
+async fn end(done: Result<(), ActError>, unit: Unit) -> Result<(), ActError> {
+    match done {
+        Ok(()) => unit.commit().await.map_err(Error::from)?,
+        Err(_) => unit.rollback().await,
+    }
+    done
+}
+
+/// As a part of a transaction. A refusal leaves nothing in it but locks.
+pub(super) async fn within(
+    unit: &mut Unit,
+    act: Act,
+    id: i64,
+    actor: &str,
+) -> Result<(), ActError> {
+    let found = Found::lock(unit, id).await?;
+    match act {
+        Act::Retry => {
+            if let Some(head) = found.head.filter(|head| *head != id && found.ordered) {
+                return Err(ActError::NotFirst { id, head });
+            }
+            if found.undecodable {
+                return Err(ActError::Undecodable(id));
+            }
+            unit.execute(RETRY, &[&id]).await?;
+            if found.ordered {
+                unit.execute(RAISE_WATERMARK, &[&id]).await?;
+            }
+            found.record(unit, actor, "retry").await
+        }
+        Act::Skip => {
+            if found.state == State::Skipped {
+                return Err(ActError::Skipped(id));
+            }
+            found.may_leave()?;
+            unit.execute(SKIP, &[&id]).await?;
+            found.unblock(unit).await?;
+            found.record(unit, actor, "skip").await
+        }
+        Act::Discard => {
+            found.may_leave()?;
+            unit.execute(DISCARD, &[&id]).await?;
+            found.unblock(unit).await?;
+            found.record(unit, actor, "discard").await
+        }
+    }
+}
+
+/// What acts on several messages locks them all first, as who acts on one would: their keys, in the order of who consumes
+/// them, then they themselves.
+pub(super) async fn lock_all(unit: &mut Unit, ids: &[i64]) -> Result<(), Error> {
+    for sql in [LOCK_KEYS, LOCK_MESSAGES] {
+        let locked = unit.query(sql, &[&ids]).await;
+        locked.map_err(Error::of_own_statement)?;
+    }
+    Ok(())
 }
 
 /// A message that is locked, its key first.
@@ -116,19 +162,16 @@ struct Found {
 }
 
 impl Found {
-    async fn lock(database: &Database, id: i64) -> Result<(Unit, Self), ActError> {
-        let mut unit = database.unit();
+    async fn lock(unit: &mut Unit, id: i64) -> Result<Self, ActError> {
         unit.query(LOCK_KEY, &[&id]).await?;
         let rows = unit.query(LOCK_MESSAGE, &[&id]).await?;
         let Some(row) = rows.first() else {
-            unit.rollback().await;
             return Err(ActError::Unknown(id));
         };
         if row.get("under_way") {
-            unit.rollback().await;
             return Err(ActError::UnderWay(id));
         }
-        let found = Self {
+        Ok(Self {
             id,
             key: Key {
                 consumer: row.get("consumer"),
@@ -144,8 +187,7 @@ impl Found {
             undecodable: row.get("undecodable"),
             head: row.get("head"),
             detail: row.get("detail"),
-        };
-        Ok((unit, found))
+        })
     }
 
     /// A number that nobody waits for may go at any time; one behind a gap only first, or it would be the next gap.
@@ -165,7 +207,7 @@ impl Found {
         Ok(())
     }
 
-    async fn finish(self, mut unit: Unit, actor: &str, action: &str) -> Result<(), ActError> {
+    async fn record(self, unit: &mut Unit, actor: &str, action: &str) -> Result<(), ActError> {
         unit.execute(
             RECORD,
             &[
@@ -180,7 +222,6 @@ impl Found {
             ],
         )
         .await?;
-        unit.commit().await.map_err(Error::from)?;
         Ok(())
     }
 }
@@ -191,6 +232,19 @@ select 1 from marquee.key_state k
 join marquee.parked p on k.consumer = p.consumer and k.topic = p.topic and k.key = p.key and k.source = p.source
 where p.id = $1 and p.ordered
 for update of k";
+
+/// $1 ids.
+const LOCK_KEYS: &str = "
+select 1 from marquee.key_state k
+where (k.consumer, k.topic, k.key, k.source) in (
+    select p.consumer, p.topic, p.key, p.source from marquee.parked p where p.id = any ($1) and p.ordered
+)
+order by k.consumer, k.topic, k.key, k.source
+for update";
+
+/// $1 ids.
+const LOCK_MESSAGES: &str =
+    "select 1 from marquee.parked where id = any ($1) order by id for update";
 
 /// $1 id.
 const LOCK_MESSAGE: &str = "

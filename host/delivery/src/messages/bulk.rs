@@ -3,7 +3,11 @@
 use marquee_database::Database;
 use serde::Serialize;
 
-use super::{ActError, Filter, discard, list, retry, skip};
+use super::{
+    ActError, Filter,
+    act::{lock_all, within},
+    discard, list, retry, skip,
+};
 use crate::Error;
 
 /// What is done with each.
@@ -37,8 +41,8 @@ pub struct Left {
     pub why: String,
 }
 
-/// Act on each message of a page of `filter`, each in a transaction of its own. What one message does not allow does not
-/// keep the others; what the database does not, ends it, and what was done stays done. Where `dry` is set, nothing is.
+/// Act on each message of a page of `filter`, a hundred in a transaction. What one message does not allow does not keep
+/// the others; what the database does not, ends it, and what was done stays done. Where `dry` is set, nothing is.
 pub async fn each(
     database: &Database,
     filter: &Filter,
@@ -47,26 +51,91 @@ pub async fn each(
     dry: bool,
 ) -> Result<Bulk, Error> {
     let page = list(database, filter).await?;
+    let ids: Vec<i64> = page.iter().map(|message| message.id).collect();
     let mut bulk = Bulk {
-        last: page.last().map(|last| last.id),
+        last: ids.last().copied(),
         ..Bulk::default()
     };
-    for message in page {
-        let id = message.id;
+    if dry {
+        bulk.done = ids.len();
+        return Ok(bulk);
+    }
+    for ids in ids.chunks(TOGETHER) {
+        let left = match together(database, ids, act, actor).await {
+            Err(error) if error.is_passing() => return Err(error),
+            // One of them may be the cause, or two transactions stood in each other's way.
+            Err(_) => one_by_one(database, ids, act, actor).await?,
+            Ok(left) => left,
+        };
+        bulk.done += ids.len() - left.len();
+        bulk.left.extend(left);
+    }
+    Ok(bulk)
+}
+
+async fn together(
+    database: &Database,
+    ids: &[i64],
+    act: Act,
+    actor: &str,
+) -> Result<Vec<Left>, Error> {
+    let mut unit = database.unit();
+    let done = async {
+        lock_all(&mut unit, ids).await?;
+        let mut left = Vec::new();
+        for &id in ids {
+            left.extend(refusal(id, within(&mut unit, act, id, actor).await)?);
+        }
+        Ok(left)
+    };
+    match done.await {
+        Ok(left) => {
+            unit.commit().await?;
+            Ok(left)
+        }
+        Err(error) => {
+            unit.rollback().await;
+            Err(error)
+        }
+    }
+}
+
+async fn one_by_one(
+    database: &Database,
+    ids: &[i64],
+    act: Act,
+    actor: &str,
+) -> Result<Vec<Left>, Error> {
+    let mut left = Vec::new();
+    for &id in ids {
         let done = match act {
-            _ if dry => Ok(()),
             Act::Retry => retry(database, id, actor).await,
             Act::Skip => skip(database, id, actor).await,
             Act::Discard => discard(database, id, actor).await,
         };
-        match done {
-            Ok(()) => bulk.done += 1,
-            Err(ActError::Delivery(error)) if error.is_passing() => return Err(error),
-            Err(error) => bulk.left.push(Left {
+        match refusal(id, done) {
+            Err(error) if error.is_passing() => return Err(error),
+            Err(error) => left.push(Left {
                 id,
                 why: error.to_string(),
             }),
+            Ok(refused) => left.extend(refused),
         }
     }
-    Ok(bulk)
+    Ok(left)
 }
+
+/// What the message does not allow; an error is the database's.
+fn refusal(id: i64, done: Result<(), ActError>) -> Result<Option<Left>, Error> {
+    match done {
+        Ok(()) => Ok(None),
+        Err(ActError::Delivery(error)) => Err(error),
+        Err(refused) => Ok(Some(Left {
+            id,
+            why: refused.to_string(),
+        })),
+    }
+}
+
+/// What is locked for some tenths of a second.
+const TOGETHER: usize = 100;

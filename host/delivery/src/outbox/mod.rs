@@ -10,6 +10,8 @@ mod relay;
 pub mod rows;
 mod run;
 mod store;
+pub(crate) mod totals;
 
 pub use lease::{RENEW_AFTER, SHARDS, TTL};
 pub use relay::{Poke, Relay};
+pub use totals::Totals;

@@ -9,7 +9,10 @@ use serde::Serialize;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::aside;
+use super::{
+    aside,
+    totals::{Totals, totals},
+};
 use crate::{Error, lag};
 
 /// An outbox, and the rows of it that do not move.
@@ -23,6 +26,8 @@ pub struct Overview {
     pub aside: i64,
     /// The last error of a shard that the bus does not take, else of a refused row.
     pub error: Option<String>,
+    /// What has become of all that was published.
+    pub totals: Totals,
     /// Whose the numbers of its keys are. None: the database's name in the manifest.
     pub source: Option<Uuid>,
     /// How often the source was renewed.
@@ -82,6 +87,7 @@ impl From<marquee_database::Error> for ActError {
 pub async fn overview(database: &Database) -> Result<Overview, Error> {
     let figures = lag::outbox(database).await?;
     let mut connection = database.connection().await?;
+    let (totals, _) = totals(&mut connection).await?;
     let source = connection.query(SOURCE, &[]).await?;
     let source = source.first();
     let refused = connection.query(REFUSED, &[&LISTED, &lag::COUNTED]).await?;
@@ -92,6 +98,7 @@ pub async fn overview(database: &Database) -> Result<Overview, Error> {
             .map(|oldest| u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX)),
         aside: figures.aside,
         error: figures.error,
+        totals,
         source: source.and_then(|row| row.get(0)),
         incarnation: source.map_or(0, |row| row.get(1)),
         since: source.map_or_else(Utc::now, |row| row.get(2)),
@@ -216,11 +223,19 @@ const RETRY: &str = concat!(
     columns!()
 );
 
+/// Counted as it goes.
 const DISCARD: &str = concat!(
-    "delete from marquee.outbox o ",
+    "with gone as (delete from marquee.outbox o ",
     place!(),
-    " returning ",
-    columns!()
+    " returning o.shard, o.source, ",
+    columns!(),
+    "), counted as (
+    insert into marquee.outbox_ledger as l (source, shard, discarded, numbered)
+    select coalesce(g.source::text, ''), -1 - g.shard, 1, count(g.seq) from gone as g group by 1, 2
+    on conflict on constraint outbox_ledger_pkey do update
+    set discarded = l.discarded + excluded.discarded, numbered = l.numbered + excluded.numbered
+)
+select * from gone"
 );
 
 /// $1 actor, $2 action, $3 row, $4 topic, $5 key, $6 event, $7 reason, $8 number.

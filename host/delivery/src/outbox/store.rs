@@ -1,10 +1,10 @@
 //! The SQL of relaying. Times are this server's.
 
-/// Alive for so long: $1 relay, $2 seconds. Answers how many are. The version is that of a relay that says whose the
-/// numbers are.
+/// Alive for so long: $1 relay, $2 seconds. Answers how many are. The version is that of a relay that counts what
+/// it deletes.
 pub(crate) const HEARTBEAT: &str = "
 with me as (
-    insert into marquee.relays (owner, alive_until, version) values ($1, now() + make_interval(secs => $2), 2)
+    insert into marquee.relays (owner, alive_until, version) values ($1, now() + make_interval(secs => $2), 3)
     on conflict on constraint relays_pkey do update set alive_until = excluded.alive_until
 ), gone as (
     delete from marquee.relays where alive_until < now() - interval '1 hour' and owner <> $1
@@ -73,17 +73,24 @@ order by shard, id";
 
 /// The bus has them: $1 relay, $2 shards, $3 ids, $4 epochs. A shard that is another relay's by now is left to it. By
 /// place, so that it is one probe a row whatever the planner believes about a table that grows and shrinks; rows of the
-/// outbox never move. Its commit is not waited for on the disk: what a crash brings back is published again, as after a
-/// crash of the relay.
+/// outbox never move. They are counted where they go; nobody else writes that row of the ledger but a person's discard. The
+/// commit is not waited for on the disk: what a crash brings back is published again, as after a crash of the relay.
 pub(crate) const ACKNOWLEDGED: &str = "
-delete from marquee.outbox where ctid = any (array(
-    select o.place
-    from unnest($2::int2[], $3::bigint[], $4::bigint[]) as done (shard, id, epoch)
-    join marquee.shards s on s.shard = done.shard and s.owner = $1 and s.epoch = done.epoch
-    cross join lateral (
-        select ctid as place from marquee.outbox where shard = done.shard and id = done.id offset 0
-    ) as o
-)) and (select set_config('synchronous_commit', 'off', true)) is not null";
+with gone as (
+    delete from marquee.outbox where ctid = any (array(
+        select o.place
+        from unnest($2::int2[], $3::bigint[], $4::bigint[]) as done (shard, id, epoch)
+        join marquee.shards s on s.shard = done.shard and s.owner = $1 and s.epoch = done.epoch
+        cross join lateral (
+            select ctid as place from marquee.outbox where shard = done.shard and id = done.id offset 0
+        ) as o
+    )) and (select set_config('synchronous_commit', 'off', true)) is not null
+    returning shard, source, seq
+)
+insert into marquee.outbox_ledger as l (source, shard, relayed, numbered)
+select coalesce(g.source::text, ''), g.shard, count(*), count(g.seq) from gone as g group by 1, 2 order by 1, 2
+on conflict on constraint outbox_ledger_pkey do update
+set relayed = l.relayed + excluded.relayed, numbered = l.numbered + excluded.numbered";
 
 /// For operators: $1 relay, $2 shard, $3 epoch, $4 failed runs, $5 error, $6 seconds until the next.
 pub(crate) const NOTE: &str = "
@@ -131,10 +138,17 @@ where o.shard = $2 and o.id = $3 and s.shard = -1 - $2 and s.owner = $1 and s.ep
 pub(crate) const LOCK_KEY: &str =
     "select 1 from marquee.keys where topic = $1 and key = $2 for update";
 
-/// Then the bus has the row that held it: $1 relay, $2 shard (below zero), $3 id, $4 epoch.
+/// Then the bus has the row that held it, and it is counted: $1 relay, $2 shard (below zero), $3 id, $4 epoch.
 pub(crate) const ACKNOWLEDGED_HELD: &str = "
-delete from marquee.outbox o using marquee.shards s
-where o.shard = $2 and o.id = $3 and s.shard = -1 - $2 and s.owner = $1 and s.epoch = $4";
+with gone as (
+    delete from marquee.outbox o using marquee.shards s
+    where o.shard = $2 and o.id = $3 and s.shard = -1 - $2 and s.owner = $1 and s.epoch = $4
+    returning s.shard, o.source, o.seq
+)
+insert into marquee.outbox_ledger as l (source, shard, relayed, numbered)
+select coalesce(g.source::text, ''), g.shard, 1, count(g.seq) from gone as g group by 1, 2
+on conflict on constraint outbox_ledger_pkey do update
+set relayed = l.relayed + excluded.relayed, numbered = l.numbered + excluded.numbered";
 
 /// Then what stood behind it takes its place again: $1 topic, $2 key.
 pub(crate) const RELEASE_ROWS: &str = "

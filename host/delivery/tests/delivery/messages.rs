@@ -385,6 +385,54 @@ async fn one_act_is_done_with_every_message_that_allows_it_page_by_page() {
 }
 
 #[tokio::test]
+async fn many_go_a_hundred_in_a_transaction_and_none_keeps_the_others() {
+    let world = World::new().await;
+    let mut at = position(&world.db).await;
+    let batch: Vec<_> = (0..250)
+        .map(|number: u8| {
+            plain(
+                number.into(),
+                &format!("k{}", number % 50),
+                u128::from(number) + 1,
+                "x",
+            )
+        })
+        .collect();
+    consume(&world.db, &mut at, &batch, |_| {
+        Verdict::Reject("never".to_owned())
+    })
+    .await
+    .unwrap();
+    let first = world.number("select min(id) from marquee.parked").await;
+    for sql in [
+        // One is being delivered, and one makes the database fail.
+        format!("update marquee.parked set state = 'parked', claim = gen_random_uuid(), next_attempt_at = now() + interval '1 hour' where id = {first} + 7"),
+        "create function fail() returns trigger language plpgsql as $$ begin raise exception 'not this one'; end $$".to_owned(),
+        format!("create trigger fail before delete on marquee.parked for each row when (old.id = {first} + 120) execute function fail()"),
+    ] {
+        world.query(&sql, &[]).await;
+    }
+    let filter = Filter {
+        limit: 1_000,
+        ..Filter::default()
+    };
+    let bulk = messages::each(&world.db, &filter, Act::Discard, "ada", false)
+        .await
+        .unwrap();
+    let left: Vec<_> = bulk.left.iter().map(|left| left.id - first).collect();
+    assert_eq!((bulk.done, left), (248, vec![7, 120]), "{:?}", bulk.left);
+    assert_eq!(world.kept().await.len(), 2);
+    assert_eq!(
+        world.number("select count(*) from marquee.actions").await,
+        248
+    );
+    // The hundred in which one failed went one by one.
+    let transactions = "select count(distinct xmin::text) from marquee.actions";
+    assert_eq!(world.number(transactions).await, 1 + 99 + 1);
+    world.check().await;
+}
+
+#[tokio::test]
 async fn a_dead_message_is_applied_with_the_payload_that_a_person_gave_it() {
     let world = troubled().await;
     let id = id_of(&world, "a1").await;

@@ -59,12 +59,15 @@ impl Audit {
     }
 }
 
-/// Figures of each partition, then what does not add up.
+/// Figures of each partition, then of each outbox, then what does not add up.
 fn table(report: &Value) -> String {
     let mut figures = Table::new();
     let mut columns = vec!["consumer", "topic", "partition"];
     columns.extend(FIGURES);
     figures.load_style(NOTHING).set_header(columns);
+    let mut outboxes = Table::new();
+    let columns = ["database"].iter().chain(OUTBOX);
+    outboxes.load_style(NOTHING).set_header(columns);
     let mut findings = Vec::new();
     for database in list(report, "databases") {
         for account in list(database, "accounts") {
@@ -76,6 +79,11 @@ fn table(report: &Value) -> String {
             row.extend(numbers.map(|name| field(account, name)));
             figures.add_row(row);
         }
+        let null = Value::Null;
+        let outbox = database.get("outbox").unwrap_or(&null);
+        let mut row = vec![field(database, "database")];
+        row.extend(OUTBOX.iter().map(|name| field(outbox, name)));
+        outboxes.add_row(row);
         for finding in list(database, "findings") {
             let [place, what] = ["place", "what"].map(|name| plain(&field(finding, name)));
             findings.push(format!("{}: {place}: {what}", field(database, "database")));
@@ -84,22 +92,29 @@ fn table(report: &Value) -> String {
     for column in figures.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    if figures.is_empty() {
-        return "no consumer has read anything yet".to_owned();
+    for column in outboxes.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
+    let figures = if figures.is_empty() {
+        "no consumer has read anything yet".to_owned()
+    } else {
+        figures.to_string()
+    };
     let verdict = match findings.len() {
         0 => "everything adds up".to_owned(),
         1 => "one thing does not add up:".to_owned(),
         more => format!("{more} things do not add up:"),
     };
     let findings: String = findings.iter().map(|it| format!("\n  {it}")).collect();
-    format!("{figures}\n\n{verdict}{findings}")
+    format!("{figures}\n\n{outboxes}\n\n{verdict}{findings}")
 }
 
 fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     let list = value.get(name).and_then(Value::as_array);
     list.map(Vec::as_slice).unwrap_or_default()
 }
+
+const OUTBOX: &[&str] = &["published", "relayed", "waiting", "refused", "discarded"];
 
 const FIGURES: &[&str] = &[
     "from",

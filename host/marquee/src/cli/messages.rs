@@ -169,12 +169,9 @@ impl Verb {
                 print(format!("{id} is due now, with the new payload"));
                 Ok(())
             }
-            Self::Retry { what, .. } => what.run(remote, "retry", "due now").await,
-            Self::Skip(what) => what.run(remote, "skip", "skipped; its key goes on").await,
-            Self::Discard(what) => {
-                what.run(remote, "discard", "deleted; its key goes on")
-                    .await
-            }
+            Self::Retry { what, .. } => what.run(remote, "retry", "due now", "").await,
+            Self::Skip(what) => what.run(remote, "skip", "skipped", KEY_GOES_ON).await,
+            Self::Discard(what) => what.run(remote, "discard", "deleted", KEY_GOES_ON).await,
             Self::History { limit, json } => history(remote, limit, json).await,
         }
     }
@@ -199,10 +196,10 @@ impl Which {
 }
 
 impl What {
-    async fn run(self, remote: &Remote, verb: &str, is: &str) -> anyhow::Result<()> {
+    async fn run(self, remote: &Remote, verb: &str, is: &str, then: &str) -> anyhow::Result<()> {
         if let Some(id) = self.id {
             remote.act(&address(&id, &format!("/{verb}"))?).await?;
-            print(format!("{id} is {is}"));
+            print(format!("{id} is {is}{then}"));
             return Ok(());
         }
         // A page is what may be done in a second.
@@ -224,10 +221,21 @@ impl What {
                 second.await;
             }
         }
-        let verb = if self.dry_run { "would be" } else { "are" };
-        print(format!("{done} messages {verb} {is}"));
-        ensure!(left == 0, "{left} messages were left as they are");
+        let verb = match done {
+            _ if self.dry_run => "would be",
+            1 => "is",
+            _ => "are",
+        };
+        print(format!("{} {verb} {is}", messages(done)));
+        ensure!(left == 0, "nothing was done with {}", messages(left));
         Ok(())
+    }
+}
+
+fn messages(number: usize) -> String {
+    match number {
+        1 => "1 message".to_owned(),
+        more => format!("{more} messages"),
     }
 }
 
@@ -361,3 +369,5 @@ fn query(wanted: &MessagesOf) -> anyhow::Result<String> {
 fn address(id: &str, rest: &str) -> anyhow::Result<String> {
     kept_row("messages", id, rest)
 }
+
+const KEY_GOES_ON: &str = "; its key goes on";

@@ -81,9 +81,18 @@ async fn list(remote: &Remote, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut outboxes = Table::new();
-    outboxes
-        .load_style(NOTHING)
-        .set_header(["database", "rows", "oldest", "aside", "source", "error"]);
+    outboxes.load_style(NOTHING).set_header([
+        "database",
+        "published",
+        "relayed",
+        "waiting",
+        "oldest",
+        "aside",
+        "refused",
+        "discarded",
+        "source",
+        "error",
+    ]);
     let mut rows = Table::new();
     rows.load_style(NOTHING).set_header([
         "row", "topic", "key", "number", "behind", "bytes", "refused", "reason",
@@ -94,11 +103,16 @@ async fn list(remote: &Remote, json: bool) -> anyhow::Result<()> {
         let outbox = entry.get("outbox").unwrap_or(&null);
         let oldest = outbox.get("oldest_ms").and_then(Value::as_u64);
         let oldest = oldest.map(|ms| humantime::format_duration(Duration::from_millis(ms)));
+        let totals = outbox.get("totals").unwrap_or(&null);
         outboxes.add_row([
             database.clone(),
-            field(outbox, "rows"),
+            field(totals, "published"),
+            field(totals, "relayed"),
+            field(totals, "waiting"),
             oldest.map_or_else(|| "-".to_owned(), |oldest| oldest.to_string()),
             field(outbox, "aside"),
+            field(totals, "refused"),
+            field(totals, "discarded"),
             field(outbox, "source"),
             plain(&field(outbox, "error")),
         ]);

@@ -98,6 +98,38 @@ async fn a_manifest_with_problems_is_refused_with_all_of_them_and_their_lines() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_audit_that_is_missing_empty_or_writes_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("spin.toml");
+    let manifest = "spin_manifest_version = 2\n[application]\nname = \"x\"\n\
+                    [component.a]\nsource = \"a.wasm\"\n[component.a.tool.marquee]\n\
+                    database = { name = \"a\", audit = \"audit.sql\" }\nsubscriptions = [{ topic = \"t\" }]\n";
+    std::fs::write(&path, manifest).expect("written");
+    let setup = Setup::application(&path, &["A"]).await;
+    for (audit, said) in [
+        (None, "the audit audit.sql cannot be read"),
+        (Some("-- nothing\n"), "the audit audit.sql is empty"),
+        (
+            Some("delete from marquee.keys returning key;\n"),
+            "the audit audit.sql is not one query that only reads",
+        ),
+        (Some("select * from marquee.keys where last_seq < 1;\n"), ""),
+    ] {
+        if let Some(audit) = audit {
+            std::fs::write(folder.path().join("audit.sql"), audit).expect("written");
+        }
+        let output = setup.verb(&["migrate"]);
+        let shown = text(&output.stderr);
+        assert_eq!(
+            output.status.success(),
+            said.is_empty(),
+            "{audit:?}: {shown}"
+        );
+        assert!(shown.contains(said), "{audit:?}: {shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_verb_has_an_example_in_its_help() {
     for verb in [
         vec!["up"],

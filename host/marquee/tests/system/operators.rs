@@ -72,7 +72,7 @@ async fn a_paused_consumer_stands_and_goes_on_where_it_stood() {
         answer.status == 503
             && answer
                 .body
-                .contains("rating of ratings is 1 messages behind")
+                .contains("rating of ratings is 1 message behind")
     })
     .await;
 
@@ -99,9 +99,13 @@ async fn a_replay_brings_everything_once_more_and_it_adds_up() {
     let rating = setup.connect("RATING").await;
     // A projection that was spoiled is made anew from the events.
     rating
-        .execute("delete from ratings", &[])
+        .batch_execute(
+            "delete from ratings;
+            update aggregated_ratings set rating_sum = 0, rating_count = 0",
+        )
         .await
         .expect("spoiled");
+    assert_eq!(json(&setup, &["audit"])["sound"], true);
     let replay = [
         "consumers",
         "replay",
@@ -157,6 +161,47 @@ async fn the_audit_adds_up_until_somebody_meddles_and_the_host_says_so_by_itself
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_applications_own_audit_finds_is_told_too() {
+    let setup = Setup::databases().await;
+    let host = setup.start().await;
+    let movie = rated(&client(&host.url)).await;
+    let sound = setup.verb(&["audit"]);
+    assert!(sound.status.success(), "{}", text(&sound));
+
+    let rating = setup.connect("RATING").await;
+    let add = async |more: i64| {
+        let sql = "update aggregated_ratings set rating_sum = rating_sum + $2 where record_id = $1";
+        rating
+            .execute(sql, &[&movie, &more])
+            .await
+            .expect("changed");
+    };
+    add(1).await;
+    let found = setup.verb(&["audit"]);
+    assert_eq!(found.status.code(), Some(1), "{}", text(&found));
+    let wanted = format!(
+        "rating: migrations/rating/audit.sql: record_type: movie, record_id: {movie}, rating_sum: 14, should_be_sum: 13, "
+    );
+    assert!(text(&found).contains(&wanted), "{}", text(&found));
+    let report = json(&setup, &["audit"]);
+    assert_eq!(report["sound"], false, "{report}");
+    eventually(
+        Duration::from_secs(90),
+        "the host has noticed",
+        async || {
+            host.log()
+                .contains("migrations/rating/audit.sql: record_type: movie")
+        },
+    )
+    .await;
+
+    add(-1).await;
+    let sound = setup.verb(&["audit"]);
+    assert!(sound.status.success(), "{}", text(&sound));
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_messages_are_dealt_with_at_once_and_one_with_another_payload() {
     let setup = Setup::databases().await;
     let host = setup.start().await;
@@ -185,7 +230,7 @@ async fn many_messages_are_dealt_with_at_once_and_one_with_another_payload() {
     assert!(planned.contains("5 messages would be deleted"), "{planned}");
     let key = page[1]["kept"]["key"].as_str().expect("its key").to_owned();
     let skipped = done(&setup, &["messages", "skip", "--all", "--key", &key]);
-    assert!(skipped.contains("1 messages are skipped"), "{skipped}");
+    assert!(skipped.contains("1 message is skipped"), "{skipped}");
 
     // One is mended, the others go.
     let folder = tempfile::tempdir().expect("a folder");
@@ -252,6 +297,17 @@ async fn what_the_bus_refuses_is_seen_and_goes_when_a_person_says_so() {
         outbox["aside"] == 1 && outbox["refused"][0]["seq"] == 2
     })
     .await;
+    eventually(PATIENCE, "each is counted where it went", async || {
+        let outbox = outbox();
+        let of = |name: &str| outbox["totals"][name].as_i64().expect("a number");
+        // The movie of which the ratings are.
+        let figures = ["published", "relayed", "waiting", "refused", "discarded"].map(of);
+        figures == [3, 1, 1, 1, 1]
+    })
+    .await;
+    let audit = json(&setup, &["audit"]);
+    assert_eq!(audit["sound"], true, "{audit}");
+    assert_eq!(audit["databases"][0]["outbox"], outbox()["totals"]);
     let gone = setup.verb(&["outbox", "discard", &id]);
     assert_eq!(gone.status.code(), Some(1), "{}", text(&gone));
     let history = done(&setup, &["messages", "history"]);

@@ -3,6 +3,7 @@
 //! The only crate that opens a connection to a database. It knows no component, no message and no bus: those
 //! who do hold a [`Database`] and say SQL.
 
+mod backoff;
 mod config;
 mod durability;
 mod error;
@@ -16,6 +17,7 @@ mod session;
 mod tls;
 mod unit;
 
+pub use backoff::Backoff;
 pub use config::{Config, Secret};
 pub use durability::unsafe_settings;
 pub use error::{CommitError, Error, chain, code};

@@ -8,10 +8,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use marquee_database::{Database, Unit};
+use marquee_database::{Backoff, Database, Unit};
 use uuid::Uuid;
 
-use crate::{Error, Policy, consume::error_text};
+use crate::{Error, consume::error_text};
 
 /// A job of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl Claimed {
 
     /// The try failed and was rolled back: try again after a pause that grows with each. Returns the pause.
     pub async fn fail(&self, database: &Database, error: &str) -> Result<Duration, Error> {
-        let pause = RETRY.delay(self.attempt);
+        let pause = BACKOFF.delay(self.attempt);
         let Job { component, name } = &self.job;
         let noted = database
             .connection()
@@ -156,11 +156,7 @@ impl Claimed {
     }
 }
 
-/// From a second to ten minutes.
-const RETRY: Policy = Policy {
-    attempts: u32::MAX,
-    interval: Duration::from_secs(1),
-};
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(600));
 
 /// $1 component, $2 name, $3 schedule, $4 first due time.
 const ENSURE: &str = "

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::{backoff, delivery::Deliverer, watch::Watch};
+use crate::{delivery::Deliverer, watch::Watch, work::BACKOFF};
 
 /// The newest batch of a partition; a later one makes an earlier one stale.
 #[derive(Default)]
@@ -149,7 +149,7 @@ impl Task {
                 Event::Committed(self.subscription.commit(&self.assignment, offset).await)
             }
             Action::Rest { tries } => {
-                backoff::pause(tries, &self.leave).await;
+                BACKOFF.pause(tries.saturating_add(1), &self.leave).await;
                 Event::Rested
             }
             Action::Seek(_) | Action::Await | Action::GiveBack => Event::Leave,

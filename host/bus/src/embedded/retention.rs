@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use marquee_database::Database;
+use marquee_database::{Backoff, Database};
 
 use super::{Config, store};
 use crate::Error;
@@ -16,7 +16,7 @@ pub(super) async fn run(database: Database, config: Config, mut failures: u32) {
     loop {
         let pause = match failures {
             0 => EVERY.mul_f64(rand::random_range(0.5..1.5)),
-            _ => SOON.saturating_mul(1 << failures.min(9)).min(EVERY),
+            _ => BACKOFF.delay(failures),
         };
         tokio::time::sleep(pause).await;
         match sweep(&database, &config).await {
@@ -115,8 +115,8 @@ async fn drop_table(database: &Database, table: &str) -> Result<(), Error> {
 }
 
 const EVERY: Duration = Duration::from_secs(600);
-/// After a round that failed; twice as long after each one more.
-const SOON: Duration = Duration::from_secs(1);
+/// After a round that failed.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(2), EVERY);
 
 const FORGET_MEMBERS: &str = "
 with living as (

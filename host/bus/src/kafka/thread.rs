@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use marquee_database::Backoff;
 use rdkafka::{
     ClientConfig, ClientContext, Message as _, Offset, Statistics, TopicPartitionList,
     config::{FromClientConfigAndContext as _, RDKafkaLogLevel},
@@ -170,7 +171,7 @@ impl Shared {
 
 /// Poll until told to close.
 pub(super) fn run(config: &ClientConfig, shared: &Arc<Shared>) {
-    let mut backoff = BACKOFF_FIRST;
+    let mut failures = 0_u32;
     while !shared.is_closing() {
         match open(config, shared) {
             Ok(consumer) => {
@@ -186,8 +187,8 @@ pub(super) fn run(config: &ClientConfig, shared: &Arc<Shared>) {
             shared.intake.lose(number);
         }
         if !shared.is_closing() {
-            shared.bell.wait(backoff);
-            backoff = (backoff * 2).min(BACKOFF_MAX);
+            failures = failures.saturating_add(1);
+            shared.bell.wait(BACKOFF.delay(failures));
         }
     }
 }
@@ -303,5 +304,4 @@ const IDLE: Duration = Duration::from_millis(50);
 /// Messages before wishes are looked at.
 const POLL_BURST: usize = 500;
 const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
-const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));

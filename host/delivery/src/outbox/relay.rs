@@ -8,10 +8,9 @@ use std::{
 
 use marquee_bus::Bus;
 use marquee_database::{
-    Database,
+    Backoff, Database,
     seeded::{Bug, seeded, slip},
 };
-use rand::RngExt as _;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until, timeout},
@@ -114,11 +113,7 @@ impl Relay {
                         "the outbox of database {} cannot be relayed now: {error}",
                         self.database.name()
                     );
-                    let until = Instant::now() + backoff(failures).min(POLL_IDLE * 10);
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = sleep_until(until) => {}
-                    }
+                    DATABASE_BACKOFF.pause(failures, &stop).await;
                     continue;
                 }
             };
@@ -307,7 +302,7 @@ impl Relay {
             };
             let before = self.backing_off.get(&shard).map_or(0, |one| one.attempts);
             let attempts = before.saturating_add(1);
-            let delay = backoff(attempts);
+            let delay = BUS_BACKOFF.delay(attempts);
             let until = Instant::now() + delay;
             self.backing_off.insert(shard, BackOff { attempts, until });
             tracing::warn!(
@@ -354,26 +349,17 @@ impl Relay {
 
     fn pause(&self) -> Duration {
         let milliseconds = if Instant::now() < self.quick_until {
-            rand::rng().random_range(100..=250)
+            rand::random_range(100..=250)
         } else {
-            rand::rng().random_range(400..=500)
+            rand::random_range(400..=500)
         };
         Duration::from_millis(milliseconds)
     }
 }
 
-/// Exponential with full jitter, 0.1 s at least and 30 s at most.
-fn backoff(attempts: u32) -> Duration {
-    let whole = BACKOFF_LEAST
-        .saturating_mul(1 << attempts.min(16))
-        .min(BACKOFF_MOST);
-    whole
-        .mul_f64(rand::rng().random_range(0.0..=1.0))
-        .max(BACKOFF_LEAST)
-}
-
-const BACKOFF_LEAST: Duration = Duration::from_millis(100);
-const BACKOFF_MOST: Duration = Duration::from_secs(30);
+/// Of a shard of which the bus took nothing.
+const BUS_BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+const DATABASE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 /// As many as one publish gathers well, and as little as a crash has to repeat.
 const RUN_ROWS: i64 = 500;
 /// Looking at a run's worth of each shard would cost more than it brings when all of them are full.
@@ -386,6 +372,5 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 const REFUSED_ROWS: i64 = 20;
 /// After something was there, more is likely.
 const QUICK_FOR: Duration = Duration::from_secs(2);
-const POLL_IDLE: Duration = Duration::from_millis(500);
 /// Keeps a renewal that fails from being tried in a loop.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);

@@ -8,6 +8,7 @@ mod config;
 mod durability;
 mod error;
 mod kind;
+pub mod lease;
 mod listen;
 mod locks;
 pub mod migrate;

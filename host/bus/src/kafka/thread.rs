@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -33,7 +33,7 @@ pub(super) struct Shared {
     /// Held while a commit is under way.
     pub(super) committing: Arc<tokio::sync::Mutex<()>>,
     consumer: Mutex<Option<Arc<BaseConsumer<Context>>>>,
-    generation: AtomicU64,
+    generation: AtomicI64,
     is_closing: AtomicBool,
     bell: Bell,
 }
@@ -42,12 +42,12 @@ impl Shared {
     pub(super) fn new(intake: Intake) -> Self {
         // Later holdings have greater numbers, in later processes too.
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let first = now.map_or(1, |now| u64::try_from(now.as_micros()).unwrap_or(1));
+        let first = now.map_or(1, |now| i64::try_from(now.as_micros()).unwrap_or(1));
         Self {
             intake,
             committing: Arc::default(),
             consumer: Mutex::default(),
-            generation: AtomicU64::new(first),
+            generation: AtomicI64::new(first),
             is_closing: AtomicBool::new(false),
             bell: Bell::default(),
         }

@@ -11,5 +11,5 @@ pub mod rows;
 mod run;
 mod store;
 
-pub use lease::{RENEW_AFTER, SHARDS, TTL};
+pub use lease::TTL;
 pub use relay::{Poke, Relay};

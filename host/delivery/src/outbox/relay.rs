@@ -13,7 +13,7 @@ use marquee_database::{
 };
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -70,7 +70,7 @@ impl Relay {
         Self::with_lease(database, bus, TTL)
     }
 
-    /// One whose leases have another length than [`TTL`]; the times of renewing and claiming follow it.
+    /// One whose leases have another length than [`TTL`]; the times between follow it.
     pub fn with_lease(database: Database, bus: Arc<dyn Bus>, ttl: Duration) -> Self {
         Self {
             database,
@@ -117,7 +117,7 @@ impl Relay {
                     continue;
                 }
             };
-            until = until.min(self.leases.due_at());
+            until = until.min(self.leases.due_at().into());
             if let Some(first) = self.backing_off.values().map(|one| one.until).min() {
                 until = until.min(first);
             }
@@ -127,7 +127,7 @@ impl Relay {
                 () = sleep_until(until) => {}
             }
         }
-        if let Err(error) = self.leases.release(&self.database).await {
+        if let Err(error) = self.leases.leave(&self.database).await {
             tracing::warn!(
                 database = self.database.name(),
                 "the relay's leases could not be handed back; they run out by themselves: {error}"
@@ -140,17 +140,17 @@ impl Relay {
         if !taken.is_empty() {
             self.check_source().await?;
         }
-        for taken in taken {
+        for (shard, failed) in taken {
             // The owner before was backing off: this one tries at once, and clears the note when it succeeds.
-            if taken.attempts > 0 {
+            if failed > 0 {
                 let noted = BackOff {
-                    attempts: u32::try_from(taken.attempts).unwrap_or(0),
+                    attempts: u32::try_from(failed).unwrap_or(0),
                     until: Instant::now(),
                 };
-                self.backing_off.insert(taken.shard, noted);
-                self.noted.insert(taken.shard);
+                self.backing_off.insert(shard, noted);
+                self.noted.insert(shard);
             } else {
-                self.backing_off.remove(&taken.shard);
+                self.backing_off.remove(&shard);
             }
         }
         let rows = self.read().await?;
@@ -236,13 +236,12 @@ impl Relay {
         let publishing = timeout(PUBLISH_TIMEOUT, bus.publish(records));
         tokio::pin!(publishing);
         loop {
-            let renew_at = self.leases.due_at();
             tokio::select! {
                 // No answer in time is no acknowledgement of anything.
                 results = &mut publishing => return Ok(results.unwrap_or_default()),
-                () = sleep_until(renew_at.max(Instant::now() + LEAST_PAUSE)) => {
-                    if let Err(error) = self.leases.renew(&self.database).await {
-                        tracing::warn!(database = self.database.name(), "the relay's leases could not be renewed: {error}");
+                () = sleep(self.leases.pause()) => {
+                    if let Err(error) = self.leases.keep(&self.database).await {
+                        tracing::warn!(database = self.database.name(), "the relay's leases could not be kept: {error}");
                     }
                 }
             }
@@ -372,5 +371,3 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 const REFUSED_ROWS: i64 = 20;
 /// After something was there, more is likely.
 const QUICK_FOR: Duration = Duration::from_secs(2);
-/// Keeps a renewal that fails from being tried in a loop.
-const LEAST_PAUSE: Duration = Duration::from_millis(100);

@@ -33,7 +33,7 @@ struct State {
 }
 
 struct Holding {
-    generation: u64,
+    generation: i64,
     queue: VecDeque<Incoming>,
     queued_bytes: usize,
     /// What the source is to bring next, where this side decides it.
@@ -75,7 +75,7 @@ impl Intake {
     pub(crate) fn assign(
         &self,
         number: i32,
-        generation: u64,
+        generation: i64,
         position: i64,
         trusted_until: Option<Instant>,
     ) {
@@ -146,7 +146,7 @@ impl Intake {
     }
 
     /// Everything that is held: partition, generation.
-    pub(crate) fn held(&self) -> Vec<(i32, u64)> {
+    pub(crate) fn held(&self) -> Vec<(i32, i64)> {
         let state = self.lock();
         let held = state.holdings.iter();
         held.map(|(number, holding)| (*number, holding.generation))
@@ -187,7 +187,7 @@ impl Intake {
 
     /// Records came that were asked for from `from`; they are dropped where the holding or its place has changed
     /// since.
-    pub(crate) fn push_all(&self, number: i32, generation: u64, from: i64, records: Vec<Incoming>) {
+    pub(crate) fn push_all(&self, number: i32, generation: i64, from: i64, records: Vec<Incoming>) {
         let mut state = self.lock();
         let Some(holding) = state.holdings.get_mut(&number) else {
             return;
@@ -204,7 +204,7 @@ impl Intake {
     }
 
     /// What to read next: partition, generation and place of those with less than a batch waiting.
-    pub(crate) fn hungry(&self) -> Vec<(i32, u64, i64)> {
+    pub(crate) fn hungry(&self) -> Vec<(i32, i64, i64)> {
         let state = self.lock();
         let held = state.holdings.iter();
         held.filter(|(_, holding)| !holding.leaving && holding.is_hungry(self.limits))
@@ -258,7 +258,7 @@ impl Intake {
     }
 
     /// The source was moved.
-    pub(crate) fn sought(&self, number: i32, generation: u64) {
+    pub(crate) fn sought(&self, number: i32, generation: i64) {
         if let Some(holding) = self.lock().holdings.get_mut(&number)
             && holding.generation == generation
         {
@@ -267,7 +267,7 @@ impl Intake {
     }
 
     /// Whether the source is still to be moved, and where to.
-    pub(crate) fn seeking(&self) -> Vec<(i32, u64, i64)> {
+    pub(crate) fn seeking(&self) -> Vec<(i32, i64, i64)> {
         let state = self.lock();
         let held = state.holdings.iter();
         held.filter(|(_, holding)| holding.seeking && !holding.leaving)
@@ -334,7 +334,7 @@ impl Intake {
         })))
     }
 
-    fn assignment(&self, number: i32, generation: u64) -> Assignment {
+    fn assignment(&self, number: i32, generation: i64) -> Assignment {
         Assignment {
             partition: Partition {
                 topic: self.topic.clone(),
@@ -442,7 +442,7 @@ mod tests {
         }
     }
 
-    fn ratings(number: i32, generation: u64) -> Assignment {
+    fn ratings(number: i32, generation: i64) -> Assignment {
         intake(1, 1).assignment(number, generation)
     }
 

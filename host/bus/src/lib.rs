@@ -86,7 +86,7 @@ pub struct Assignment {
     /// The partition.
     pub partition: Partition,
     /// Which holding of it.
-    pub generation: u64,
+    pub generation: i64,
 }
 
 /// A stretch of one partition.

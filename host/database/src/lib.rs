@@ -3,10 +3,12 @@
 //! The only crate that opens a connection to a database. It knows no component, no message and no bus: those
 //! who do hold a [`Database`] and say SQL.
 
+mod backoff;
 mod config;
 mod durability;
 mod error;
 mod kind;
+pub mod lease;
 mod listen;
 mod locks;
 pub mod migrate;
@@ -16,6 +18,7 @@ mod session;
 mod tls;
 mod unit;
 
+pub use backoff::Backoff;
 pub use config::{Config, Secret};
 pub use durability::unsafe_settings;
 pub use error::{CommitError, Error, chain, code};

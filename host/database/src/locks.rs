@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::{Connection, Error};
+use crate::{Backoff, Connection, Error};
 
 impl Connection {
     /// Run statements as one transaction that waits for each lock for a moment only. Nothing of it stands after a failure,
@@ -29,13 +29,13 @@ impl Connection {
     /// As [`Self::alter_now`], again and again until all locks were had, however long others keep them. `what` is said in
     /// the log while it waits.
     pub async fn alter(&mut self, what: &str, sql: &str) -> Result<(), Error> {
-        let mut pause = FIRST_PAUSE;
+        let mut failures = 0_u32;
         loop {
             match self.alter_now(sql).await {
                 Err(error) if error.is_locked() => {
                     tracing::warn!("{what} waits: another session has what it changes locked");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    failures = failures.saturating_add(1);
+                    tokio::time::sleep(BACKOFF.delay(failures)).await;
                 }
                 result => return result,
             }
@@ -46,5 +46,4 @@ impl Connection {
 /// As long as anybody else may stand still.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 /// The others are served in it.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));

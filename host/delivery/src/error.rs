@@ -29,15 +29,10 @@ pub enum Error {
         /// Verdicts given.
         given: usize,
     },
-    /// The message is not what the claim or the caller took it for: it was settled, skipped or discarded meanwhile.
-    #[error("message {0} is no longer there to be settled")]
-    Gone(i64),
-    /// Another host claimed the run of a job after this one's claim had run out, or its schedule was changed.
-    #[error("job {job} has gone on without this run")]
-    Overtaken {
-        /// Which job.
-        job: String,
-    },
+    /// The message or the job is not what the claim took it for: another host claimed it when this claim had run out, or
+    /// it was settled, skipped, discarded or changed meanwhile.
+    #[error("{0} is no longer there to be settled")]
+    Gone(String),
     /// The database refused or could not be reached.
     #[error(transparent)]
     Database(#[from] marquee_database::Error),
@@ -81,6 +76,17 @@ impl Error {
                 error.is_refusal()
             }
             _ => false,
+        }
+    }
+
+    /// What a statement of our own that names a claim comes to, by the rows that it found.
+    pub(crate) fn unless_found(
+        rows: Result<u64, marquee_database::Error>,
+        what: impl std::fmt::Display,
+    ) -> Result<(), Self> {
+        match rows.map_err(Self::of_own_statement)? {
+            0 => Err(Self::Gone(what.to_string())),
+            _ => Ok(()),
         }
     }
 

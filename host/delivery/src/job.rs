@@ -5,13 +5,14 @@
 //! out. A run that fails is tried again with growing pauses until it succeeds. All times are PostgreSQL's.
 //! Bound: one row a job. Not here: what a schedule means (the caller says what is next), calling the component.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
-use marquee_database::{Database, Unit};
+use marquee_database::{Backoff, Database, Unit};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::{Error, Policy, consume::error_text};
+use crate::{Error, consume::error_text};
 
 /// A job of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,61 +107,29 @@ impl Claimed {
         let now = unit.query("select clock_timestamp()", &[]).await?;
         let now = now.first().map_or_else(Utc::now, |row| row.get(0));
         let Job { component, name } = &self.job;
-        let settled = unit
-            .execute(SETTLE, &[component, name, &self.claim, &next(now)])
-            .await
-            .map_err(Error::of_own_statement)?;
-        self.still_there(settled)
+        let params: [&(dyn ToSql + Sync); 4] = [component, name, &self.claim, &next(now)];
+        Error::unless_found(unit.execute(SETTLE, &params).await, &self.job)
     }
 
     /// The try failed and was rolled back: try again after a pause that grows with each. Returns the pause.
     pub async fn fail(&self, database: &Database, error: &str) -> Result<Duration, Error> {
-        let pause = RETRY.delay(self.attempt);
+        let pause = BACKOFF.delay(self.attempt);
         let Job { component, name } = &self.job;
-        let noted = database
-            .connection()
-            .await?
-            .execute(
-                FAIL,
-                &[
-                    component,
-                    name,
-                    &self.claim,
-                    &error_text(error),
-                    &pause.as_secs_f64(),
-                ],
-            )
-            .await?;
-        self.still_there(noted)?;
+        let (error, seconds) = (error_text(error), pause.as_secs_f64());
+        let params: [&(dyn ToSql + Sync); 5] = [component, name, &self.claim, &error, &seconds];
+        let mut connection = database.connection().await?;
+        Error::unless_found(connection.execute(FAIL, &params).await, &self.job)?;
         Ok(pause)
-    }
-
-    /// It was not tried: take the attempt back and let it be claimed at once.
-    pub async fn release(&self, database: &Database) -> Result<(), Error> {
-        let Job { component, name } = &self.job;
-        database
-            .connection()
-            .await?
-            .execute(RELEASE, &[component, name, &self.claim])
-            .await?;
-        Ok(())
-    }
-
-    fn still_there(&self, rows: u64) -> Result<(), Error> {
-        if rows == 1 {
-            return Ok(());
-        }
-        Err(Error::Overtaken {
-            job: self.job.name.clone(),
-        })
     }
 }
 
-/// From a second to ten minutes.
-const RETRY: Policy = Policy {
-    attempts: u32::MAX,
-    interval: Duration::from_secs(1),
-};
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "job {} of {}", self.name, self.component)
+    }
+}
+
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(600));
 
 /// $1 component, $2 name, $3 schedule, $4 first due time.
 const ENSURE: &str = "
@@ -190,9 +159,4 @@ where component = $1 and name = $2 and claim = $3";
 /// $1 component, $2 name, $3 claim, $4 error, $5 pause in seconds.
 const FAIL: &str = "
 update marquee.jobs set claim = null, error = $4, next_attempt_at = now() + make_interval(secs => $5)
-where component = $1 and name = $2 and claim = $3";
-
-/// $1 component, $2 name, $3 claim.
-const RELEASE: &str = "
-update marquee.jobs set claim = null, attempts = attempts - 1, next_attempt_at = now()
 where component = $1 and name = $2 and claim = $3";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::RngExt as _;
+use marquee_database::Backoff;
 
 /// A consumer of one topic: its name, and what happens to messages that it cannot apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +36,9 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// How long to wait after delivery number `attempt`, counted from 1, has failed: between half of and the whole
-    /// doubled interval, at random, so that what failed together does not come back together.
+    /// How long to wait after delivery number `attempt`, counted from 1, has failed.
     pub(crate) fn delay(&self, attempt: u32) -> Duration {
-        let doublings = attempt.saturating_sub(1).min(MAX_DOUBLINGS);
-        let whole = self.interval.saturating_mul(1 << doublings).min(MAX_DELAY);
-        whole.mul_f64(rand::rng().random_range(0.5..=1.0))
+        Backoff::new(self.interval, MAX_DELAY).delay(attempt)
     }
 }
 
@@ -71,31 +68,3 @@ pub const ATTEMPTS: u32 = 8;
 pub const INTERVAL: Duration = Duration::from_secs(10);
 /// Once an outage is over, nothing waits for longer than this.
 const MAX_DELAY: Duration = Duration::from_secs(600);
-/// Keeps the factor within 32 bits.
-const MAX_DOUBLINGS: u32 = 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_double_with_jitter_and_stop_growing_at_ten_minutes() {
-        let policy = Policy::default();
-        for (attempt, whole) in [
-            (1, 10),
-            (2, 20),
-            (3, 40),
-            (7, 600),
-            (8, 600),
-            (u32::MAX, 600),
-        ] {
-            for _ in 0..100 {
-                let delay = policy.delay(attempt).as_secs_f64();
-                assert!(
-                    (f64::from(whole) / 2.0..=f64::from(whole)).contains(&delay),
-                    "attempt {attempt}: {delay}"
-                );
-            }
-        }
-    }
-}

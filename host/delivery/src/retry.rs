@@ -159,7 +159,7 @@ impl Claimed {
                 && row.get::<_, Option<Uuid>>("claim") == Some(self.claim)
         };
         if !rows.first().is_some_and(is_ours) {
-            return Err(Error::Gone(self.id));
+            return Err(Error::Gone(format!("message {}", self.id)));
         }
         let mut messages: Vec<(i64, Message)> = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -186,10 +186,8 @@ impl Claimed {
     pub async fn renew(&self, database: &Database, lease: Duration) -> Result<(), Error> {
         let seconds = lease.as_secs_f64();
         let params: [&(dyn ToSql + Sync); 3] = [&self.id, &self.claim, &seconds];
-        match database.connection().await?.execute(RENEW, &params).await? {
-            0 => Err(Error::Gone(self.id)),
-            _ => Ok(()),
-        }
+        let mut connection = database.connection().await?;
+        unless_gone(self.id, connection.execute(RENEW, &params).await)
     }
 
     /// The call failed with this message alone, and its unit was rolled back: note it, in a statement of its own.
@@ -203,10 +201,7 @@ impl Claimed {
             "failed",
         );
         let mut connection = database.connection().await?;
-        let rows = connection.query(AGAIN, &change.params()).await;
-        if rows.map_err(Error::of_own_statement)?.is_empty() {
-            return Err(Error::Gone(self.id));
-        }
+        unless_gone(self.id, connection.execute(AGAIN, &change.params()).await)?;
         Ok(change.summary(0))
     }
 
@@ -230,11 +225,7 @@ impl Claimed {
         } = &self.key;
         let params: [&(dyn ToSql + Sync); 6] =
             [&self.id, &self.claim, consumer, topic, key, source];
-        let rows = unit.query(HOLD, &params).await;
-        match rows.map_err(Error::of_own_statement)?.is_empty() {
-            true => Err(Error::Gone(self.id)),
-            false => Ok(()),
-        }
+        unless_gone(self.id, unit.execute(HOLD, &params).await)
     }
 }
 
@@ -279,7 +270,7 @@ impl Run {
             let gone = rows.first().map_or(0, |row| row.get::<_, i64>(0));
             if usize::try_from(gone) != Ok(ids.len()) {
                 // A person took one of them away meanwhile.
-                return Err(Error::Gone(self.claimed.id));
+                return Err(Error::Gone(format!("message {}", self.claimed.id)));
             }
         }
         let left = rest.first().zip(behind.clone().next());
@@ -291,10 +282,7 @@ impl Run {
             let claim = (done == 0).then_some(self.claimed.claim);
             let consumer = &self.claimed.consumer;
             let change = Change::of(*id, claim, message.attempt, verdict, consumer, "retry");
-            let rows = unit.query(AGAIN, &change.params()).await;
-            if rows.map_err(Error::of_own_statement)?.is_empty() {
-                return Err(Error::Gone(*id));
-            }
+            unless_gone(*id, unit.execute(AGAIN, &change.params()).await)?;
             summary = change.summary(done);
         }
         if self.claimed.is_ordered && done > 0 {
@@ -366,6 +354,10 @@ impl Change {
             ..Summary::default()
         }
     }
+}
+
+fn unless_gone(id: i64, rows: Result<u64, marquee_database::Error>) -> Result<(), Error> {
+    Error::unless_found(rows, format_args!("message {id}"))
 }
 
 /// A message as it was kept. The row has the columns of marquee.parked that RUN names.
@@ -489,8 +481,7 @@ update marquee.parked set
     claim = null, unsettled = 0, state = $3, reason = $4, error = $5, attempts = $7,
     next_attempt_at = now() + make_interval(secs => $6),
     first_failed_at = coalesce(first_failed_at, now()), last_failed_at = now()
-where id = $1 and claim is not distinct from $2 and state = 'parked'
-returning state";
+where id = $1 and claim is not distinct from $2 and state = 'parked'";
 
 /// $1 id, $2 claim, $3 lease in seconds.
 const RENEW: &str = "

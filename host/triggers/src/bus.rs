@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::{
-    backoff::Backoff,
     delivery::Deliverer,
     partition::{Slot, Task},
     watch::Watch,
+    work::BACKOFF,
 };
 
 /// A component's subscription to a topic.
@@ -49,7 +49,7 @@ struct Held {
 impl Trigger {
     /// Consume until `stop`; then finish what is in flight and leave the group.
     pub async fn run(self, bus: Arc<dyn Bus>, stop: CancellationToken) {
-        let mut backoff = Backoff::default();
+        let mut failures = 0_u32;
         while !stop.is_cancelled() {
             match self.join(&*bus).await {
                 Ok(subscription) => {
@@ -60,7 +60,8 @@ impl Trigger {
                 }
                 Err(error) => {
                     tracing::warn!(topic = self.topic, %error, "the topic cannot be joined; trying again");
-                    backoff.pause(&stop).await;
+                    failures = failures.saturating_add(1);
+                    BACKOFF.pause(failures, &stop).await;
                 }
             }
         }

@@ -2,7 +2,6 @@
 //!
 //! HTTP requests, messages from the bus, and the clock. None of them has SQL of its own.
 
-mod backoff;
 pub mod bus;
 mod client;
 mod delivery;

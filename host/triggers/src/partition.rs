@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::{backoff, delivery::Deliverer, watch::Watch};
+use crate::{delivery::Deliverer, watch::Watch, work::BACKOFF};
 
 /// The newest batch of a partition; a later one makes an earlier one stale.
 #[derive(Default)]
@@ -159,7 +159,7 @@ impl Task {
                 Event::Committed(self.subscription.commit(&self.assignment, offset).await)
             }
             Action::Rest { tries } => {
-                backoff::pause(tries, &self.leave).await;
+                BACKOFF.pause(tries.saturating_add(1), &self.leave).await;
                 Event::Rested
             }
             Action::Seek(_) | Action::More | Action::Await | Action::GiveBack => Event::Leave,

@@ -11,10 +11,7 @@ use marquee_runtime::Call;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
-    backoff::Backoff,
-    work::{LEASE_MARGIN, Refusal, Worker},
-};
+use crate::work::{BACKOFF, LEASE_MARGIN, Refusal, Worker};
 
 /// A scheduled job.
 pub struct Trigger {
@@ -39,28 +36,30 @@ impl Trigger {
 
     /// Run it each time that it is due, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut backoff = Backoff::default();
+        let mut failures = 0_u32;
         while !stop.is_cancelled() {
             match self.ensure().await {
                 Ok(()) => break,
                 Err(error) => {
                     self.warn(&error, "the job cannot be made known; trying again");
-                    backoff.pause(&stop).await;
+                    failures = failures.saturating_add(1);
+                    BACKOFF.pause(failures, &stop).await;
                 }
             }
         }
-        backoff.reset();
+        failures = 0;
         while !stop.is_cancelled() {
             let pause = match self.claim().await {
                 Ok(Due::Now(claimed)) => {
-                    backoff.reset();
+                    failures = 0;
                     self.attempt(claimed).await;
                     continue;
                 }
                 Ok(Due::In(pause)) => pause.clamp(SHORTEST, LONGEST),
                 Err(error) => {
                     self.warn(&error, "the job cannot be asked for; trying again");
-                    backoff.pause(&stop).await;
+                    failures = failures.saturating_add(1);
+                    BACKOFF.pause(failures, &stop).await;
                     continue;
                 }
             };

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use marquee_capabilities::postgres::UnitOfWork;
-use marquee_database::{CommitError, Database, Unit};
+use marquee_database::{Backoff, CommitError, Database, Unit};
 use marquee_delivery::outbox::Poke;
 use marquee_manifest::ComponentId;
 use marquee_runtime::{Call, CallError, Runtime};
@@ -121,5 +121,8 @@ impl From<marquee_delivery::Error> for Refusal {
     }
 }
 
+/// Between tries of what the world does not let a trigger do now.
+pub(crate) const BACKOFF: Backoff =
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 /// A claim outlasts the call, its commit, and the wait for a connection.
 pub(crate) const LEASE_MARGIN: Duration = Duration::from_secs(15);

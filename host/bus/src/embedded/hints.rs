@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use marquee_database::Database;
+use marquee_database::{Backoff, Database};
 use tokio::sync::Notify;
 
 use super::store;
@@ -124,11 +124,11 @@ pub(super) async fn send(database: Database, hints: Arc<Hints>) {
 
 /// Listen to other hosts, for ever.
 pub(super) async fn listen(database: Database, hints: Arc<Hints>) {
-    let mut is_first_failure = true;
+    let mut failures = 0_u32;
     loop {
         let listening = async {
             let mut listener = database.listen(store::CHANNEL).await?;
-            is_first_failure = true;
+            failures = 0;
             // What was notified before is not told again.
             hints.wake_all();
             loop {
@@ -138,11 +138,11 @@ pub(super) async fn listen(database: Database, hints: Arc<Hints>) {
         };
         let ended: Result<std::convert::Infallible, marquee_database::Error> = listening.await;
         let Err(error) = ended;
-        if std::mem::take(&mut is_first_failure) {
+        failures = failures.saturating_add(1);
+        if failures == 1 {
             tracing::warn!(%error, "wake-ups of the embedded bus stopped; it looks for records by itself");
         }
-        let pause = rand::random_range(0.5..1.5);
-        tokio::time::sleep(LISTEN_BACKOFF.mul_f64(pause)).await;
+        tokio::time::sleep(LISTEN_BACKOFF.delay(failures)).await;
     }
 }
 
@@ -154,4 +154,4 @@ const RECORDS: &str = "+";
 const GROUP: &str = "@";
 /// Twenty a second at the most.
 const PAUSE: Duration = Duration::from_millis(50);
-const LISTEN_BACKOFF: Duration = Duration::from_secs(1);
+const LISTEN_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(2));

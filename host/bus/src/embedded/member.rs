@@ -1,8 +1,8 @@
 //! A member of a group: keeps its leases, reads ahead, gives back what is above its share.
 //!
-//! Promise: it believes in a lease for 70 % of its length after the database last confirmed it, on this machine's
-//! monotonic clock, and then drops what it read; the database gives the partition to another only after all of it.
-//! It looks for records every quarter to half a second whatever hints come.
+//! Promise: what it read is dropped when it no longer believes in the lease, see [`marquee_database::lease`]. A partition
+//! that it gives back is another's only when the caller is done with it, or two seconds later. It looks for records every
+//! quarter to half a second whatever hints come.
 //! Bound: what `Intake` holds; one statement at a time.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use marquee_database::Database;
+use marquee_database::{Database, lease};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -25,11 +25,11 @@ use crate::intake::Intake;
 pub(super) struct Task {
     pub(super) database: Database,
     pub(super) who: store::Identity,
-    pub(super) lease: Duration,
+    pub(super) member: lease::Member,
     pub(super) intake: Arc<Intake>,
     pub(super) hints: Arc<Hints>,
     pub(super) wake: Arc<Wake>,
-    pub(super) leaving: JoinSet<(i32, u64)>,
+    pub(super) leaving: JoinSet<(i32, i64)>,
     /// The partitions of those in `leaving`.
     pub(super) going: BTreeSet<i32>,
 }
@@ -38,6 +38,7 @@ impl Task {
     /// Take part until told to leave.
     pub(super) async fn run(mut self, closing: CancellationToken) {
         let mut next_beat = Instant::now();
+        let mut freed = false;
         // Another one waits for its share.
         self.hints.group_changed(self.intake.topic());
         while !closing.is_cancelled() {
@@ -48,13 +49,18 @@ impl Task {
                     "a lease could not be renewed in time; what was read under it is dropped"
                 );
                 self.intake.lose(number);
+                freed = true;
             }
             while let Some(Ok((number, epoch))) = self.leaving.try_join_next() {
-                self.let_go(number, epoch).await;
+                freed |= self.let_go(number, epoch);
             }
-            if self.wake.take_group() || Instant::now() >= next_beat {
+            if freed || self.wake.take_group() || Instant::now() >= next_beat {
+                // From before: a beat that was not answered is soon asked again.
+                next_beat = Instant::now() + self.member.pause();
                 self.beat().await;
-                next_beat = Instant::now() + (self.lease / 5).min(BEAT_MAX);
+            }
+            if std::mem::take(&mut freed) {
+                self.hints.group_changed(self.intake.topic());
             }
             if self.read().await {
                 continue;
@@ -66,7 +72,7 @@ impl Task {
                 // Cancel-safe: what is joined is either returned or stays.
                 Some(left) = self.leaving.join_next(), if !self.leaving.is_empty() => {
                     if let Ok((number, epoch)) = left {
-                        self.let_go(number, epoch).await;
+                        freed |= self.let_go(number, epoch);
                     }
                 }
                 () = tokio::time::sleep(rest) => {}
@@ -75,58 +81,55 @@ impl Task {
         for (number, _) in self.intake.held() {
             self.intake.lose(number);
         }
-        if let Err(error) = store::leave(&self.database, &self.who).await {
+        let left = store::within(&self.database, self.member.leave(&self.database));
+        if let Err(error) = left.await {
             tracing::warn!(%error, "a member could not leave its group; its leases time out");
         }
         self.hints.group_changed(self.intake.topic());
     }
 
     async fn beat(&mut self) {
-        let asked_at = Instant::now();
         let known = self.intake.held();
-        let leases = match store::beat(&self.database, &self.who, self.lease, &known).await {
-            Ok(leases) => leases,
+        let beat = self.member.beat(&self.database, &known);
+        let held = match store::within(&self.database, beat).await {
+            Ok(held) => held,
             Err(error) => {
                 self.intake.trouble(error);
                 return;
             }
         };
-        let mut lost: BTreeMap<i32, u64> = known.into_iter().collect();
-        let mut above = 0;
-        for lease in &leases {
-            let epoch = lease.epoch.cast_unsigned();
-            let trusted = lease.remaining.saturating_sub(self.lease.mul_f64(DISTRUST));
-            let until = asked_at + trusted;
-            if lost.get(&lease.partition) == Some(&epoch) {
-                lost.remove(&lease.partition);
-                self.intake.trust(lease.partition, until);
+        let mut lost: BTreeMap<i32, i64> = known.into_iter().collect();
+        for lease in &held.leases {
+            let (number, until) = (lease.part, lease.trusted_until);
+            if lost.get(&number) == Some(&lease.epoch) {
+                lost.remove(&number);
+                self.intake.trust(number, until);
             } else {
                 // A new holding of a partition whose old one is not told yet.
-                if lost.remove(&lease.partition).is_some() {
-                    self.intake.lose(lease.partition);
+                if lost.remove(&number).is_some() {
+                    self.intake.lose(number);
                 }
                 self.intake
-                    .assign(lease.partition, epoch, lease.committed, Some(until));
+                    .assign(number, lease.epoch, lease.told, Some(until));
             }
-            above = leases
-                .len()
-                .saturating_sub(usize::try_from(lease.share).unwrap_or_default());
         }
         for number in lost.into_keys() {
             self.intake.lose(number);
         }
+        let above = held.leases.len().saturating_sub(held.share);
         let still_above = above.saturating_sub(self.going.len());
-        let staying = leases
+        let staying = held
+            .leases
             .iter()
-            .filter(|lease| !self.going.contains(&lease.partition));
+            .filter(|lease| !self.going.contains(&lease.part));
         let surplus: Vec<_> = staying.rev().take(still_above).copied().collect();
         for lease in surplus {
-            self.give_back(lease.partition, lease.epoch.cast_unsigned());
+            self.give_back(lease.part, lease.epoch);
         }
     }
 
     /// Wait for the caller to be done with it, beside everything else.
-    fn give_back(&mut self, number: i32, epoch: u64) {
+    fn give_back(&mut self, number: i32, epoch: i64) {
         let guard = self.intake.revoke(number);
         self.going.insert(number);
         self.leaving.spawn(async move {
@@ -138,18 +141,14 @@ impl Task {
         });
     }
 
-    async fn let_go(&mut self, number: i32, epoch: u64) {
+    /// The next beat lets go of what is no longer known here. False: it was lost, and perhaps won again, meanwhile.
+    fn let_go(&mut self, number: i32, epoch: i64) -> bool {
         self.going.remove(&number);
-        // It may have been lost and won again meanwhile.
-        if !self.intake.held().contains(&(number, epoch)) {
-            return;
+        let is_held = self.intake.held().contains(&(number, epoch));
+        if is_held {
+            self.intake.forget(number);
         }
-        self.intake.forget(number);
-        if let Err(error) = store::release(&self.database, &self.who, number, epoch).await {
-            // The next heartbeat lets go of what is no longer known here.
-            tracing::debug!(%error, partition = number, "a lease was not given back yet");
-        }
-        self.hints.group_changed(self.intake.topic());
+        is_held
     }
 
     /// Whether something came, so that there may be more.
@@ -198,9 +197,5 @@ impl Task {
 
 /// Looked for records at least this often; at best half of it.
 const POLL: Duration = Duration::from_millis(500);
-/// Beats are cheap reads; a free partition is found in this time even without a hint.
-const BEAT_MAX: Duration = Duration::from_secs(1);
-/// The part of a lease that is left out, for clocks that differ and answers that take their time.
-const DISTRUST: f64 = 0.3;
 /// As the trait promises.
 const GUARD_TIMEOUT: Duration = Duration::from_secs(2);

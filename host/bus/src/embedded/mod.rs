@@ -256,8 +256,8 @@ impl Bus for Embedded {
         store::join(&self.database, &who).await?;
         let task = member::Task {
             database: self.database.clone(),
+            member: store::member(&who, self.config.lease),
             who,
-            lease: self.config.lease,
             intake: Arc::new(Intake::new(topic, limits)),
             hints: Arc::clone(&self.hints),
             wake: self.hints.register(topic),

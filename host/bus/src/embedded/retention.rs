@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use marquee_database::Database;
+use marquee_database::{Backoff, Database};
 
 use super::{Config, store};
 use crate::Error;
@@ -16,7 +16,7 @@ pub(super) async fn run(database: Database, config: Config, mut failures: u32) {
     loop {
         let pause = match failures {
             0 => EVERY.mul_f64(rand::random_range(0.5..1.5)),
-            _ => SOON.saturating_mul(1 << failures.min(9)).min(EVERY),
+            _ => BACKOFF.delay(failures),
         };
         tokio::time::sleep(pause).await;
         match sweep(&database, &config).await {
@@ -32,7 +32,7 @@ pub(super) async fn run(database: Database, config: Config, mut failures: u32) {
 /// One round. Returns the tables that were dropped.
 pub(super) async fn sweep(database: &Database, config: &Config) -> Result<Vec<String>, Error> {
     store::prepare_days(database).await?;
-    store::query(database, FORGET_MEMBERS, &[]).await?;
+    store::query(database, HEARD_OF, &[]).await?;
     let retention = config.retention.as_secs_f64();
     let mut dropped = Vec::new();
     for row in store::query(database, PAST_DAYS, &[&retention]).await? {
@@ -115,18 +115,15 @@ async fn drop_table(database: &Database, table: &str) -> Result<(), Error> {
 }
 
 const EVERY: Duration = Duration::from_secs(600);
-/// After a round that failed; twice as long after each one more.
-const SOON: Duration = Duration::from_secs(1);
+/// After a round that failed.
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(2), EVERY);
 
-const FORGET_MEMBERS: &str = "
-with living as (
-    update marquee_bus.groups g set seen_at = now()
-    where exists (
-        select from marquee_bus.members m
-        where m.group_name = g.group_name and m.topic_id = g.topic_id and m.alive_until > now()
-    )
-)
-delete from marquee_bus.members where alive_until < now() - interval '1 hour'";
+const HEARD_OF: &str = "
+update marquee_bus.groups g set seen_at = now()
+where exists (
+    select from marquee_bus.members m
+    where m.group_name = g.group_name and m.topic_id = g.topic_id and m.alive_until > now()
+)";
 /// Yesterday stays, for a clock that steps back over midnight.
 const PAST_DAYS: &str = "
 select child.name, child.day < (now() - make_interval(secs => $1)) at time zone 'UTC' - interval '1 day'

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use marquee_database::{
     Database, Error as DatabaseError,
+    lease::{Member, Table},
     seeded::{Bug, slip},
 };
 use tokio_postgres::{Row, error::SqlState, types::ToSql};
@@ -41,17 +42,6 @@ pub(super) struct Identity {
     pub(super) member: Uuid,
 }
 
-/// What a member holds by the database's word.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Lease {
-    pub(super) partition: i32,
-    pub(super) epoch: i64,
-    pub(super) committed: i64,
-    pub(super) share: i32,
-    /// How long it still lasts, at least.
-    pub(super) remaining: Duration,
-}
-
 /// Why records were not appended.
 pub(super) enum AppendError {
     /// There is no table for today, which only the clock of the database knows. Nothing was appended.
@@ -61,7 +51,7 @@ pub(super) enum AppendError {
 }
 
 /// Where to read: partition, epoch, offset.
-pub(super) type Place = (i32, u64, i64);
+pub(super) type Place = (i32, i64, i64);
 
 pub(super) async fn create_topic(
     database: &Database,
@@ -90,7 +80,8 @@ pub(super) async fn append(database: &Database, columns: &Columns) -> Result<(),
         &columns.headers,
         &values,
     ];
-    match ask(database, APPEND, &params).await {
+    let work = async { database.connection().await?.query(APPEND, &params).await };
+    match in_time(work).await {
         Ok(_) => Ok(()),
         Err(Some(error)) if error.code() == Some(&SqlState::CHECK_VIOLATION) => {
             Err(AppendError::NoDay)
@@ -117,38 +108,11 @@ pub(super) async fn join(database: &Database, who: &Identity) -> Result<(), Erro
         .map(drop)
 }
 
-pub(super) async fn beat(
-    database: &Database,
-    who: &Identity,
-    ttl: Duration,
-    known: &[(i32, u64)],
-) -> Result<Vec<Lease>, Error> {
-    let partitions: Vec<i32> = known.iter().map(|(partition, _)| *partition).collect();
-    let epochs: Vec<i64> = known.iter().map(|(_, epoch)| epoch.cast_signed()).collect();
-    let ttl_seconds = ttl.as_secs_f64();
-    let rows = query(
-        database,
-        BEAT,
-        &[
-            &who.group,
-            &who.topic.id,
-            &who.member,
-            &ttl_seconds,
-            &partitions,
-            &epochs,
-        ],
-    )
-    .await?;
-    Ok(rows
-        .iter()
-        .map(|row| Lease {
-            partition: row.get(0),
-            epoch: row.get(1),
-            committed: row.get(2),
-            share: row.get(3),
-            remaining: Duration::try_from_secs_f64(row.get(4)).unwrap_or_default(),
-        })
-        .collect())
+/// A member's side of its leases.
+pub(super) fn member(who: &Identity, ttl: Duration) -> Member {
+    let scope: Vec<Box<dyn ToSql + Send + Sync>> =
+        vec![Box::new(who.group.clone()), Box::new(who.topic.id)];
+    Member::new(&PARTITIONS, scope, who.member, ttl)
 }
 
 /// False: the partition is held by another by now.
@@ -156,7 +120,7 @@ pub(super) async fn commit(
     database: &Database,
     who: &Identity,
     partition: i32,
-    epoch: u64,
+    epoch: i64,
     offset: i64,
 ) -> Result<bool, Error> {
     let commit = slip(
@@ -173,7 +137,7 @@ pub(super) async fn commit(
             &who.topic.id,
             &partition,
             &who.member,
-            &epoch.cast_signed(),
+            &epoch,
             &offset,
         ],
     )
@@ -204,24 +168,6 @@ pub(super) async fn offset_at(
     let params: [&(dyn ToSql + Sync); 3] = [&partition.topic, &partition.number, &since];
     let rows = query(database, OFFSET_AT, &params).await?;
     Ok(rows.first().map(|row| row.get(0)))
-}
-
-pub(super) async fn release(
-    database: &Database,
-    who: &Identity,
-    partition: i32,
-    epoch: u64,
-) -> Result<(), Error> {
-    let epoch = epoch.cast_signed();
-    let params: [&(dyn ToSql + Sync); 5] =
-        [&who.group, &who.topic.id, &who.member, &partition, &epoch];
-    query(database, RELEASE, &params).await.map(drop)
-}
-
-pub(super) async fn leave(database: &Database, who: &Identity) -> Result<(), Error> {
-    query(database, LEAVE, &[&who.group, &who.topic.id, &who.member])
-        .await
-        .map(drop)
 }
 
 /// Records of several partitions, each from its place on, at most so many records and bytes a partition.
@@ -266,8 +212,10 @@ pub(super) async fn query(
     sql: &str,
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, Error> {
-    let rows = ask(database, sql, params).await;
-    rows.map_err(|error| answered(database, error))
+    within(database, async {
+        database.connection().await?.query(sql, params).await
+    })
+    .await
 }
 
 /// As [`query`], with a plan for the tables as they are now.
@@ -276,29 +224,26 @@ pub(super) async fn query_planned(
     sql: &str,
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, Error> {
-    let work = async {
-        database
-            .connection()
-            .await?
-            .query_planned(sql, params)
-            .await
-    };
-    let rows = in_time(work).await;
-    rows.map_err(|error| answered(database, error))
+    within(database, async {
+        let mut connection = database.connection().await?;
+        connection.query_planned(sql, params).await
+    })
+    .await
 }
 
-/// No error's text where the time was over; dropped half-way, the statement's connection is closed.
-async fn ask(
+/// Ask for something within the bound.
+pub(super) async fn within<T>(
     database: &Database,
-    sql: &str,
-    params: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<Row>, Option<DatabaseError>> {
-    in_time(async { database.connection().await?.query(sql, params).await }).await
+    work: impl Future<Output = Result<T, DatabaseError>>,
+) -> Result<T, Error> {
+    let answer = in_time(work).await;
+    answer.map_err(|error| answered(database, error))
 }
 
-async fn in_time(
-    work: impl Future<Output = Result<Vec<Row>, DatabaseError>>,
-) -> Result<Vec<Row>, Option<DatabaseError>> {
+/// No error where the time was over; dropped half-way, the statement's connection is closed.
+async fn in_time<T>(
+    work: impl Future<Output = Result<T, DatabaseError>>,
+) -> Result<T, Option<DatabaseError>> {
     match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
         Ok(result) => result.map_err(Some),
         Err(_) => Err(None),
@@ -373,9 +318,18 @@ with known as (
 insert into marquee_bus.leases (group_name, topic_id, partition)
 select $1, $2, number from marquee_bus.partitions where topic_id = $2
 on conflict do nothing";
-const BEAT: &str = "
-select partition, epoch, committed, share, remaining
-from marquee_bus.beat($1, $2, $3, make_interval(secs => $4), $5, $6)";
+/// Hosts of the version before ask by the function marquee_bus.beat, of the same rows.
+const PARTITIONS: Table = Table {
+    parts: "marquee_bus.leases",
+    part: "partition",
+    told: "committed",
+    members: "marquee_bus.members",
+    member: "member",
+    row: "(group_name, topic_id, member, alive_until)
+        values ($6, $7, $1, now() + make_interval(secs => $2))
+        on conflict (group_name, topic_id, member)",
+    scope: "group_name = $6 and topic_id = $7",
+};
 /// Not waited for on the disk: after a crash the group may read again what it has read, as after one between its work and
 /// this.
 const COMMIT: &str = "
@@ -383,15 +337,6 @@ update marquee_bus.leases set committed = greatest(committed, $6)
 where group_name = $1 and topic_id = $2 and partition = $3 and owner = $4 and epoch = $5
     and (select set_config('synchronous_commit', 'off', true)) is not null
 returning committed";
-const RELEASE: &str = "
-update marquee_bus.leases set owner = null, lease_until = null
-where group_name = $1 and topic_id = $2 and owner = $3 and partition = $4 and epoch = $5";
-const LEAVE: &str = "
-with gone as (
-    delete from marquee_bus.members where group_name = $1 and topic_id = $2 and member = $3
-)
-update marquee_bus.leases set owner = null, lease_until = null
-where group_name = $1 and topic_id = $2 and owner = $3";
 /// The sizes are read from the rows' heads; values that are not returned are not fetched.
 const READ: &str = "
 select place.partition, r.\"offset\",

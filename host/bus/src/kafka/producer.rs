@@ -22,7 +22,10 @@ use rdkafka::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use marquee_database::seeded::{Bug, seeded};
+use marquee_database::{
+    Backoff,
+    seeded::{Bug, seeded},
+};
 
 use super::{Config, KeySet, context};
 use crate::{Error, Outgoing, size};
@@ -253,15 +256,12 @@ impl Producer {
             return;
         }
         let retired = slot.session.take();
-        let backoff = BACKOFF_FIRST
-            .saturating_mul(1 << slot.failures.min(16))
-            .min(BACKOFF_MAX);
         slot.failures = slot.failures.saturating_add(1);
-        let jittered = backoff.mul_f64(rand::random_range(0.5..1.0));
-        slot.not_before = Some(Instant::now() + jittered);
+        let backoff = BACKOFF.delay(slot.failures);
+        slot.not_before = Some(Instant::now() + backoff);
         drop(slot);
         tracing::warn!(
-            backoff_ms = u64::try_from(jittered.as_millis()).unwrap_or(u64::MAX),
+            backoff_ms = u64::try_from(backoff.as_millis()).unwrap_or(u64::MAX),
             "the Kafka producer is replaced: it got no acknowledgement in time, or a fatal error"
         );
         // Its end joins a thread. The runtime owns this task until it is done; it waits half a second at most.
@@ -306,5 +306,4 @@ fn sorted(error: &KafkaError) -> Error {
 const IN_FLIGHT_KIB: usize = 32 * 1024;
 /// Purged records report at once.
 const PURGE_TIMEOUT: Duration = Duration::from_secs(1);
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));

@@ -24,7 +24,7 @@ pub(super) struct Queues(BTreeMap<i32, Queue>);
 
 struct Queue {
     /// The holding.
-    generation: u64,
+    generation: i64,
     records: PartitionQueue<Context>,
     /// Since when it brings nothing but errors.
     failing: Option<Instant>,
@@ -35,7 +35,7 @@ struct Queue {
 impl Queues {
     /// Have a queue for each partition that is held, and for no other.
     pub(super) fn follow(&mut self, consumer: &Arc<BaseConsumer<Context>>, shared: &Arc<Shared>) {
-        let held: BTreeMap<i32, u64> = shared.intake.held().into_iter().collect();
+        let held: BTreeMap<i32, i64> = shared.intake.held().into_iter().collect();
         // The old ones first: they take their callback along, which is the partition's.
         self.0
             .retain(|number, queue| held.get(number) == Some(&queue.generation));

@@ -8,12 +8,13 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
+use marquee_database::Backoff;
 use rdkafka::{
     ClientConfig, ClientContext, Message as _, Offset, Statistics, TopicPartitionList,
     config::{FromClientConfigAndContext as _, RDKafkaLogLevel},
@@ -31,7 +32,7 @@ pub(super) struct Shared {
     pub(super) intake: Intake,
     pub(super) commits: Commits,
     consumer: Mutex<Option<Arc<BaseConsumer<Context>>>>,
-    generation: AtomicU64,
+    generation: AtomicI64,
     is_closing: AtomicBool,
     bell: Bell,
 }
@@ -40,12 +41,12 @@ impl Shared {
     pub(super) fn new(intake: Intake) -> Self {
         // Later holdings have greater numbers, in later processes too.
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let first = now.map_or(1, |now| u64::try_from(now.as_micros()).unwrap_or(1));
+        let first = now.map_or(1, |now| i64::try_from(now.as_micros()).unwrap_or(1));
         Self {
             intake,
             commits: Commits::default(),
             consumer: Mutex::default(),
-            generation: AtomicU64::new(first),
+            generation: AtomicI64::new(first),
             is_closing: AtomicBool::new(false),
             bell: Bell::default(),
         }
@@ -169,7 +170,7 @@ impl Shared {
 
 /// Poll until told to close.
 pub(super) fn run(config: &ClientConfig, shared: &Arc<Shared>) {
-    let mut backoff = BACKOFF_FIRST;
+    let mut failures = 0_u32;
     while !shared.is_closing() {
         match open(config, shared) {
             Ok(consumer) => {
@@ -185,8 +186,8 @@ pub(super) fn run(config: &ClientConfig, shared: &Arc<Shared>) {
             shared.intake.lose(number);
         }
         if !shared.is_closing() {
-            shared.bell.wait(backoff);
-            backoff = (backoff * 2).min(BACKOFF_MAX);
+            failures = failures.saturating_add(1);
+            shared.bell.wait(BACKOFF.delay(failures));
         }
     }
 }
@@ -302,5 +303,4 @@ const IDLE: Duration = Duration::from_millis(50);
 /// Messages before wishes are looked at.
 const POLL_BURST: usize = 500;
 const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
-const BACKOFF_FIRST: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));

@@ -159,6 +159,49 @@ async fn three_members_of_four_partitions_each_have_one() {
     tokio::time::timeout(PATIENCE, shared).await.unwrap();
 }
 
+/// Until no such host is left, the function stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_of_the_release_before_shares_with_one_of_this_release() {
+    let fixture = Fixture::embedded().await;
+    let bus = open(fixture.url()).await;
+    let mut reader = fixture.subscribe(&bus).await;
+    reader.hold(4).await;
+    let member = uuid::Uuid::now_v7();
+    let old = async {
+        let client = database(fixture.url());
+        let mut connection = client.connection().await.unwrap();
+        let sql = "select b.partition, b.epoch from marquee_bus.topics t
+                   cross join marquee_bus.beat($1, t.id, $2, '4 s', $3, $4) b where t.name = $5";
+        let (mut held, mut epochs) = (Vec::<i32>::new(), Vec::<i64>::new());
+        while held.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let rows = connection
+                .query(
+                    sql,
+                    &[&fixture.group, &member, &held, &epochs, &fixture.topic],
+                )
+                .await
+                .unwrap();
+            held = rows.iter().map(|row| row.get(0)).collect();
+            epochs = rows.iter().map(|row| row.get(1)).collect();
+        }
+        held
+    };
+    let new = async {
+        loop {
+            reader.step().await;
+        }
+    };
+    let held = tokio::select! {
+        held = tokio::time::timeout(PATIENCE, old) => held.unwrap(),
+        () = new => unreachable!(),
+    };
+    assert_eq!(reader.held.len(), 2);
+    assert!(held.iter().all(|number| !reader.held.contains_key(number)));
+    // It died.
+    reader.hold(4).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_of_another_host_come_without_waiting_for_a_hint() {
     let fixture = Fixture::embedded().await;

@@ -11,10 +11,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use marquee_database::CommitError;
+use marquee_database::{Backoff, CommitError};
 use marquee_manifest::ComponentId;
 use marquee_runtime::{Body, Call, CallError, is_error};
-use rand::RngExt as _;
 use wasmtime::component::Val;
 
 use super::{config::Granted, unit::UnitOfWork};
@@ -110,8 +109,7 @@ impl marquee_runtime::Transactor for Transactor {
                 Try::Done(value) => return Ok(value),
                 Try::Conflict => {
                     tracing::debug!(%component, attempt, "a unit of work was in conflict and is done again");
-                    let pause =
-                        PAUSE.mul_f64(f64::from(attempt) * rand::rng().random_range(0.1..=1.0));
+                    let pause = BACKOFF.delay(attempt);
                     if attempt == TRIES || Instant::now() + pause >= call.deadline {
                         break;
                     }
@@ -125,5 +123,4 @@ impl marquee_runtime::Transactor for Transactor {
 
 /// More conflicts in a row mean that the work is badly cut.
 const TRIES: u32 = 4;
-/// The longest pause after the first conflict; it grows with each.
-const PAUSE: Duration = Duration::from_millis(20);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(60));

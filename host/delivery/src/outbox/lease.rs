@@ -1,77 +1,52 @@
-//! Which shards this relay holds, by leases on PostgreSQL's clock.
+//! Which shards this relay holds.
 //!
-//! Promise: a lease is trusted for 70 % of its length on this host's monotonic clock, counted from before it was asked
-//! for. That does not fence the bus: a relay that was stopped within a call may publish late, and consumers drop what
-//! they have seen by its number. Bound: its share of the shards, as many as there are relays alive.
+//! Promise: as [`marquee_database::lease`] has it. That does not fence the bus: a relay that was stopped within a call may
+//! publish late, and consumers drop what they have seen by its number. Bound: its share of the shards, as many as there
+//! are relays alive.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use marquee_database::{Database, Error};
-use tokio::time::Instant;
-use tokio_postgres::Row;
+use marquee_database::{
+    Database, Error,
+    lease::{Lease, Member, Table},
+};
 use uuid::Uuid;
 
-use super::store;
-
-/// The shards of a database.
-pub const SHARDS: usize = 16;
 /// How long a lease lasts. A relay that was killed is replaced this much later.
 pub const TTL: Duration = Duration::from_secs(15);
-/// How often it is renewed: two may fail.
-pub const RENEW_AFTER: Duration = Duration::from_secs(5);
-/// How often a relay that has less than its share looks for free shards.
-const CLAIM_AFTER: Duration = Duration::from_secs(2);
 
 /// The leases of one relay.
-#[derive(Debug)]
 pub(crate) struct Leases {
-    owner: Uuid,
-    ttl: Duration,
+    member: Member,
     held: BTreeMap<i16, Lease>,
-    alive: usize,
-    renew_at: Instant,
-    claim_at: Instant,
-}
-
-/// One of them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Lease {
-    pub(crate) epoch: i64,
-    trusted_until: Instant,
-}
-
-/// A shard that has just become this relay's.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Taken {
-    pub(crate) shard: i16,
-    /// Failed runs that the owner before has noted.
-    pub(crate) attempts: i32,
+    due_at: Instant,
 }
 
 impl Leases {
     pub(crate) fn new(ttl: Duration) -> Self {
         Self {
-            owner: Uuid::now_v7(),
-            ttl,
+            member: Member::new(&SHARDS, Vec::new(), Uuid::now_v7(), ttl),
             held: BTreeMap::new(),
-            alive: 1,
-            renew_at: Instant::now(),
-            claim_at: Instant::now(),
+            due_at: Instant::now(),
         }
     }
 
     /// By what name the shards are held.
     pub(crate) fn owner(&self) -> Uuid {
-        self.owner
+        self.member.name()
     }
 
     /// The shards that may be worked on now.
     pub(crate) fn trusted(&self) -> impl Iterator<Item = i16> {
         let now = Instant::now();
-        self.held
+        let trusted = self
+            .held
             .iter()
-            .filter(move |(_, lease)| lease.trusted_until > now)
-            .map(|(shard, _)| *shard)
+            .filter(move |(_, lease)| lease.trusted_until > now);
+        trusted.map(|(shard, _)| *shard)
     }
 
     /// The holding of a shard, if it is still held.
@@ -81,102 +56,67 @@ impl Leases {
 
     /// When [`Self::tend`] has something to do.
     pub(crate) fn due_at(&self) -> Instant {
-        if self.held.len() < self.share() {
-            self.renew_at.min(self.claim_at)
-        } else {
-            self.renew_at
-        }
+        self.due_at
     }
 
-    /// Renew where it is time. Safe while rows are being published.
-    pub(crate) async fn renew(&mut self, database: &Database) -> Result<(), Error> {
-        let asked = Instant::now();
-        if asked < self.renew_at {
-            return Ok(());
-        }
-        // Also after a failure: the next try comes at its time.
-        self.renew_at = asked + self.ttl.mul_f64(RENEW_FRACTION);
-        let mut connection = database.connection().await?;
-        let seconds = self.ttl.as_secs_f64();
-        let alive = connection
-            .query(store::HEARTBEAT, &[&self.owner, &seconds])
-            .await?;
-        self.alive = alive
-            .first()
-            .and_then(|row| usize::try_from(row.get::<_, i64>(0)).ok())
-            .unwrap_or(1);
-        let rows = connection
-            .query(store::RENEW, &[&self.owner, &seconds])
-            .await?;
-        self.held.clear();
-        self.take(&rows, asked);
+    /// How long they may be left alone while rows are being published.
+    pub(crate) fn pause(&self) -> Duration {
+        self.member.pause()
+    }
+
+    /// Keep them. Safe while rows are being published.
+    pub(crate) async fn keep(&mut self, database: &Database) -> Result<(), Error> {
+        let held = self.member.keep(database, &self.known()).await?;
+        self.held = by_shard(held.leases);
         Ok(())
     }
 
-    /// Renew, give back what is above this relay's share, and take what is free below it. Between runs only. Returns
-    /// what is new.
-    pub(crate) async fn tend(&mut self, database: &Database) -> Result<Vec<Taken>, Error> {
-        self.renew(database).await?;
-        let share = self.share();
-        if self.held.len() > share {
-            let extra: Vec<i16> = self.held.keys().skip(share).copied().collect();
-            database
-                .connection()
-                .await?
-                .execute(store::RELEASE, &[&self.owner, &extra])
-                .await?;
-            self.held.retain(|shard, _| !extra.contains(shard));
-        }
-        let asked = Instant::now();
-        let free = share.saturating_sub(self.held.len());
-        if free == 0 || asked < self.claim_at {
+    /// Keep them, take what is free below this relay's share, and give back what is above it. Between runs only. Returns
+    /// what is new, and how many failed runs of it are noted.
+    pub(crate) async fn tend(&mut self, database: &Database) -> Result<Vec<(i16, i64)>, Error> {
+        if Instant::now() < self.due_at {
             return Ok(Vec::new());
         }
-        self.claim_at = asked + self.ttl.mul_f64(CLAIM_FRACTION);
-        let free = i64::try_from(free).unwrap_or(0);
-        let rows = database
-            .connection()
-            .await?
-            .query(store::CLAIM, &[&self.owner, &self.ttl.as_secs_f64(), &free])
-            .await?;
-        Ok(self.take(&rows, asked))
+        // Also after a failure: the next try comes at its time.
+        self.due_at = Instant::now() + self.pause();
+        let known = self.known();
+        let held = self.member.beat(database, &known).await?;
+        let is_above = held.leases.len() > held.share;
+        self.held = by_shard(held.leases.into_iter().take(held.share));
+        if is_above {
+            self.keep(database).await?;
+        }
+        let held = self.held.iter();
+        let new = held.filter(|(_, lease)| !known.contains(&(lease.part, lease.epoch)));
+        Ok(new.map(|(shard, lease)| (*shard, lease.told)).collect())
     }
 
     /// Give everything back.
-    pub(crate) async fn release(&mut self, database: &Database) -> Result<(), Error> {
-        let shards: Vec<i16> = std::mem::take(&mut self.held).into_keys().collect();
-        let mut connection = database.connection().await?;
-        connection
-            .execute(store::RELEASE, &[&self.owner, &shards])
-            .await?;
-        connection.execute(store::LEAVE, &[&self.owner]).await?;
-        Ok(())
+    pub(crate) async fn leave(&mut self, database: &Database) -> Result<(), Error> {
+        self.held.clear();
+        self.member.leave(database).await
     }
 
-    fn share(&self) -> usize {
-        SHARDS.div_ceil(self.alive.max(1))
-    }
-
-    fn take(&mut self, rows: &[Row], asked: Instant) -> Vec<Taken> {
-        let trusted_until = asked + self.ttl.mul_f64(TRUSTED);
-        rows.iter()
-            .map(|row| {
-                let shard = row.get(0);
-                let lease = Lease {
-                    epoch: row.get(1),
-                    trusted_until,
-                };
-                self.held.insert(shard, lease);
-                Taken {
-                    shard,
-                    attempts: row.get(2),
-                }
-            })
+    fn known(&self) -> Vec<(i32, i64)> {
+        self.held
+            .values()
+            .map(|lease| (lease.part, lease.epoch))
             .collect()
     }
 }
 
-/// The rest is for clocks that run unevenly and for statements under way.
-const TRUSTED: f64 = 0.7;
-const RENEW_FRACTION: f64 = RENEW_AFTER.as_millis() as f64 / TTL.as_millis() as f64;
-const CLAIM_FRACTION: f64 = CLAIM_AFTER.as_millis() as f64 / TTL.as_millis() as f64;
+fn by_shard(leases: impl IntoIterator<Item = Lease>) -> BTreeMap<i16, Lease> {
+    let by_shard = |lease: Lease| Some((i16::try_from(lease.part).ok()?, lease));
+    leases.into_iter().filter_map(by_shard).collect()
+}
+
+/// The version is that of a relay that counts what it deletes.
+const SHARDS: Table = Table {
+    parts: "marquee.shards",
+    part: "shard",
+    told: "attempts::bigint",
+    members: "marquee.relays",
+    member: "owner",
+    row: "(owner, alive_until, version) values ($1, now() + make_interval(secs => $2), 3) on conflict (owner)",
+    scope: "true",
+};

@@ -12,6 +12,6 @@ mod run;
 mod store;
 pub(crate) mod totals;
 
-pub use lease::{RENEW_AFTER, SHARDS, TTL};
+pub use lease::TTL;
 pub use relay::{Poke, Relay};
 pub use totals::Totals;

@@ -11,13 +11,12 @@ use std::{
 
 use marquee_bus::Bus;
 use marquee_database::{
-    Database,
+    Backoff, Database,
     seeded::{Bug, seeded, slip},
 };
-use rand::RngExt as _;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +73,7 @@ impl Relay {
         Self::with_lease(database, bus, TTL)
     }
 
-    /// One whose leases have another length than [`TTL`]; the times of renewing and claiming follow it.
+    /// One whose leases have another length than [`TTL`]; the times between follow it.
     pub fn with_lease(database: Database, bus: Arc<dyn Bus>, ttl: Duration) -> Self {
         Self {
             database,
@@ -117,15 +116,11 @@ impl Relay {
                         "the outbox of database {} cannot be relayed now: {error}",
                         self.database.name()
                     );
-                    let until = Instant::now() + backoff(failures).min(POLL_IDLE * 10);
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = sleep_until(until) => {}
-                    }
+                    DATABASE_BACKOFF.pause(failures, &stop).await;
                     continue;
                 }
             };
-            until = until.min(self.leases.due_at());
+            until = until.min(self.leases.due_at().into());
             if let Some(first) = self.backing_off.values().map(|one| one.until).min() {
                 until = until.min(first);
             }
@@ -135,7 +130,7 @@ impl Relay {
                 () = sleep_until(until) => {}
             }
         }
-        if let Err(error) = self.leases.release(&self.database).await {
+        if let Err(error) = self.leases.leave(&self.database).await {
             tracing::warn!(
                 database = self.database.name(),
                 "the relay's leases could not be handed back; they run out by themselves: {error}"
@@ -148,17 +143,17 @@ impl Relay {
         if !taken.is_empty() {
             self.check_source().await?;
         }
-        for taken in taken {
+        for (shard, failed) in taken {
             // The owner before was backing off: this one tries at once, and clears the note when it succeeds.
-            if taken.attempts > 0 {
+            if failed > 0 {
                 let noted = BackOff {
-                    attempts: u32::try_from(taken.attempts).unwrap_or(0),
+                    attempts: u32::try_from(failed).unwrap_or(0),
                     until: Instant::now(),
                 };
-                self.backing_off.insert(taken.shard, noted);
-                self.noted.insert(taken.shard);
+                self.backing_off.insert(shard, noted);
+                self.noted.insert(shard);
             } else {
-                self.backing_off.remove(&taken.shard);
+                self.backing_off.remove(&shard);
             }
         }
         let mut run = self.read(&[]).await?;
@@ -181,7 +176,7 @@ impl Relay {
             let goes_on = report.failed.is_empty()
                 && report.refused.is_empty()
                 && !stop.is_cancelled()
-                && Instant::now() < self.leases.due_at()
+                && Instant::now() < self.leases.due_at().into()
                 && self.is_trusted(&ahead);
             if !goes_on {
                 // What was read ahead may stand behind what failed, or be another relay's by now.
@@ -302,12 +297,11 @@ impl Relay {
             if let Some(results) = results {
                 return Ok((results, ahead?));
             }
-            let renew_at = self.leases.due_at();
             tokio::select! {
                 answered = &mut publishing => results = Some(answered.unwrap_or_default()),
-                () = sleep_until(renew_at.max(Instant::now() + LEAST_PAUSE)) => {
-                    if let Err(error) = self.leases.renew(&self.database).await {
-                        tracing::warn!(database = self.database.name(), "the relay's leases could not be renewed: {error}");
+                () = sleep(self.leases.pause()) => {
+                    if let Err(error) = self.leases.keep(&self.database).await {
+                        tracing::warn!(database = self.database.name(), "the relay's leases could not be kept: {error}");
                     }
                 }
             }
@@ -378,7 +372,7 @@ impl Relay {
             };
             let before = self.backing_off.get(&shard).map_or(0, |one| one.attempts);
             let attempts = before.saturating_add(1);
-            let delay = backoff(attempts);
+            let delay = BUS_BACKOFF.delay(attempts);
             let until = Instant::now() + delay;
             self.backing_off.insert(shard, BackOff { attempts, until });
             tracing::warn!(
@@ -425,9 +419,9 @@ impl Relay {
 
     fn pause(&self) -> Duration {
         let milliseconds = if Instant::now() < self.quick_until {
-            rand::rng().random_range(10..=25)
+            rand::random_range(10..=25)
         } else {
-            rand::rng().random_range(400..=500)
+            rand::random_range(400..=500)
         };
         Duration::from_millis(milliseconds)
     }
@@ -437,18 +431,9 @@ fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Exponential with full jitter, 0.1 s at least and 30 s at most.
-fn backoff(attempts: u32) -> Duration {
-    let whole = BACKOFF_LEAST
-        .saturating_mul(1 << attempts.min(16))
-        .min(BACKOFF_MOST);
-    whole
-        .mul_f64(rand::rng().random_range(0.0..=1.0))
-        .max(BACKOFF_LEAST)
-}
-
-const BACKOFF_LEAST: Duration = Duration::from_millis(100);
-const BACKOFF_MOST: Duration = Duration::from_secs(30);
+/// Of a shard of which the bus took nothing.
+const BUS_BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+const DATABASE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 /// As many as one publish gathers well, and as little as a crash has to repeat.
 const RUN_ROWS: i64 = 2_000;
 /// Of rows in memory at once; one may exceed it alone.
@@ -459,6 +444,3 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(60);
 const REFUSED_ROWS: i64 = 20;
 /// After something was there, more is likely.
 const QUICK_FOR: Duration = Duration::from_secs(2);
-const POLL_IDLE: Duration = Duration::from_millis(500);
-/// Keeps a renewal that fails from being tried in a loop.
-const LEAST_PAUSE: Duration = Duration::from_millis(100);

@@ -1,41 +1,5 @@
 //! The SQL of relaying. Times are this server's.
 
-/// Alive for so long: $1 relay, $2 seconds. Answers how many are. The version is that of a relay that counts what
-/// it deletes.
-pub(crate) const HEARTBEAT: &str = "
-with me as (
-    insert into marquee.relays (owner, alive_until, version) values ($1, now() + make_interval(secs => $2), 3)
-    on conflict on constraint relays_pkey do update set alive_until = excluded.alive_until
-), gone as (
-    delete from marquee.relays where alive_until < now() - interval '1 hour' and owner <> $1
-)
-select 1 + count(*) from marquee.relays where owner <> $1 and alive_until > now()";
-
-/// Keep what is held and not run out: $1 relay, $2 seconds.
-pub(crate) const RENEW: &str = "
-update marquee.shards set lease_until = now() + make_interval(secs => $2)
-where owner = $1 and lease_until > now()
-returning shard, epoch, attempts";
-
-/// Take what nobody holds: $1 relay, $2 seconds, $3 how many.
-pub(crate) const CLAIM: &str = "
-with free as (
-    select shard from marquee.shards where lease_until <= now()
-    order by random() limit $3
-    for update skip locked
-)
-update marquee.shards s
-set owner = $1, epoch = s.epoch + 1, lease_until = now() + make_interval(secs => $2)
-from free where s.shard = free.shard
-returning s.shard, s.epoch, s.attempts";
-
-/// Give back: $1 relay, $2 shards.
-pub(crate) const RELEASE: &str = "
-update marquee.shards set owner = null, lease_until = '-infinity' where owner = $1 and shard = any ($2)";
-
-/// The relay ends: $1 relay.
-pub(crate) const LEAVE: &str = "delete from marquee.relays where owner = $1";
-
 /// The next rows: $1 shards, $2 rows, $3 bytes, $4 rows of one shard, $5 shards as those that are set aside have them, $6
 /// rows of those; $7 how many rows of each shard are on their way already, and $8 these rows.
 ///

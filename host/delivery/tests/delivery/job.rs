@@ -92,7 +92,7 @@ async fn a_host_that_died_in_a_run_is_replaced_and_cannot_settle_it_when_it_wake
 
     let mut unit = world.db.unit();
     let late = dead.settle(&mut unit, in_an_hour).await;
-    assert!(matches!(late, Err(Error::Overtaken { .. })), "{late:?}");
+    assert!(matches!(late, Err(Error::Gone(_))), "{late:?}");
     unit.rollback().await;
     let mut unit = world.db.unit();
     alive.settle(&mut unit, in_an_hour).await.unwrap();

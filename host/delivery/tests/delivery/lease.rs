@@ -34,7 +34,7 @@ async fn holdings(world: &World) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn relays_share_the_shards_and_the_last_one_has_all() {
+async fn relays_share_the_shards_evenly_and_the_last_one_has_all() {
     let world = World::new().await;
     let bus = ScriptedBus::working();
     let ttl = Duration::from_secs(3);
@@ -49,6 +49,12 @@ async fn relays_share_the_shards_and_the_last_one_has_all() {
         holdings(&world).await == [8, 8]
     })
     .await;
+    let third = run(&world, &bus, ttl, &mut tasks);
+    eventually(SOON, "three relays have a third each", async || {
+        holdings(&world).await == [5, 5, 6]
+    })
+    .await;
+    third.cancel();
     first.cancel();
     eventually(SOON, "the one that is left has all again", async || {
         holdings(&world).await == [16]
@@ -81,6 +87,29 @@ async fn a_lease_of_a_relay_that_was_killed_is_taken_over_under_a_new_epoch_once
         .number("select sum(epoch)::bigint from marquee.shards")
         .await;
     assert!(after > before, "{before} {after}");
+    stop.cancel();
+    tasks.join_all().await;
+}
+
+#[tokio::test]
+async fn what_a_relay_gives_back_is_free_to_one_of_the_release_before() {
+    let world = World::new().await;
+    let bus = ScriptedBus::working();
+    let mut tasks = JoinSet::new();
+    let stop = run(&world, &bus, Duration::from_secs(2), &mut tasks);
+    eventually(SOON, "one relay has all", async || {
+        holdings(&world).await == [16]
+    })
+    .await;
+    world
+        .query(
+            "insert into marquee.relays (owner, alive_until, version) values (gen_random_uuid(), 'infinity', 2)",
+            &[],
+        )
+        .await;
+    // As its claim has it.
+    let free = "select count(*) from marquee.shards where lease_until <= now() and owner is null";
+    eventually(SOON, "half is free", async || world.number(free).await == 8).await;
     stop.cancel();
     tasks.join_all().await;
 }

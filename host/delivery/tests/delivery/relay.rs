@@ -359,7 +359,12 @@ async fn a_poke_is_answered_before_the_next_poll_and_stopping_hands_the_leases_b
     tasks.join_next().await.unwrap().unwrap();
     let left = "select count(*) from marquee.shards where owner is not null or lease_until > now()";
     assert_eq!(world.number(left).await, 0);
-    assert_eq!(world.number("select count(*) from marquee.relays").await, 0);
+    assert_eq!(
+        world
+            .number("select count(*) from marquee.relays where alive_until > now()")
+            .await,
+        0
+    );
     assert_eq!(bus.calls(), 1);
 }
 

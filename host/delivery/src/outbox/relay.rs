@@ -98,7 +98,7 @@ impl Relay {
             // Registered before looking, so that a poke in between is not lost.
             let wake = self.wake.clone();
             let woken = wake.0.notified();
-            let mut until = match self.pass(&stop).await {
+            let mut until = match Box::pin(self.pass(&stop)).await {
                 Ok(Pass::Moved) => {
                     failures = 0;
                     continue;

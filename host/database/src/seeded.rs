@@ -51,6 +51,8 @@ bugs! {
     MarkNotChecked "mark-not-checked" "A commit does not prove that its transaction is the one that was begun.",
     RelayDeletesFirst "relay-deletes-first" "The relay deletes rows before the bus has acknowledged them.",
     FailureForgotten "failure-forgotten" "The relay deletes what stands behind a failed row of the same key.",
+    ReadAheadKept "read-ahead-kept" "The relay publishes what it has read ahead although what is before it was not taken.",
+    RelayedNotCounted "relayed-not-counted" "The outbox's totals leave out what was relayed.",
     LeaseEpochIgnored "lease-epoch-ignored" "A relay deletes rows of a shard that it has lost meanwhile.",
     AckAtSend "ack-at-send" "A record counts as acknowledged when it was sent to Kafka.",
     AppendErrorSwallowed "append-error-swallowed" "The embedded bus acknowledges what it could not append.",

@@ -72,8 +72,7 @@ impl Found {
 /// What can be seen to be wrong while it goes on.
 pub(super) async fn so_far(stage: &Stage) -> anyhow::Result<()> {
     let client = stage.connect("counter").await?;
-    // A server that was killed has forgotten what changed, and no longer does it by itself; without it, the joins take minutes.
-    client.batch_execute("analyze published, seen").await?;
+    client.batch_execute(ANALYZE).await?;
     let found = client.query(SO_FAR, &[]).await?;
     match found.first() {
         Some(row) => bail!("{}: {}", row.get::<_, String>(0), row.get::<_, String>(1)),
@@ -84,6 +83,7 @@ pub(super) async fn so_far(stage: &Stage) -> anyhow::Result<()> {
 /// Wait until nothing is under way, and compare.
 pub(super) async fn proved(stage: &Stage, sent: &BTreeMap<String, Sent>) -> anyhow::Result<Found> {
     let client = &stage.connect("counter").await?;
+    client.batch_execute(ANALYZE).await?;
     let url = |name: &str| Secret::new(stage.postgres.url(name));
     let database = Database::new(&Config::new("counter", url("counter")))?;
     let bus: Box<dyn marquee_bus::Bus> = match stage.brokers() {
@@ -198,6 +198,9 @@ select count(*)
 from counters as c
 full join (select key, count(*) as total from seen group by key) as s using (key)
 where (c.total, c.sum) is distinct from (s.total, s.total::bigint)";
+
+/// A server that was killed has forgotten what changed, and does not do it by itself; without it, the joins take minutes.
+const ANALYZE: &str = "analyze published, seen";
 
 /// What was published with a row: the row is the truth, whatever the client heard.
 const OUTBOX: &str = "

@@ -91,9 +91,15 @@ fn chosen() -> Option<Bug> {
 }
 
 /// A statement, with `slip` in the place of `right` where this process has the bug.
-pub fn slip(bug: Bug, sql: &'static str, right: &str, slip: &str) -> Cow<'static, str> {
+pub fn slip(
+    bug: Bug,
+    sql: impl Into<Cow<'static, str>>,
+    right: &str,
+    slip: &str,
+) -> Cow<'static, str> {
+    let sql = sql.into();
     if !seeded(bug) {
-        return Cow::Borrowed(sql);
+        return sql;
     }
     // Otherwise nothing would be wrong.
     assert!(

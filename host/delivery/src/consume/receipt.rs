@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use marquee_bus::{Incoming, Partition};
 use marquee_database::{
     Database, Unit,
-    seeded::{Bug, seeded, slip},
+    seeded::{Bug, slip},
 };
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
@@ -194,20 +194,18 @@ async fn read(
     }
     let (keys, sources): (Vec<&str>, Vec<&str>) = keys.into_iter().unzip();
     let ids: Vec<Uuid> = ids.into_iter().collect();
-    let mut open = slip(
+    let open = slip(
         Bug::IncarnationIgnored,
         store::OPEN,
         "incarnation = $9",
         "$9::bigint is not null",
     );
-    if seeded(Bug::FenceOff) {
-        open = slip(
-            Bug::FenceOff,
-            store::OPEN,
-            "position = $4 and incarnation = $9",
-            "$9::bigint is not null",
-        );
-    }
+    let open = slip(
+        Bug::FenceOff,
+        open,
+        "position = $4 and incarnation = $9",
+        "$9::bigint is not null",
+    );
     let rows = unit
         .query_planned(
             &open,

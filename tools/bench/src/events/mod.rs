@@ -104,8 +104,6 @@ async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
     let (mut compared, mut costs) = (Vec::new(), Vec::new());
     let mut statements = Vec::new();
     let events = command.events;
-    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-    let amount = events as f64;
 
     for (what, numbers) in [
         (FULL, Numbers::Dense),
@@ -116,24 +114,8 @@ async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
         }
         let from = stage.ends().await?;
         feed::topic(&stage, numbers, events, command.keys).await?;
-        let before = Server::look(&stage).await?;
-        let batches = stage.batches().await?;
-        let goal = Goal::set(&stage, Progress::Applied, events).await?;
-        if command.statements {
-            statements::reset(&stage).await?;
-        }
-        let host = stage.host().await?;
-        let marquee = goal.reached(&stage).await?;
-        drop(host);
-        if command.statements {
-            statements.push(statements::table(&stage, what).await?);
-        }
-        costs.push(Cost {
-            what,
-            events: amount,
-            server: Server::look(&stage).await?.since(before),
-            batches: stage.batches().await? - batches,
-        });
+        let (marquee, cost) = applied(command, &stage, what, &mut statements).await?;
+        costs.push(cost);
         let native = native::apply(&stage, numbers, &from, events).await?;
         compared.push(Compared {
             what,
@@ -162,16 +144,7 @@ async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
             marquee: Some(feed::outbox(&stage, stage::DRAINED, events, command.keys).await?),
             native: Some(native::publish(&stage, events, command.keys).await?),
         });
-        let goal = Goal::set(&stage, Progress::Drained, events).await?;
-        if command.statements {
-            statements::reset(&stage).await?;
-        }
-        let host = stage.host().await?;
-        let marquee = goal.reached(&stage).await?;
-        drop(host);
-        if command.statements {
-            statements.push(statements::table(&stage, DRAIN).await?);
-        }
+        let marquee = reached(command, &stage, Progress::Drained, DRAIN, &mut statements).await?;
         compared.push(Compared {
             what: DRAIN,
             marquee: Some(marquee),
@@ -182,25 +155,9 @@ async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
     let mut whole = None;
     if command.wants(WHOLE) || command.wants(LATENCY) {
         feed::outbox(&stage, stage::TOPIC, events, command.keys).await?;
-        let before = Server::look(&stage).await?;
-        let batches = stage.batches().await?;
-        let goal = Goal::set(&stage, Progress::Applied, events).await?;
-        if command.statements {
-            statements::reset(&stage).await?;
-        }
-        let host = stage.host().await?;
-        let marquee = goal.reached(&stage).await?;
-        drop(host);
-        if command.statements {
-            statements.push(statements::table(&stage, WHOLE).await?);
-        }
+        let (marquee, cost) = applied(command, &stage, WHOLE, &mut statements).await?;
+        costs.push(cost);
         whole = Some(marquee);
-        costs.push(Cost {
-            what: WHOLE,
-            events: amount,
-            server: Server::look(&stage).await?.since(before),
-            batches: stage.batches().await? - batches,
-        });
         // One after the other, on the same machine: what a program that does both at once could come to.
         let alone = |what: &str| compared.iter().find(|it| it.what == what)?.native;
         let native = alone(DRAIN)
@@ -254,6 +211,48 @@ async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
     .chain(statements)
     .collect::<Vec<_>>()
     .join("\n\n"))
+}
+
+/// How many a second a host moves that finds everything waiting; beside, where it is wanted, what its statements took.
+async fn reached(
+    command: &Events,
+    stage: &Stage,
+    progress: Progress,
+    what: &str,
+    statements: &mut Vec<String>,
+) -> anyhow::Result<f64> {
+    let goal = Goal::set(stage, progress, command.events).await?;
+    if command.statements {
+        statements::reset(stage).await?;
+    }
+    let host = stage.host().await?;
+    let rate = goal.reached(stage).await?;
+    drop(host);
+    if command.statements {
+        statements.push(statements::table(stage, what).await?);
+    }
+    Ok(rate)
+}
+
+/// As above, of what is to be applied, and what it cost the servers.
+async fn applied(
+    command: &Events,
+    stage: &Stage,
+    what: &'static str,
+    statements: &mut Vec<String>,
+) -> anyhow::Result<(f64, Cost)> {
+    let before = Server::look(stage).await?;
+    let batches = stage.batches().await?;
+    let rate = reached(command, stage, Progress::Applied, what, statements).await?;
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    let events = command.events as f64;
+    let cost = Cost {
+        what,
+        events,
+        server: Server::look(stage).await?.since(before),
+        batches: stage.batches().await? - batches,
+    };
+    Ok((rate, cost))
 }
 
 impl Events {

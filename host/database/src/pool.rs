@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use deadpool::managed::QueueMode;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
@@ -76,6 +77,8 @@ impl Database {
         };
         let pool = Pool::builder(manager)
             .max_size(config.pool_size)
+            // What was used last has its statements prepared and the server's caches warm; others rest.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(config.acquire_timeout))
             .create_timeout(Some(config.acquire_timeout))

@@ -269,6 +269,26 @@ async fn a_connection_is_kept_after_a_statement_that_changes_nothing_beyond_its_
 }
 
 #[tokio::test]
+async fn the_connection_that_was_used_last_is_used_next() {
+    let bench = bench().await;
+    let (_, database) = on(&bench, |_| ());
+    let backend = async |connection: &mut marquee_database::Connection| {
+        let rows = connection.query("select pg_backend_pid()", &[]).await;
+        rows.expect("a row")[0].get::<_, i32>(0)
+    };
+    let mut first = database.connection().await.expect("free");
+    let mut second = database.connection().await.expect("free");
+    let _ = backend(&mut first).await;
+    let last = backend(&mut second).await;
+    drop(first);
+    drop(second);
+    for _ in 0..3 {
+        let mut next = database.connection().await.expect("free");
+        assert_eq!(backend(&mut next).await, last);
+    }
+}
+
+#[tokio::test]
 async fn a_statement_that_was_prepared_before_a_migration_goes_on() {
     let bench = bench().await;
     let select = "select * from notes";

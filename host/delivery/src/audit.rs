@@ -97,9 +97,7 @@ pub async fn audit(database: &Database, bus: Option<&dyn Bus>) -> Result<Audit, 
         let (said, there): (i64, i64) = (row.get(3), row.get(4));
         audit.findings.push(Finding {
             place: format!("{consumer}: {topic}"),
-            what: format!(
-                "key {key:?} is said to be held by {said} messages, and {there} are there"
-            ),
+            what: format!("messages that are said to hold key {key:?}: {said}, and there: {there}"),
         });
     }
     let (totals, found) = outbox::audit(&mut connection).await?;
@@ -168,22 +166,22 @@ fn account(row: &Row) -> (Account, Vec<String>) {
     let counted = from + records + holes + lost + uncounted;
     if counted != position {
         found.push(format!(
-            "the position is {position}, and {counted} is counted: {records} messages, {holes} holes, {lost} lost and \
-             {uncounted} uncounted from {from} on"
+            "the position is {position}, and counted is {counted}: from {from} on messages {records}, holes {holes}, \
+             lost {lost}, uncounted {uncounted}"
         ));
     }
     let there = parked + dead + skipped;
     let expected = kept + carried - retried - discarded;
     if there != expected {
         found.push(format!(
-            "{there} messages are parked, dead or skipped, and {expected} should be: {} were kept, {retried} were applied \
-             after all and {discarded} discarded",
+            "messages parked, dead or skipped: {there}, and expected: {expected} (kept {}, applied after all {retried}, \
+             discarded {discarded})",
             kept + carried
         ));
     }
     if lost > 0 {
         found.push(format!(
-            "{lost} messages were dropped by the bus's retention before they were read"
+            "messages that the bus's retention dropped before they were read: {lost}"
         ));
     }
     let account = Account {

@@ -232,11 +232,16 @@ impl Relay {
             return Ok(Run::default());
         }
         let aside: Vec<i16> = shards.iter().map(|shard| -1 - shard).collect();
-        let count = |shard: &i16| flying.iter().filter(|row| row.shard == *shard).count();
+        let mut busy: BTreeMap<i16, i64> = BTreeMap::new();
+        for row in flying {
+            *busy.entry(row.shard).or_default() += 1;
+        }
         // As many shards as had something have something again: no more is looked at of each than a run can hold.
-        let busy: BTreeSet<i16> = flying.iter().map(|row| row.shard).collect();
         let shard_rows = RUN_ROWS / number(busy.len().max(1));
-        let in_shard: Vec<i64> = shards.iter().map(|shard| number(count(shard))).collect();
+        let in_shard: Vec<i64> = shards
+            .iter()
+            .map(|shard| busy.get(shard).copied().unwrap_or(0))
+            .collect();
         let ids: Vec<i64> = flying.iter().map(|row| row.id).collect();
         let rows = self
             .database

@@ -27,8 +27,8 @@ pub(super) fn judge(log: &Log, position: &Position, from: Begin) -> Option<Place
         if begin > 0 && from == Begin::Earliest {
             tracing::warn!(
                 %partition, begin,
-                "the consumer is new, and {begin} messages were dropped by the bus's retention before it came; it begins with \
-                 the oldest that is there"
+                "the consumer is new; messages that the bus's retention dropped before it came: {begin}; it begins with the \
+                 oldest that is there"
             );
         }
         return at(begin, Why::Anew);
@@ -53,7 +53,7 @@ pub(super) fn judge(log: &Log, position: &Position, from: Begin) -> Option<Place
     if next < log.begin {
         tracing::error!(
             %partition, position = next, begin = log.begin, lost = log.begin - next,
-            "{} messages were dropped by the bus's retention before the consumer read them",
+            "messages that the bus's retention dropped before the consumer read them: {}",
             log.begin - next
         );
         if seeded(Bug::LossNotCounted) {

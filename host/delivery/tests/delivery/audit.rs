@@ -165,7 +165,7 @@ async fn what_retention_took_is_counted_and_found() {
     assert!(
         found.findings[0]
             .what
-            .starts_with("40 messages were dropped")
+            .ends_with("before they were read: 40")
     );
 }
 

@@ -193,7 +193,14 @@ async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
             ),
             ("nothing beside".to_owned(), 0.0),
         ] {
-            times.push((what, latency::run(&stage, &host, rate, length).await?));
+            if command.statements {
+                statements::reset(&stage).await?;
+            }
+            let taken = latency::run(&stage, &host, rate, length).await?;
+            if command.statements {
+                statements.push(statements::table(&stage, &what).await?);
+            }
+            times.push((what, taken));
         }
     }
 

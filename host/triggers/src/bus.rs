@@ -4,7 +4,11 @@
 //! partition is a task of its own (`crate::partition`), so none waits for another; this file only tells them what the
 //! bus says. One that panicked is begun again, after a pause, and is told of until it is well. Bounds: one batch a partition in flight, and the batch's own deadline.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use marquee_bus::{Assignment, BatchLimits, Bus, Event, Partition, RevokeGuard, Subscription};
 use marquee_delivery::consumers;
@@ -98,6 +102,10 @@ impl Trigger {
 
     async fn join(&self, bus: &dyn Bus) -> Result<Arc<dyn Subscription>, marquee_bus::Error> {
         bus.ensure_topic(&self.topic, self.partitions).await?;
+        // One that was there may have another number of them.
+        let partitions = bus.partitions(&self.topic).await?;
+        let known = &self.deliverer.partitions;
+        known.store(partitions, Ordering::Relaxed);
         bus.subscribe(&self.group, &self.topic, self.limits).await
     }
 

@@ -10,7 +10,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicI32, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -136,7 +136,7 @@ impl Host {
                 worker,
                 consumer: Consumer::new("it"),
                 deadline: Duration::MAX,
-                partitions: 1,
+                partitions: AtomicI32::new(1),
                 budget: Arc::new(Semaphore::new(1)),
             }),
             group: "it".to_owned(),

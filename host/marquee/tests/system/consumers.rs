@@ -195,6 +195,32 @@ async fn a_canary_that_rejects_everything_is_taken_back_though_its_keys_bring_fe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_canary_gets_its_share_of_the_partitions_that_there_are_and_it_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let two = subscribed("partitions = 2");
+    let setup = embedded(manifest(folder.path(), "", &two)).await;
+    let (status, log) = setup.start().await.stop("TERM").await;
+    assert!(status.success(), "{log}");
+    // The topic stays as it was made.
+    manifest(folder.path(), "", &subscribed("partitions = 8\nbatch = 1"));
+    let host = setup.start().await;
+    let canary = remade("counter", "next", folder.path());
+    let said = done(&setup, &["deploy", "counter", &canary, "--weight", "50%"]);
+    let share = "the canary of counter gets the messages of 1 of 2 partitions of numbers";
+    assert!(said.contains(share), "{said}");
+    let database = setup.connect("COUNTER").await;
+    publish(&database, "key", "counts", 40).await;
+    eventually(PATIENCE, "all are applied", async || {
+        seen(&database).await == 40
+    })
+    .await;
+    for version in &versions(&setup, "counter")[..2] {
+        assert!(version["calls"].as_u64() > Some(5), "{version}");
+    }
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_a_person_retries_waits_for_no_interval() {
     let folder = tempfile::tempdir().expect("a folder");
     let subscription = subscribed("retry = \"1h\"");

@@ -2,7 +2,9 @@
 //! unique index and no check of its own that would hide a message that is applied twice, lost, or out of the order of its
 //! key: that is the host's to promise, and `make chaos` shows with this component that it does.
 //!
-//! A message whose tag begins with `later-` is answered *retry* twice before it counts, so that its key waits.
+//! A message whose tag begins with `later-` is answered *retry* twice before it counts, so that its key waits. One with
+//! the tag `wakes-KEY` is what messages of that key wait for: they are tried again at once. One with the tag `hangs` is
+//! never done with.
 //!
 //! `PUT /KEY/TAG/VALUE` publishes through the outbox, and writes what was published in the same transaction. `POST` of
 //! the same publishes on the bus directly. `GET /KEY` is what was counted.
@@ -16,6 +18,7 @@ use marquee_guest::{
 use spin_sdk::{
     http::{IntoResponse, Method, Request, StatusCode},
     http_service,
+    wasip3::clocks::monotonic_clock,
 };
 
 marquee_guest::component!(Counter, {
@@ -85,6 +88,9 @@ impl consumer::Guest for Counter {
             let read = message.json::<(String, i64)>();
             read.map(|(tag, value)| (message.key.clone(), tag, value, message.attempt))
         });
+        if batch.iter().any(|(_, tag, ..)| tag == "hangs") {
+            monotonic_clock::wait_for(3_600_000_000_000).await;
+        }
         let counted = || {
             batch
                 .iter()
@@ -94,6 +100,9 @@ impl consumer::Guest for Counter {
         let tags = array(counted().map(|(_, tag, ..)| tag.clone()));
         let values = array(counted().map(|(_, _, value, _)| *value));
         DB.execute(COUNT, params![keys, tags, values]).await?;
+        for key in counted().filter_map(|(_, tag, ..)| tag.strip_prefix("wakes-")) {
+            DB.execute(WAKE, params![key]).await?;
+        }
         Ok(
             batch.verdicts(|(_, tag, _, attempt)| match waits(tag, *attempt) {
                 true => Verdict::Retry("later".to_owned()),
@@ -128,3 +137,6 @@ with batch as (
 insert into counters as c (key, total, sum)
 select key, count(*), sum(value)::bigint from batch group by key
 on conflict on constraint counters_pkey do update set total = c.total + excluded.total, sum = c.sum + excluded.sum";
+
+/// `$1` key.
+const WAKE: &str = "select marquee.wake('counter', 'numbers', $1)";

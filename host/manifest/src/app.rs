@@ -96,7 +96,7 @@ pub struct Canary {
 pub struct Guard {
     /// For which new versions.
     pub on: Guarded,
-    /// Calls of the new version before it is judged.
+    /// Calls of the new version before it is judged, unless all of its first ones failed.
     pub calls: u64,
     /// How many times worse is too bad.
     pub factor: u32,

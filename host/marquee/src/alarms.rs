@@ -46,7 +46,7 @@ impl Alarms {
         }
     }
 
-    /// Ready while nothing is beyond its threshold, and each partition that is held can be read.
+    /// Ready while nothing is beyond its threshold, and no partition that is held fails.
     pub(crate) fn part(&self) -> Part {
         let beyond = Arc::clone(&self.beyond);
         let watch = self.events.watch.clone();
@@ -57,7 +57,7 @@ impl Alarms {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .clone();
-                beyond.extend(watch.unreadable());
+                beyond.extend(watch.failing());
                 Box::pin(async move {
                     let fine = beyond.is_empty();
                     fine.then_some(()).ok_or_else(|| beyond.join("; "))

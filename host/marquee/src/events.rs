@@ -14,11 +14,12 @@ use marquee_delivery::{
     consumers::{self, Standing},
     partition::State,
 };
-use marquee_manifest::App;
+use marquee_manifest::{App, ComponentId};
+use marquee_registry::{Choice, Weight};
 use marquee_triggers::Watch;
 use serde::Serialize;
 
-use crate::databases::Databases;
+use crate::{databases::Databases, releases::Share};
 
 /// Where events come from and go to. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ pub(crate) struct Events {
 /// What the manifest says of them.
 struct Plan {
     topics: BTreeMap<String, Ends>,
+    /// What each component consumes.
+    consumed: BTreeMap<ComponentId, BTreeSet<String>>,
     /// By consumer and topic: the name of the database.
     subscriptions: BTreeMap<(String, String), String>,
 }
@@ -98,6 +101,7 @@ impl Events {
     ) -> Self {
         let mut topics: BTreeMap<String, Ends> = BTreeMap::new();
         let mut subscriptions = BTreeMap::new();
+        let mut consumed: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for component in app.components.values() {
             for topic in &component.publish {
                 let ends = topics.entry(topic.clone()).or_default();
@@ -106,6 +110,8 @@ impl Events {
             for subscription in &component.subscriptions {
                 let ends = topics.entry(subscription.topic.clone()).or_default();
                 ends.consumed_by.insert(component.consumer.clone());
+                let topics = consumed.entry(component.id.clone()).or_default();
+                topics.insert(subscription.topic.clone());
                 if let Some(database) = &component.database {
                     let place = (component.consumer.clone(), subscription.topic.clone());
                     subscriptions.insert(place, database.name.clone());
@@ -119,6 +125,7 @@ impl Events {
             watch,
             plan: Arc::new(Plan {
                 topics,
+                consumed,
                 subscriptions,
             }),
         }
@@ -190,6 +197,28 @@ impl Events {
             });
         all.extend(missing);
         Ok(all)
+    }
+
+    /// What a canary of this weight gets of each topic that its component consumes, where the bus says how many partitions
+    /// it has.
+    pub(crate) async fn shares(&self, component: &ComponentId, weight: Weight) -> Vec<Share> {
+        let mut shares = Vec::new();
+        let topics = self.plan.consumed.get(component);
+        let Some((bus, topics)) = self.bus.as_ref().zip(topics) else {
+            return shares;
+        };
+        for topic in topics {
+            let Ok(partitions) = bus.partitions(topic).await else {
+                continue;
+            };
+            let partitions = u32::try_from(partitions).unwrap_or(0);
+            shares.push(Share {
+                topic: topic.clone(),
+                partitions,
+                canary: Choice::partitions(weight, partitions),
+            });
+        }
+        shares
     }
 
     /// Those that the manifest names. Without a bus there are none.

@@ -1,6 +1,10 @@
 //! The host: everything that the application needs, put together, started, and drained.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicI32},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use marquee_bus::{BatchLimits, Bus, embedded, kafka};
@@ -291,7 +295,7 @@ impl Parts {
                         },
                     },
                     deadline: subscription.deadline,
-                    partitions: subscription.partitions,
+                    partitions: AtomicI32::new(subscription.partitions),
                     budget: Arc::clone(&budget),
                 });
                 subscriptions.push(bus::Trigger {

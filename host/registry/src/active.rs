@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use arc_swap::ArcSwap;
 use marquee_manifest::ComponentId;
 
-use crate::Digest;
+use crate::{Digest, Weight};
 
 /// The live versions of all components.
 pub struct Registry<T>(ArcSwap<HashMap<ComponentId, Arc<Live<T>>>>);
@@ -67,6 +67,12 @@ impl Choice {
     pub fn by_partition(index: u32, count: u32) -> Self {
         let count = u64::from(count.max(1));
         Self::at(u64::from(index) % count * 1_000 / count)
+    }
+
+    /// How many of `count` partitions a canary of this weight gets.
+    pub fn partitions(weight: Weight, count: u32) -> u32 {
+        let of = |index: &u32| Self::by_partition(*index, count).per_mille < weight.per_mille();
+        u32::try_from((0..count).filter(of).count()).unwrap_or(count)
     }
 
     /// At random: a number of the caller's, evenly distributed.
@@ -258,6 +264,13 @@ mod tests {
         assert_eq!(of(100), [0]);
         assert_eq!(of(500), [0, 1, 2, 3]);
         assert_eq!(of(1_000), [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn the_share_of_the_partitions_that_a_canary_gets_is_known_beforehand() {
+        let of = |weight: &str, count| Choice::partitions(weight.parse().expect("one"), count);
+        assert_eq!((of("1%", 1), of("1%", 8), of("0%", 8)), (1, 1, 0));
+        assert_eq!((of("50%", 1), of("50%", 3), of("50%", 8)), (1, 2, 4));
     }
 
     #[test]

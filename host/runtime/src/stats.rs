@@ -21,7 +21,7 @@ pub struct Figures {
     /// Calls that ended.
     pub calls: u64,
     /// How many of them failed: a trap, a passed deadline, an HTTP status of 500 and above or a status of gRPC that means
-    /// the same, a batch of which not every message was done, a job that failed.
+    /// the same, a batch that failed or of which a message was rejected, a job that failed.
     pub errors: u64,
     /// Calls under way now.
     pub in_flight: u64,

@@ -2,9 +2,13 @@
 //!
 //! Promise: each message takes effect once, in the order of its key; see `marquee_delivery::partition`. Each held
 //! partition is a task of its own (`crate::partition`), so none waits for another; this file only tells them what the
-//! bus says. One that panicked is begun again. Bounds: one batch a partition in flight, and the batch's own deadline.
+//! bus says. One that panicked is begun again, after a pause, and is told of until it is well. Bounds: one batch a partition in flight, and the batch's own deadline.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use marquee_bus::{Assignment, BatchLimits, Bus, Event, Partition, RevokeGuard, Subscription};
 use marquee_delivery::consumers;
@@ -42,6 +46,8 @@ struct Held {
     leave: CancellationToken,
     /// Dropped with the task: the bus waits for it.
     revoked: Option<RevokeGuard>,
+    /// Panics in a row before this task.
+    panics: u32,
     /// The bus gives nothing of it.
     unreadable: bool,
 }
@@ -96,6 +102,10 @@ impl Trigger {
 
     async fn join(&self, bus: &dyn Bus) -> Result<Arc<dyn Subscription>, marquee_bus::Error> {
         bus.ensure_topic(&self.topic, self.partitions).await?;
+        // One that was there may have another number of them.
+        let partitions = bus.partitions(&self.topic).await?;
+        let known = &self.deliverer.partitions;
+        known.store(partitions, Ordering::Relaxed);
         bus.subscribe(&self.group, &self.topic, self.limits).await
     }
 
@@ -115,24 +125,32 @@ impl Trigger {
                     held.values().for_each(|partition| partition.leave.cancel());
                 }
                 Some(ended) = tasks.join_next_with_id(), if !tasks.is_empty() => {
-                    let (id, panicked) = match ended {
-                        Ok((id, ())) => (id, false),
-                        Err(error) => {
-                            tracing::error!(topic = self.topic, %error, "the task of a partition ended; it is begun again");
-                            (error.id(), true)
-                        }
+                    let (id, panic) = match ended {
+                        Ok((id, ())) => (id, None),
+                        Err(error) => (error.id(), Some(error.to_string())),
                     };
                     let ended = held.extract_if(|_, partition| partition.task == id).next();
-                    if let Some((assignment, partition)) = ended
-                        && panicked && !partition.leave.is_cancelled()
-                    {
-                        self.hold(bus, &subscription, &mut held, &mut tasks, assignment);
+                    let Some((assignment, partition)) = ended else {
+                        continue;
+                    };
+                    let consumer = &self.deliverer.consumer.name;
+                    match panic {
+                        Some(error) if !partition.leave.is_cancelled() => {
+                            tracing::error!(
+                                consumer, partition = %assignment.partition, error,
+                                "the task of a partition ended; it is begun again"
+                            );
+                            let again = self.watch.panicked(consumer, &assignment.partition, error);
+                            let panics = if again { partition.panics + 1 } else { 1 };
+                            self.hold(bus, &subscription, &mut held, &mut tasks, assignment, panics);
+                        }
+                        _ => self.watch.is_well(consumer, &assignment.partition),
                     }
                 }
                 event = subscription.next() => match event {
                     Ok(Event::Assigned(assignment)) if !stopping => {
                         tracing::debug!(partition = %assignment.partition, "partition assigned");
-                        self.hold(bus, &subscription, &mut held, &mut tasks, assignment);
+                        self.hold(bus, &subscription, &mut held, &mut tasks, assignment, 0);
                     }
                     Ok(Event::Revoked(assignment, guard)) => {
                         tracing::info!(partition = %assignment.partition, "partition revoked");
@@ -189,6 +207,7 @@ impl Trigger {
         held: &mut HashMap<Assignment, Held>,
         tasks: &mut JoinSet<()>,
         assignment: Assignment,
+        panics: u32,
     ) {
         let slot = Arc::new(Slot::default());
         let leave = CancellationToken::new();
@@ -206,7 +225,13 @@ impl Trigger {
             leave: leave.clone(),
             watch: self.watch.clone(),
         };
-        let task = tasks.spawn(task.run().instrument(span)).id();
+        let task = async move {
+            if panics > 0 {
+                BACKOFF.pause(panics, &task.leave).await;
+            }
+            task.run().await;
+        };
+        let task = tasks.spawn(task.instrument(span)).id();
         held.insert(
             assignment,
             Held {
@@ -214,6 +239,7 @@ impl Trigger {
                 slot,
                 leave,
                 revoked: None,
+                panics,
                 unreadable: false,
             },
         );

@@ -8,7 +8,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -38,8 +38,8 @@ pub struct Deliverer {
     pub consumer: Consumer,
     /// The wall clock and CPU of one batch.
     pub deadline: Duration,
-    /// The topic's partitions, which decide what share of them a canary gets.
-    pub partitions: i32,
+    /// The topic's partitions, as the bus said when it was joined. They decide what share of them a canary gets.
+    pub partitions: AtomicI32,
     /// Deliveries at once, of all that share the database.
     pub budget: Arc<Semaphore>,
 }
@@ -118,7 +118,8 @@ impl Deliverer {
     /// again, so that a key does not go back and forth.
     fn choice(&self, partition: i32) -> Choice {
         let number = |number: i32| u32::try_from(number).unwrap_or(0);
-        Choice::by_partition(number(partition), number(self.partitions))
+        let count = self.partitions.load(Ordering::Relaxed);
+        Choice::by_partition(number(partition), number(count))
     }
 
     /// Ask the component for verdicts in this unit, one for each message. On a refusal the unit was rolled back.

@@ -3,7 +3,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use marquee_bus::Partition;
@@ -12,7 +13,14 @@ use tokio::sync::Notify;
 
 /// What this host holds. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Watch(Arc<Mutex<BTreeMap<(String, Partition), Held>>>);
+pub struct Watch {
+    held: Arc<Mutex<BTreeMap<Place, Held>>>,
+    /// Whose task panicked, and with what, until the next one has gone on for a while.
+    panicked: Arc<Mutex<BTreeMap<Place, String>>>,
+}
+
+/// A consumer and a partition.
+type Place = (String, Partition);
 
 #[derive(Debug)]
 struct Held {
@@ -25,7 +33,7 @@ struct Held {
 impl Watch {
     /// What it does with a consumer's partition; none where it does not hold it.
     pub fn state(&self, consumer: &str, partition: &Partition) -> Option<State> {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = lock(&self.held);
         let held = held.get(&(consumer.to_owned(), partition.clone()));
         held.map(|held| {
             held.unreadable
@@ -34,14 +42,30 @@ impl Watch {
         })
     }
 
-    /// Partitions that this host holds and cannot read, each with its consumer and the reason.
-    pub fn unreadable(&self) -> Vec<String> {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Partitions that this host holds and does not get on with: those that it cannot read, and those whose task panicked.
+    /// Each with its consumer and the reason.
+    pub fn failing(&self) -> Vec<String> {
+        let held = lock(&self.held);
         let unreadable = held.iter().filter_map(|((consumer, partition), held)| {
             let reason = held.unreadable.as_ref()?;
             Some(format!("{consumer} cannot read {partition}: {reason}"))
         });
-        unreadable.collect()
+        let panicked = lock(&self.panicked);
+        let panicked = panicked.iter().map(|((consumer, partition), reason)| {
+            format!("{consumer} begins {partition} again: {reason}")
+        });
+        unreadable.chain(panicked).collect()
+    }
+
+    /// Its task panicked and is begun again. Returns whether the one before had not gone on for long either.
+    pub(crate) fn panicked(&self, consumer: &str, partition: &Partition, reason: String) -> bool {
+        let place = (consumer.to_owned(), partition.clone());
+        lock(&self.panicked).insert(place, reason).is_some()
+    }
+
+    /// Its task has gone on for a while, or is over.
+    pub(crate) fn is_well(&self, consumer: &str, partition: &Partition) {
+        lock(&self.panicked).remove(&(consumer.to_owned(), partition.clone()));
     }
 
     /// Where this host holds it: the bus gives nothing of it, and why; or does again. Returns whether that is new.
@@ -51,7 +75,7 @@ impl Watch {
         partition: &Partition,
         unreadable: Option<&str>,
     ) -> bool {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.held);
         let Some(held) = held.get_mut(&(consumer.to_owned(), partition.clone())) else {
             return false;
         };
@@ -62,7 +86,7 @@ impl Watch {
 
     /// Where this host holds it: its position is to be read again.
     pub(crate) fn poke(&self, consumer: &str, partition: &Partition) {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = lock(&self.held);
         if let Some(held) = held.get(&(consumer.to_owned(), partition.clone())) {
             held.moved.notify_one();
         }
@@ -74,6 +98,7 @@ impl Watch {
             watch: self.clone(),
             place: (consumer.to_owned(), partition.clone()),
             last: None,
+            since: Instant::now(),
             moved: Arc::default(),
         }
     }
@@ -82,8 +107,9 @@ impl Watch {
 /// A partition that is told of.
 pub(crate) struct Told {
     watch: Watch,
-    place: (String, Partition),
+    place: Place,
     last: Option<State>,
+    since: Instant,
     moved: Arc<Notify>,
 }
 
@@ -91,13 +117,17 @@ impl Told {
     /// It is in that state now.
     pub(crate) fn tell(&mut self, state: State) {
         if self.last.replace(state) != Some(state) {
-            let mut held = self.watch.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut held = lock(&self.watch.held);
             let known = held.entry(self.place.clone()).or_insert_with(|| Held {
                 state,
                 moved: Arc::clone(&self.moved),
                 unreadable: None,
             });
             known.state = state;
+        }
+        if state != State::Waiting && self.since.elapsed() > WELL {
+            let (consumer, partition) = &self.place;
+            self.watch.is_well(consumer, partition);
         }
     }
 
@@ -109,7 +139,14 @@ impl Told {
 
 impl Drop for Told {
     fn drop(&mut self) {
-        let mut held = self.watch.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.watch.held);
         held.remove(&self.place);
     }
 }
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whoever panicked and goes on for so long is well again: what it panicked at came at once.
+const WELL: Duration = Duration::from_secs(5);

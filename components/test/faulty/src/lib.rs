@@ -14,6 +14,7 @@ use spin_sdk::{
 async fn faulty(request: Request) -> impl IntoResponse {
     let calls = request.uri().path().len();
     match request.uri().path() {
+        "/faulty/fine" => return (StatusCode::OK, "Fine.\n".to_owned()),
         "/faulty/trap" => std::process::abort(),
         "/faulty/spin" => loop {
             black_box(calls);

@@ -125,7 +125,7 @@ impl Api {
 }
 
 async fn components(State(api): State<Api>) -> Answer<Vec<ComponentReport>> {
-    Ok(Json(api.releases.report(None).await?))
+    Ok(Json(api.reports(None).await?))
 }
 
 async fn one(State(api): State<Api>, Named(id): Named) -> Answer<ComponentReport> {
@@ -235,8 +235,18 @@ async fn openapi() -> Response {
 
 impl Api {
     async fn report(&self, id: &ComponentId) -> Answer<ComponentReport> {
-        let mut found = self.releases.report(Some(id)).await?;
+        let mut found = self.reports(Some(id)).await?;
         found.pop().map(Json).ok_or_else(nothing)
+    }
+
+    async fn reports(&self, id: Option<&ComponentId>) -> Result<Vec<ComponentReport>, Problem> {
+        let mut found = self.releases.report(id).await?;
+        for report in &mut found {
+            if let Some(weight) = report.canary() {
+                report.shares = self.events.shares(&report.component, weight).await;
+            }
+        }
+        Ok(found)
     }
 }
 

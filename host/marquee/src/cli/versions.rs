@@ -11,7 +11,7 @@ use super::{
     print,
     remote::{RemoteFlags, at},
 };
-use crate::releases::{ComponentReport, VersionReport};
+use crate::releases::{ComponentReport, Share, VersionReport};
 
 /// Show which versions are live, with what became of their calls; of one component, all that are stored.
 #[derive(Debug, Args)]
@@ -130,6 +130,19 @@ fn show_all(reports: &[ComponentReport], format: Format) -> anyhow::Result<ExitC
         }
     }
     print(table.to_string());
+    for report in reports {
+        for share in &report.shares {
+            let Share {
+                topic,
+                partitions,
+                canary,
+            } = share;
+            let component = &report.component;
+            print(format!(
+                "the canary of {component} gets the messages of {canary} of {partitions} partitions of {topic}"
+            ));
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -27,7 +27,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use error::{Error, HostError};
-pub(crate) use report::{ComponentReport, VersionReport};
+pub(crate) use report::{ComponentReport, Share, VersionReport};
 
 use crate::{compiler::Meanwhile, components, settings::Settings, versions::Versions};
 

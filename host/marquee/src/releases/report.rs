@@ -19,6 +19,20 @@ pub(crate) struct ComponentReport {
     /// What is live first, then what is on its way out, then what else is in the store and was ready once, the newest
     /// first.
     pub(crate) versions: Vec<VersionReport>,
+    /// Of each topic that it consumes, what its canary gets, if there is one.
+    #[serde(default)]
+    pub(crate) shares: Vec<Share>,
+}
+
+/// What a canary gets of a topic: messages choose by their partition, so its weight is met only roughly.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Share {
+    /// The topic.
+    pub(crate) topic: String,
+    /// How many partitions it has.
+    pub(crate) partitions: u32,
+    /// How many of them are the canary's.
+    pub(crate) canary: u32,
 }
 
 /// A version of a component.
@@ -121,7 +135,16 @@ impl Releases {
             component,
             pinned: state.pinned,
             versions,
+            shares: Vec::new(),
         }
+    }
+}
+
+impl ComponentReport {
+    /// The share of the calls that its canary is to have.
+    pub(crate) fn canary(&self) -> Option<Weight> {
+        let canary = self.versions.iter().find(|one| one.state == "canary");
+        canary.and_then(|canary| canary.weight)
     }
 }
 

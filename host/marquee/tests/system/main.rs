@@ -13,6 +13,7 @@ mod admin;
 mod api;
 mod bus;
 mod cli;
+mod consumers;
 mod contract;
 mod counter;
 mod documents;

@@ -366,6 +366,9 @@ async fn a_canary_that_does_worse_is_taken_back_by_the_host() {
     assert_eq!(versions(&setup, "hello").len(), 2);
     // Whoever asks for it by its label gets it.
     assert_eq!(status(&host, &["x-version: next"]).await, 500);
+    // One answer is fine: had it only errors, it would be gone too soon for what follows.
+    let fine = raw::request(host.address(), "GET /faulty/fine", &["x-version: next"], "");
+    assert_eq!(fine.await.status, 200);
     // A user always meets the same version.
     for user in 0..20 {
         let user = format!("x-user: user-{user}");

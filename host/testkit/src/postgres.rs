@@ -118,7 +118,13 @@ impl PostgresServer {
         let folder = folder();
         let (ours, data) = (self.folder.path().join("data"), folder.path().join("data"));
         run(Command::new("pg_basebackup")
-            .args(["--checkpoint", "fast", "--dbname", &self.url("postgres"), "--pgdata"])
+            .args([
+                "--checkpoint",
+                "fast",
+                "--dbname",
+                &self.url("postgres"),
+                "--pgdata",
+            ])
             .arg(&data));
         std::fs::write(data.join("standby.signal"), "").expect("a file");
         run(Command::new("chown")

@@ -120,7 +120,8 @@ fn a_component_that_fails_at_everything_parks_few_messages_and_is_asked_seldom()
 }
 
 #[test]
-fn a_consumer_with_too_many_parked_messages_is_an_error_in_the_log_each_time_that_it_comes_to_that() {
+fn a_consumer_with_too_many_parked_messages_is_an_error_in_the_log_each_time_that_it_comes_to_that()
+{
     let errors = marquee_testkit::errors();
     let (mut actor, _) = with_batch(4, 0, 8);
     for (next, crowded, said) in [(1, true, 1), (2, true, 1), (3, false, 1), (4, true, 2)] {

@@ -114,13 +114,17 @@ async fn one_with_an_odd_time_stands_in_the_list_beside_the_others() {
     let world = troubled().await;
     let mut at = position(&world.db).await;
     // In nanoseconds since 1970, and cut off at what the server can hold; and in the year 271324.
-    for (offset, published_at_ms) in [(100, 9_224_318_015_999_999), (101, 8_500_000_000_000_000)] {
-        let id = published_at_ms.unsigned_abs().into();
-        let mut odd = plain(offset, "odd", id, "odd");
+    for (offset, published_at_ms) in [
+        (100_i64, 9_224_318_015_999_999),
+        (101, 8_500_000_000_000_000),
+    ] {
+        let mut odd = plain(offset, "odd", u128::from(offset.unsigned_abs()), "odd");
         odd.published_at_ms = published_at_ms;
-        consume(&world.db, &mut at, &[odd], |_| Verdict::Retry("not yet".to_owned()))
-            .await
-            .unwrap();
+        consume(&world.db, &mut at, &[odd], |_| {
+            Verdict::Retry("not yet".to_owned())
+        })
+        .await
+        .unwrap();
     }
     let listed = messages::list(&world.db, &all()).await.unwrap();
     assert_eq!(listed.len(), 5);

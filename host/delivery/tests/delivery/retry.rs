@@ -230,7 +230,11 @@ async fn a_message_that_kills_its_hosts_takes_none_of_its_key_along() {
 async fn a_message_that_kills_its_hosts_takes_no_other_key_along() {
     let world = World::new().await;
     let mut at = position(&world.db).await;
-    let batch = [numbered(0, "a", 1), numbered(1, "b", 1), numbered(2, "c", 1)];
+    let batch = [
+        numbered(0, "a", 1),
+        numbered(1, "b", 1),
+        numbered(2, "c", 1),
+    ];
     consume(&world.db, &mut at, &batch, later).await.unwrap();
     // The host claims what is due, and a1 ends it before anything else was delivered.
     let mut hosts = 0;

@@ -286,7 +286,10 @@ async fn a_message_that_always_loses_its_session_late_is_parked_and_the_others_g
     let manifest = std::fs::read_to_string(root.join("spin.toml")).expect("read");
     let manifest = manifest
         .replace("= \"target/", &format!("= \"{}/target/", root.display()))
-        .replace("= \"migrations/", &format!("= \"{}/migrations/", root.display()))
+        .replace(
+            "= \"migrations/",
+            &format!("= \"{}/migrations/", root.display()),
+        )
         .replace("retry = \"10s\"", "retry = \"1h\"\ndeadline = \"4s\"");
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("spin.toml");

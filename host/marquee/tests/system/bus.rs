@@ -278,55 +278,6 @@ async fn ratings_survive_a_database_that_crashes_and_comes_back() {
     nothing_is_left_over(&setup).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_always_loses_its_session_late_is_parked_and_the_others_go_on() {
-    let databases = Setup::databases().await;
-    let root = std::fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let root = root.expect("a folder");
-    let manifest = std::fs::read_to_string(root.join("spin.toml")).expect("read");
-    let manifest = manifest
-        .replace("= \"target/", &format!("= \"{}/target/", root.display()))
-        .replace(
-            "= \"migrations/",
-            &format!("= \"{}/migrations/", root.display()),
-        )
-        .replace("retry = \"10s\"", "retry = \"1h\"\ndeadline = \"4s\"");
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("spin.toml");
-    std::fs::write(&path, manifest).expect("written");
-    let setup = databases.release(path.to_str().expect("text"));
-    let host = setup.start().await;
-    let client = client(&host.url);
-    let movie = client.keep(&film("M")).await.expect("kept");
-    client.rate(movie.id(), "ann", 8).await.expect("accepted");
-    served(&client, movie.id(), 1, 8.0).await;
-    // As a proxy does that ends what takes too long.
-    let rating = setup.connect("RATING").await;
-    rating
-        .batch_execute(
-            "create function end_late() returns trigger language plpgsql as $$ begin
-                perform pg_sleep(1.5);
-                perform pg_terminate_backend(pg_backend_pid());
-                return new;
-            end $$;
-            create trigger end_late before insert on ratings
-            for each row when (new.user_id = 'late') execute function end_late()",
-        )
-        .await
-        .expect("made");
-    for (who, value) in [("bob", 6), ("late", 1), ("cyd", 4)] {
-        client.rate(movie.id(), who, value).await.expect("accepted");
-    }
-    let parked = async || {
-        let sql = "select count(*) from marquee.parked where reason = 'failed'";
-        let row = rating.query_one(sql, &[]).await.expect("a row");
-        row.get::<_, i64>(0) == 1
-    };
-    eventually(PATIENCE, "it is parked", parked).await;
-    served(&client, movie.id(), 3, 6.0).await;
-    drop(host);
-}
-
 /// A host that has applied ratings of one bus goes on with another one, which is empty.
 async fn goes_on_with_a_new_bus(before: Setup, replaced: impl AsyncFnOnce(Setup) -> Setup) {
     let host = before.start().await;

@@ -1,7 +1,7 @@
 //! Parked messages, brought again: the run of a key whose first message is due, in one unit of work.
 //!
 //! Promise: a delivery is counted durably before it begins; a host that died gives its claim back by the lease; after
-//! two deliveries of which nothing was heard again a message goes alone, and one that takes its hosts along alone is
+//! two deliveries of which nothing was heard again a message goes alone, of its key and of others like it, and one that takes its hosts along alone is
 //! dead after its attempts. The claim on a run's first message is the claim on its key: nobody else delivers of it, so
 //! no lock is held while the component works. Bounds: messages and bytes of a run. Not here: when to look (the schedule
 //! trigger), calling the component.
@@ -398,6 +398,7 @@ const UNSETTLED_UNTIL_ALONE: i32 = 2;
 
 /// $1 consumer, $2 topic, $3 lease in seconds, $4 attempts allowed, $5 unsettled deliveries after which it goes alone. A
 /// claim that is there was never settled. As long as others were delivered with it, that is no attempt of this message.
+/// Of those that go alone one is claimed at a time: what is claimed beside it would be counted with its deaths.
 const CLAIM: &str = "
 with due as (
     select p.id, s.unsettled,
@@ -407,6 +408,11 @@ with due as (
     cross join lateral (select case when p.claim is null then p.unsettled else p.unsettled + 1 end as unsettled) as s
     where p.consumer = $1 and p.topic = $2 and p.state = 'parked' and p.next_attempt_at <= now()
         and not exists (select from marquee.pauses where consumer = $1 and topic = $2)
+        and (s.unsettled <= $5 or not exists (
+            select from marquee.parked q
+            where q.consumer = $1 and q.topic = $2 and q.state = 'parked' and q.claim is not null and q.unsettled > $5
+                and q.next_attempt_at > now() and q.next_attempt_at <= now() + make_interval(secs => $3)
+        ) and pg_try_advisory_xact_lock(hashtextextended('marquee.parked/' || $1 || '/' || $2, 0)))
     order by p.next_attempt_at, p.id
     limit 1
     for update of p skip locked

@@ -15,10 +15,12 @@ mod condition;
 pub mod docker;
 mod guardian;
 pub mod kafka_server;
+mod log;
 mod postgres;
 mod proxy;
 
 pub use condition::{eventually, unique};
+pub use log::{Errors, errors};
 pub use postgres::{PostgresServer, TestDatabase, database, for_a_run, postgres, sweep_databases};
 pub use proxy::{Proxy, proxy};
 

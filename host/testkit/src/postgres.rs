@@ -1,6 +1,6 @@
 //! PostgreSQL for tests: one server a process (or a run), one database a test.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path};
+use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use marquee_embedded::{Options, Server};
 use tokio::sync::OnceCell;
@@ -79,7 +79,10 @@ pub struct PostgresServer {
 
 /// Start a server for one test.
 pub async fn postgres() -> PostgresServer {
-    let folder = folder();
+    start(folder()).await
+}
+
+async fn start(folder: tempfile::TempDir) -> PostgresServer {
     let port = crate::free_port();
     let guardian = guard(folder.path());
     let options = Options::new(folder.path()).with_port(port);
@@ -110,6 +113,27 @@ impl PostgresServer {
         }
     }
 
+    /// A standby that has what this server has now, and will not have what comes: its stream is interrupted.
+    pub async fn standby(&self) -> Self {
+        let folder = folder();
+        let (ours, data) = (self.folder.path().join("data"), folder.path().join("data"));
+        run(Command::new("pg_basebackup")
+            .args([
+                "--checkpoint",
+                "fast",
+                "--dbname",
+                &self.url("postgres"),
+                "--pgdata",
+            ])
+            .arg(&data));
+        std::fs::write(data.join("standby.signal"), "").expect("a file");
+        run(Command::new("chown")
+            .arg("--recursive")
+            .arg("--reference")
+            .args([&ours, &data]));
+        start(folder).await
+    }
+
     /// Where a database of it is, whether or not it runs.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
@@ -125,11 +149,17 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         // The guardian would do it at the end of the process; a test that is over needs its server no longer.
-        let _ = std::process::Command::new("sh")
+        let _ = Command::new("sh")
             .arg("-c")
             .arg(kill(self.folder.path()))
             .status();
     }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("it comes with PostgreSQL");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
 }
 
 /// The URL of the run's server, without a database's name.
@@ -204,7 +234,7 @@ fn sweep() {
             .ok()
             .and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
         if is_ours && age.is_some_and(|age| age.as_secs() > 6 * 3600) {
-            let _ = std::process::Command::new("sh")
+            let _ = Command::new("sh")
                 .arg("-c")
                 .arg(kill(&entry.path()))
                 .status();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use marquee_database::{CommitError, Config, Database, Error, Secret};
-use marquee_testkit::eventually;
+use marquee_testkit::{Proxy, eventually};
 
 use super::{
     Granted,
@@ -326,6 +326,38 @@ async fn a_statement_that_was_prepared_before_a_migration_goes_on() {
 }
 
 #[tokio::test]
+async fn a_statement_that_its_session_has_forgotten_goes_on() {
+    let bench = bench().await;
+    let (client, database) = on(&bench, |config| config.pool_size = 1);
+    // Out of the host's sight.
+    let forget = "create function forget() returns void language plpgsql as $$ begin execute 'deallocate all'; end $$";
+    done(&client, ONE, forget).await;
+    let select = "select * from notes";
+    for sql in [select, "select forget()", select] {
+        done(&client, ONE, sql).await;
+    }
+    // In a unit it is a conflict: all of it is done again.
+    let insert = "insert into notes values (gen_random_uuid()::text)";
+    let whole = async |work: &[&str]| {
+        let mut unit = database.unit();
+        for sql in work {
+            unit.query(sql, &[]).await?;
+        }
+        unit.commit().await.expect("committed");
+        Ok::<_, Error>(())
+    };
+    let (first, behind) = ([insert, select], ["select 'is new'", insert, select]);
+    for work in [&first[..], &behind[..]] {
+        whole(&first).await.expect("prepared");
+        whole(&["select forget()"]).await.expect("forgotten");
+        let error = whole(work).await.expect_err("it is gone");
+        assert!(error.is_conflict(), "{error}");
+        whole(work).await.expect("prepared again");
+    }
+    assert_eq!(bench.count("notes").await, 4);
+}
+
+#[tokio::test]
 async fn a_unit_may_be_silent_until_its_deadline() {
     let bench = bench().await;
     let silence = Duration::from_millis(200);
@@ -377,9 +409,8 @@ async fn in_a_transaction_a_guest_may_give_a_statement_more_time() {
     futures::join!(conversation, unit);
 }
 
-#[tokio::test]
-async fn a_server_that_went_silent_is_given_up_and_its_connection_is_closed() {
-    let bench = bench().await;
+/// The same component on one connection, behind something that may stop to forward.
+async fn behind_a_proxy(bench: &Bench, statement_timeout: Duration) -> (Proxy, Database) {
     let target: tokio_postgres::Config = bench.server.url().parse().expect("a URL");
     let port = target.get_ports().first().copied().expect("a port");
     let proxy = marquee_testkit::proxy(([127, 0, 0, 1], port).into()).await;
@@ -388,19 +419,62 @@ async fn a_server_that_went_silent_is_given_up_and_its_connection_is_closed() {
         proxy.addr(),
         bench.server.name()
     );
-    let (_, database) = on(&bench, |config| {
+    let (_, database) = on(bench, |config| {
         config.url = Secret::new(url);
         config.pool_size = 1;
-        config.statement_timeout = Duration::from_millis(100);
+        config.statement_timeout = statement_timeout;
     });
     database.ping().await.expect("it answers");
     proxy.delay(Duration::from_secs(600));
+    (proxy, database)
+}
+
+#[tokio::test]
+async fn a_server_that_went_silent_is_given_up_and_its_connection_is_closed() {
+    let bench = bench().await;
+    let (proxy, database) = behind_a_proxy(&bench, Duration::from_millis(100)).await;
     let begun = Instant::now();
     let error = database.ping().await.expect_err("no answer comes");
     assert!(error.is_unavailable(), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(30));
     proxy.delay(Duration::ZERO);
     database.ping().await.expect("on a new connection");
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_server_that_went_silent() {
+    let bench = bench().await;
+    let (_proxy, database) = behind_a_proxy(&bench, Duration::from_secs(600)).await;
+    let mut unit = database.unit();
+    let waiting = unit.query("select 1", &[]);
+    let given_up = tokio::time::timeout(Duration::from_millis(100), waiting).await;
+    assert!(given_up.is_err(), "no answer comes");
+    drop(unit);
+    let closed = tokio::time::timeout(Duration::from_secs(30), database.close()).await;
+    closed.expect("it is closed");
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_for_nothing_is_probed_within_half_a_minute() {
+    let bench = bench().await;
+    let mut connection = bench.database.connection().await.expect("a connection");
+    let port = "select client_port::bigint from pg_stat_activity where pid = pg_backend_pid()";
+    let port: i64 = connection.query(port, &[]).await.expect("a row")[0].get(0);
+    // https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html: 02 is the timer of the probes, and then its
+    // hundredths of a second.
+    let probe = || {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").expect("Linux tells");
+        sockets.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let is_ours = fields.get(1)?.ends_with(&format!(":{port:04X}"));
+            let due = fields.get(5)?.strip_prefix("02:")?;
+            is_ours.then(|| i64::from_str_radix(due, 16).expect("a number"))
+        })
+    };
+    eventually(Duration::from_secs(10), "a probe is due", async || {
+        probe().is_some_and(|due| due <= 3_000)
+    })
+    .await;
 }
 
 #[tokio::test]

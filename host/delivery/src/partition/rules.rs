@@ -120,6 +120,23 @@ fn a_component_that_fails_at_everything_parks_few_messages_and_is_asked_seldom()
 }
 
 #[test]
+fn a_consumer_with_too_many_parked_messages_is_an_error_in_the_log_each_time_that_it_comes_to_that()
+{
+    let errors = marquee_testkit::errors();
+    let (mut actor, _) = with_batch(4, 0, 8);
+    for (next, crowded, said) in [(1, true, 1), (2, true, 1), (3, false, 1), (4, true, 2)] {
+        let summary = Summary {
+            next,
+            done: 1,
+            crowded,
+            ..Summary::default()
+        };
+        actor.on(Event::Delivered(Delivered::Settled(summary)));
+        assert_eq!(errors.with("parked and dead messages"), said);
+    }
+}
+
+#[test]
 fn the_death_of_a_host_costs_no_message_an_attempt() {
     for (deaths, expected) in [(0, (3, 1)), (1, (3, 1)), (2, (1, 1)), (3, (1, 2))] {
         let (_, action) = with_batch(3, deaths, 8);

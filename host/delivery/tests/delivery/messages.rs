@@ -110,6 +110,32 @@ async fn messages_are_listed_by_state_consumer_topic_and_key_page_by_page() {
 }
 
 #[tokio::test]
+async fn one_with_an_odd_time_stands_in_the_list_beside_the_others() {
+    let world = troubled().await;
+    let mut at = position(&world.db).await;
+    // In nanoseconds since 1970, and cut off at what the server can hold; and in the year 271324.
+    for (offset, published_at_ms) in [
+        (100_i64, 9_224_318_015_999_999),
+        (101, 8_500_000_000_000_000),
+    ] {
+        let mut odd = plain(offset, "odd", u128::from(offset.unsigned_abs()), "odd");
+        odd.published_at_ms = published_at_ms;
+        consume(&world.db, &mut at, &[odd], |_| {
+            Verdict::Retry("not yet".to_owned())
+        })
+        .await
+        .unwrap();
+    }
+    let listed = messages::list(&world.db, &all()).await.unwrap();
+    assert_eq!(listed.len(), 5);
+    for odd in &listed[3..] {
+        assert_eq!(odd.published_at.to_rfc3339(), "9999-12-31T23:59:59+00:00");
+        let shown = messages::show(&world.db, odd.id).await.unwrap().unwrap();
+        assert_eq!(shown.value, b"odd");
+    }
+}
+
+#[tokio::test]
 async fn a_message_is_shown_with_its_payload_and_headers() {
     let world = troubled().await;
     let id = id_of(&world, "a1").await;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use marquee_bus::{Error, Outgoing};
 use marquee_database::{Config, Database, Secret};
 use marquee_delivery::{Verdict, outbox::Relay};
 use marquee_testkit::eventually;
@@ -77,6 +78,59 @@ async fn the_relay_reads_a_full_outbox_by_its_index_whatever_it_had_planned() {
     .await;
     let read = read_one_by_one(&world, "marquee.outbox").await;
     assert!(read < 40_000, "{read} rows were read one by one");
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_refused_message_is_not_looked_at() {
+    let world = World::new().await;
+    vacuumed_while_empty(&world, "marquee.outbox").await;
+    let bus = ScriptedBus::new(|_, records| {
+        let judge = |one: &Outgoing| match &*one.record.key {
+            "held" => Err(Error::Refused("too large".to_owned())),
+            _ => Ok(()),
+        };
+        records.iter().map(judge).collect()
+    });
+    let host = host_with_one_connection(&world);
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let to: Arc<ScriptedBus> = Arc::clone(&bus);
+    tasks.spawn(Relay::new(host.clone(), to).run(stop.clone()));
+    world.publish("held", "x").await;
+    let held = "select count(*) from marquee.keys where held";
+    eventually(SOON, "it was not refused", async || {
+        world.number(held).await == 1
+    })
+    .await;
+    for _ in 0..20 {
+        let behind =
+            "select marquee.publish('movies', 'held', null, 'x') from generate_series(1, 500)";
+        world.query(behind, &[]).await;
+    }
+    for number in 1..=50 {
+        // In every shard.
+        world.publish(&format!("k{number}"), "x").await;
+        eventually(SOON, "a message was not relayed", async || {
+            bus.records().len() == number
+        })
+        .await;
+    }
+    stop.cancel();
+    tasks.join_all().await;
+    host.close().await;
+    drop(host);
+    eventually(SOON, "the sessions did not report", async || {
+        let reported =
+            "select n_tup_del from pg_stat_user_tables where relid = 'marquee.outbox'::regclass";
+        world.number(reported).await == 50
+    })
+    .await;
+    let looked_at = world
+        .number(
+            "select seq_tup_read + idx_tup_fetch from pg_stat_user_tables where relid = 'marquee.outbox'::regclass",
+        )
+        .await;
+    assert!(looked_at < 10_000, "{looked_at} rows were looked at");
 }
 
 #[tokio::test]

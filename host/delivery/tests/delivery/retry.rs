@@ -227,6 +227,41 @@ async fn a_message_that_kills_its_hosts_takes_none_of_its_key_along() {
 }
 
 #[tokio::test]
+async fn a_message_that_kills_its_hosts_takes_no_other_key_along() {
+    let world = World::new().await;
+    let mut at = position(&world.db).await;
+    let batch = [
+        numbered(0, "a", 1),
+        numbered(1, "b", 1),
+        numbered(2, "c", 1),
+    ];
+    consume(&world.db, &mut at, &batch, later).await.unwrap();
+    // The host claims what is due, and a1 ends it before anything else was delivered.
+    let mut hosts = 0;
+    loop {
+        world.make_due().await;
+        let claimed = claim(&world.db).await;
+        if claimed.is_empty() {
+            break;
+        }
+        if claimed.iter().any(|it| it.key() == "a") {
+            hosts += 1;
+            continue;
+        }
+        for one in &claimed {
+            let attempt = run_of(&world.db, one).await[0].attempt;
+            assert!(attempt <= 3, "{attempt} attempts of what was not delivered");
+            deliver(&world.db, one, Verdict::Done).await.unwrap();
+        }
+    }
+    assert_eq!(world.effects().await, ["b1", "c1"]);
+    let kept = world.kept().await;
+    assert_eq!(kept.len(), 1);
+    assert_eq!((&*kept[0].0, &*kept[0].1), ("a1", "dead"));
+    assert!(hosts <= 12, "{hosts} hosts died");
+}
+
+#[tokio::test]
 async fn what_waits_of_a_key_is_delivered_as_one_batch() {
     let world = World::new().await;
     let mut at = position(&world.db).await;

@@ -119,6 +119,31 @@ async fn a_dump_put_back_into_the_same_database_is_noticed() {
 }
 
 #[tokio::test]
+async fn what_a_promoted_standby_publishes_is_applied_though_it_had_not_all() {
+    let mut primary = marquee_testkit::postgres().await;
+    primary.create_database("metadata").await;
+    let world = World::at(&primary.url("metadata"));
+    world.make_tables().await;
+    let mut reader = Reader::new().await;
+    let bus = ScriptedBus::working();
+    world.publish("a", "a1").await;
+    relay(&world, &bus).await;
+    let standby = primary.standby().await;
+    world.publish("a", "lost").await;
+    relay(&world, &bus).await;
+    primary.stop_immediately().await;
+
+    let world = World::at(&standby.url("metadata"));
+    world.query("select pg_promote()", &[]).await;
+    for what in ["a2", "a3"] {
+        world.publish("a", what).await;
+    }
+    relay(&world, &bus).await;
+    reader.read(&bus.as_read()).await;
+    reader.has(&["a1", "lost", "a2", "a3"]).await;
+}
+
+#[tokio::test]
 async fn two_databases_of_one_name_feed_one_consumer() {
     let (first, second) = (World::new().await, World::new().await);
     let mut reader = Reader::new().await;
@@ -149,7 +174,9 @@ async fn what_is_numbered_again_by_a_server_that_was_put_back_unnoticed_is_kept_
         world.publish("a", what).await;
     }
     relay(&world, &bus).await;
+    let errors = marquee_testkit::errors();
     reader.read(&bus.as_read()).await;
+    assert_eq!(errors.with("an event has a number that was another's"), 2);
     assert_eq!(reader.world.effects().await, ["a1", "a2", "a3", "b4"]);
     let kept = reader.world.kept().await;
     let reasons: Vec<_> = kept.iter().map(|it| (&*it.0, &*it.1, &*it.2)).collect();

@@ -31,35 +31,49 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// A database with the schema `marquee` and a table of effects.
 pub(crate) struct World {
     pub(crate) db: Database,
-    server: marquee_testkit::TestDatabase,
+    url: String,
+    _server: Option<marquee_testkit::TestDatabase>,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
         let server = marquee_testkit::database().await;
-        let db = open(server.url());
-        marquee_delivery::migrations()
-            .unwrap()
-            .apply(&db)
-            .await
-            .unwrap();
-        db.connection().await.unwrap().batch(EFFECTS).await.unwrap();
-        Self { db, server }
+        let mut world = Self::at(server.url());
+        world._server = Some(server);
+        world.make_tables().await;
+        world
+    }
+
+    /// A database on a server of the test's own, as it is.
+    pub(crate) fn at(url: &str) -> Self {
+        Self {
+            db: open(url),
+            url: url.to_owned(),
+            _server: None,
+        }
+    }
+
+    /// The schema, and the table of effects.
+    pub(crate) async fn make_tables(&self) {
+        let migrations = marquee_delivery::migrations().unwrap();
+        migrations.apply(&self.db).await.unwrap();
+        let mut connection = self.db.connection().await.unwrap();
+        connection.batch(EFFECTS).await.unwrap();
     }
 
     /// The same database, as another host sees it.
     pub(crate) fn another_host(&self) -> Database {
-        open(self.server.url())
+        open(&self.url)
     }
 
     /// Where the database is.
     pub(crate) fn url(&self) -> &str {
-        self.server.url()
+        &self.url
     }
 
     /// The same name, and nothing in it.
     pub(crate) async fn make_anew(&self) {
-        let name = self.server.name();
+        let name = self.url.rsplit('/').next().unwrap();
         let mut config = Config::new(
             "postgres",
             Secret::new(self.url().replace(name, "postgres")),
@@ -76,7 +90,7 @@ impl World {
 
     /// A host whose statements wait for 300 ms at the most.
     pub(crate) fn impatient_host(&self) -> Database {
-        let mut config = Config::new(SOURCE, Secret::new(self.server.url()));
+        let mut config = Config::new(SOURCE, Secret::new(self.url()));
         config.statement_timeout = Duration::from_millis(300);
         Database::new(&config).unwrap()
     }

@@ -28,7 +28,7 @@ use marquee_runtime::Call;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::work::{Refusal, Work, Worker, was_long};
+use crate::work::{Refusal, Work, Worker};
 
 /// Hands messages to a component.
 pub struct Deliverer {
@@ -97,7 +97,6 @@ impl Deliverer {
             Some(partition) => self.choice(partition),
             None => Choice::by_key(key.as_bytes()),
         };
-        let begun = Instant::now();
         let (mut work, verdicts) = self.ask(unit, messages, choice).await?;
         match opened.settle(&mut work.unit, &verdicts).await {
             Ok(Settled::Written(summary)) => match work.commit().await {
@@ -109,13 +108,8 @@ impl Deliverer {
                 Ok(Delivered::Split(first))
             }
             Err(error) => {
-                let is_lost = work.unit.is_unavailable() && was_long(begun, deadline);
                 work.unit.rollback().await;
-                Err(if is_lost {
-                    Refusal::Failed(marquee_runtime::chain(&error))
-                } else {
-                    error.into()
-                })
+                Err(error.into())
             }
         }
     }

@@ -4,10 +4,7 @@
 //! world's (wait). On a refusal the unit was rolled back. After a commit in which something was published, the relay
 //! looks at once.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use marquee_capabilities::postgres::UnitOfWork;
 use marquee_database::{Backoff, CommitError, Database, Unit};
@@ -51,7 +48,6 @@ impl Worker {
         call: Call,
         body: impl AsyncFnOnce(Call) -> Result<Result<T, String>, CallError>,
     ) -> Result<(Work, T), Refusal> {
-        let (begun, deadline) = (Instant::now(), call.deadline);
         let lent = Arc::new(UnitOfWork::new(unit));
         let answer = body(call.with_unit(Arc::clone(&lent) as _)).await;
         let Some(unit) = lent.take().await else {
@@ -82,7 +78,7 @@ impl Worker {
         unit.rollback().await;
         Err(if conflict {
             Refusal::Conflict
-        } else if unavailable && !was_long(begun, deadline) {
+        } else if unavailable {
             Refusal::Error(self.away(failure))
         } else {
             Refusal::Failed(failure)
@@ -123,12 +119,6 @@ impl From<marquee_delivery::Error> for Refusal {
             Self::Error(error)
         }
     }
-}
-
-/// Whether a call that began then took so long that this is why it lost its session: who stands between here and the
-/// server ends what is silent for long, and would each time.
-pub(crate) fn was_long(begun: Instant, deadline: Instant) -> bool {
-    begun.elapsed() >= deadline.saturating_duration_since(begun) / 4
 }
 
 /// Between tries of what the world does not let a trigger do now.

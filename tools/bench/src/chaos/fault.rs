@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use http::Method;
 use rand::{RngExt as _, rngs::StdRng};
 use tokio::time::sleep;
@@ -10,8 +11,8 @@ use super::stage::Stage;
 use crate::servers::Bus;
 
 /// Something that fails, and is well again when it was carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
     /// A host is killed and started again.
     KillHost,
     /// Both are.

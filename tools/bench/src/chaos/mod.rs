@@ -44,6 +44,9 @@ pub(crate) struct Chaos {
     /// Which faults, and when [default: another each time]
     #[arg(long)]
     seed: Option<u64>,
+    /// Only faults of this kind; may be given several times [default: all that there are on the bus]
+    #[arg(long = "fault", value_enum)]
+    faults: Vec<Fault>,
 }
 
 /// Run, and tell as a table; whether everything held.
@@ -60,6 +63,7 @@ pub(crate) async fn run(command: Chaos) -> anyhow::Result<(String, bool)> {
         manifest: command.manifest,
         bus: command.bus,
         length: Duration::from_secs(60 * command.minutes),
+        faults: command.faults,
         seed,
         environment: Vec::new(),
     })
@@ -68,7 +72,8 @@ pub(crate) async fn run(command: Chaos) -> anyhow::Result<(String, bool)> {
     let stuck = play.run().await;
     let (mut found, course) = play.prove().await?;
     if let Err(error) = stuck {
-        found.findings.push(format!("{error:#}"));
+        // What it left behind would hide it.
+        found.findings.insert(0, format!("{error:#}"));
     }
     let Course {
         begun,
@@ -123,6 +128,8 @@ pub(crate) struct Setting {
     pub(crate) manifest: PathBuf,
     pub(crate) bus: Bus,
     pub(crate) length: Duration,
+    /// None: all that there are on the bus.
+    pub(crate) faults: Vec<Fault>,
     pub(crate) seed: u64,
     /// More variables of the hosts.
     pub(crate) environment: Vec<(String, String)>,
@@ -130,7 +137,6 @@ pub(crate) struct Setting {
 
 /// Servers, hosts and a load, all under way.
 struct Play {
-    bus: Bus,
     stage: Stage,
     load: Load,
     course: Course,
@@ -146,16 +152,20 @@ impl Play {
             manifest,
             bus,
             environment,
+            mut faults,
             ..
         } = setting;
+        if faults.is_empty() {
+            faults = fault::all(bus);
+        }
         let stage = Stage::set(program, manifest, bus, environment).await?;
         Ok(Self {
-            bus,
             load: Load::start(&stage),
             stage,
             course: Course {
                 begun,
                 length: setting.length,
+                kinds: faults,
                 faults: BTreeMap::new(),
                 ready: Duration::ZERO,
             },
@@ -166,7 +176,7 @@ impl Play {
     async fn run(&mut self) -> anyhow::Result<()> {
         let course = &mut self.course;
         course
-            .run(self.bus, &mut self.stage, &self.load, &mut self.random)
+            .run(&mut self.stage, &self.load, &mut self.random)
             .await
     }
 
@@ -180,6 +190,7 @@ impl Play {
 struct Course {
     begun: Instant,
     length: Duration,
+    kinds: Vec<Fault>,
     faults: BTreeMap<&'static str, u32>,
     /// The longest that the hosts took.
     ready: Duration,
@@ -188,19 +199,20 @@ struct Course {
 impl Course {
     async fn run(
         &mut self,
-        bus: Bus,
         stage: &mut Stage,
         load: &Load,
         random: &mut StdRng,
     ) -> anyhow::Result<()> {
         // Each kind once, in an order of the seed's, and then as it comes.
-        let mut first = fault::all(bus);
+        let mut first = self.kinds.clone();
         load.goes_on(stage).await?;
         proof::so_far(stage).await?;
         while self.begun.elapsed() < self.length || !first.is_empty() {
             let fault = if first.is_empty() {
-                let all = fault::all(bus);
-                all.choose(random).copied().unwrap_or(Fault::KillHost)
+                self.kinds
+                    .choose(random)
+                    .copied()
+                    .unwrap_or(Fault::KillHost)
             } else {
                 first.swap_remove(random.random_range(0..first.len()))
             };

@@ -194,6 +194,7 @@ impl Lab {
                     manifest: self.manifest.clone(),
                     bus: bus(bug),
                     length: self.length,
+                    faults: Vec::new(),
                     seed: rand::rng().random_range(0..1_000_000),
                     environment: variable.into_iter().collect(),
                 })

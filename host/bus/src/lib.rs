@@ -160,8 +160,9 @@ pub enum Error {
 /// A bus.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Make sure that a topic exists. Its number of partitions never changes afterwards.
-    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), Error>;
+    /// Make sure that a topic exists. Its number of partitions never changes afterwards. Returns how many it has: another
+    /// number where it was there before.
+    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<i32, Error>;
 
     /// Publish records; returns when all of them are durable, with one result for each in their order. Records of one
     /// key that follow each other keep their order; after a failed one of a key, later ones of that key in the same

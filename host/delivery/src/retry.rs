@@ -1,8 +1,8 @@
 //! Parked messages, brought again: the run of a key whose first message is due, in one unit of work.
 //!
 //! Promise: a delivery is counted durably before it begins; a host that died gives its claim back by the lease; after
-//! two deliveries of which nothing was heard again a message goes alone, of its key and of others like it, and one that takes its hosts along alone is
-//! dead after its attempts. The claim on a run's first message is the claim on its key: nobody else delivers of it, so
+//! two deliveries of which nothing was heard again a message goes alone, of its key and of others like it, and one that
+//! takes its hosts along alone is dead after its attempts. The claim on a run's first message is the claim on its key: nobody else delivers of it, so
 //! no lock is held while the component works. Bounds: messages and bytes of a run. Not here: when to look (the schedule
 //! trigger), calling the component.
 //!

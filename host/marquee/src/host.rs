@@ -391,7 +391,7 @@ async fn ensure_topics(app: &App, bus: &dyn Bus) -> anyhow::Result<()> {
     }
     for (topic, partitions) in topics {
         match bus.ensure_topic(topic, partitions).await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error @ marquee_bus::Error::Unavailable(_)) => {
                 tracing::warn!(topic, %error, "the topic could not be made sure of; going on without");
             }

@@ -2,7 +2,8 @@
 //!
 //! Promise: each message takes effect once, in the order of its key; see `marquee_delivery::partition`. Each held
 //! partition is a task of its own (`crate::partition`), so none waits for another; this file only tells them what the
-//! bus says. One that panicked is begun again, after a pause, and is told of until it is well. Bounds: one batch a partition in flight, and the batch's own deadline.
+//! bus says. One that panicked is begun again, after a pause, and is told of until it is well. Bounds: one batch a
+//! partition in flight, and the batch's own deadline.
 
 use std::{
     collections::HashMap,
@@ -46,8 +47,6 @@ struct Held {
     leave: CancellationToken,
     /// Dropped with the task: the bus waits for it.
     revoked: Option<RevokeGuard>,
-    /// Panics in a row before this task.
-    panics: u32,
     /// The bus gives nothing of it.
     unreadable: bool,
 }
@@ -101,9 +100,7 @@ impl Trigger {
     }
 
     async fn join(&self, bus: &dyn Bus) -> Result<Arc<dyn Subscription>, marquee_bus::Error> {
-        bus.ensure_topic(&self.topic, self.partitions).await?;
-        // One that was there may have another number of them.
-        let partitions = bus.partitions(&self.topic).await?;
+        let partitions = bus.ensure_topic(&self.topic, self.partitions).await?;
         let known = &self.deliverer.partitions;
         known.store(partitions, Ordering::Relaxed);
         bus.subscribe(&self.group, &self.topic, self.limits).await
@@ -140,8 +137,7 @@ impl Trigger {
                                 consumer, partition = %assignment.partition, error,
                                 "the task of a partition ended; it is begun again"
                             );
-                            let again = self.watch.panicked(consumer, &assignment.partition, error);
-                            let panics = if again { partition.panics + 1 } else { 1 };
+                            let panics = self.watch.panicked(consumer, &assignment.partition, error);
                             self.hold(bus, &subscription, &mut held, &mut tasks, assignment, panics);
                         }
                         _ => self.watch.is_well(consumer, &assignment.partition),
@@ -239,7 +235,6 @@ impl Trigger {
                 slot,
                 leave,
                 revoked: None,
-                panics,
                 unreadable: false,
             },
         );

@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 #[derive(Debug, Clone, Default)]
 pub struct Watch {
     held: Arc<Mutex<BTreeMap<Place, Held>>>,
-    /// Whose task panicked, and with what, until the next one has gone on for a while.
-    panicked: Arc<Mutex<BTreeMap<Place, String>>>,
+    /// Whose task panicked until the next one has gone on for a while: how many times in a row, and with what.
+    panicked: Arc<Mutex<BTreeMap<Place, (u32, String)>>>,
 }
 
 /// A consumer and a partition.
@@ -51,16 +51,19 @@ impl Watch {
             Some(format!("{consumer} cannot read {partition}: {reason}"))
         });
         let panicked = lock(&self.panicked);
-        let panicked = panicked.iter().map(|((consumer, partition), reason)| {
+        let panicked = panicked.iter().map(|((consumer, partition), (_, reason))| {
             format!("{consumer} begins {partition} again: {reason}")
         });
         unreadable.chain(panicked).collect()
     }
 
-    /// Its task panicked and is begun again. Returns whether the one before had not gone on for long either.
-    pub(crate) fn panicked(&self, consumer: &str, partition: &Partition, reason: String) -> bool {
+    /// Its task panicked and is begun again. Returns how many have in a row, without one that went on for a while.
+    pub(crate) fn panicked(&self, consumer: &str, partition: &Partition, reason: String) -> u32 {
+        let mut panicked = lock(&self.panicked);
         let place = (consumer.to_owned(), partition.clone());
-        lock(&self.panicked).insert(place, reason).is_some()
+        let known = panicked.entry(place).or_default();
+        *known = (known.0.saturating_add(1), reason);
+        known.0
     }
 
     /// Its task has gone on for a while, or is over.
@@ -98,7 +101,7 @@ impl Watch {
             watch: self.clone(),
             place: (consumer.to_owned(), partition.clone()),
             last: None,
-            since: Instant::now(),
+            well_at: Some(Instant::now() + WELL),
             moved: Arc::default(),
         }
     }
@@ -109,7 +112,8 @@ pub(crate) struct Told {
     watch: Watch,
     place: Place,
     last: Option<State>,
-    since: Instant,
+    /// When it has gone on for a while; none once that was told.
+    well_at: Option<Instant>,
     moved: Arc<Notify>,
 }
 
@@ -125,7 +129,8 @@ impl Told {
             });
             known.state = state;
         }
-        if state != State::Waiting && self.since.elapsed() > WELL {
+        if state != State::Waiting && self.well_at.is_some_and(|at| Instant::now() > at) {
+            self.well_at = None;
             let (consumer, partition) = &self.place;
             self.watch.is_well(consumer, partition);
         }

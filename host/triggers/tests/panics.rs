@@ -39,7 +39,7 @@ struct Buggy {
 
 #[async_trait]
 impl Bus for Buggy {
-    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), Error> {
+    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<i32, Error> {
         self.bus.ensure_topic(topic, partitions).await
     }
 

@@ -192,7 +192,7 @@ impl Bus for Embedded {
         Self::sweep(self).await.map(drop)
     }
 
-    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), Error> {
+    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<i32, Error> {
         if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES || topic.contains('\0') {
             return Err(Error::Refused(format!(
                 "a topic's name has 1 to {MAX_TOPIC_BYTES} bytes"
@@ -218,7 +218,7 @@ impl Bus for Embedded {
                 found.partitions
             );
         }
-        Ok(())
+        Ok(found.partitions)
     }
 
     async fn publish(&self, records: Vec<Outgoing>) -> Vec<Result<(), Error>> {

@@ -55,7 +55,7 @@ impl Kafka {
     }
 
     /// Number of partitions of a topic whose partitions all have a leader; none where there is no such topic yet.
-    async fn partitions_of(&self, topic: &str) -> Result<Option<usize>, Error> {
+    async fn partitions_of(&self, topic: &str) -> Result<Option<i32>, Error> {
         let admin = Arc::clone(&self.admin);
         let topic = topic.to_owned();
         blocking(ASK_TIMEOUT, move || {
@@ -68,7 +68,8 @@ impl Kafka {
             Ok(found.and_then(|found| {
                 let is_led = found.partitions().iter().all(|it| it.leader() >= 0);
                 (found.error().is_none() && is_led && !found.partitions().is_empty())
-                    .then(|| found.partitions().len())
+                    .then(|| i32::try_from(found.partitions().len()).ok())
+                    .flatten()
             }))
         })
         .await
@@ -77,7 +78,7 @@ impl Kafka {
 
 #[async_trait]
 impl Bus for Kafka {
-    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), Error> {
+    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<i32, Error> {
         if self.partitions_of(topic).await?.is_none() {
             let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(CLUSTERS_DEFAULT))
                 .set("max.message.bytes", config::TOPIC_MESSAGE_BYTES);
@@ -116,13 +117,13 @@ impl Bus for Kafka {
         let found = tokio::time::timeout(ASK_TIMEOUT * 2, settled)
             .await
             .map_err(|_| Error::Unavailable(format!("topic {topic} has no leaders yet")))??;
-        if usize::try_from(partitions) != Ok(found) {
+        if found != partitions {
             tracing::warn!(
                 topic,
                 "topic {topic} has {found} partitions and not {partitions}; it is used as it is"
             );
         }
-        Ok(())
+        Ok(found)
     }
 
     async fn publish(&self, records: Vec<Outgoing>) -> Vec<Result<(), Error>> {
@@ -163,9 +164,7 @@ impl Bus for Kafka {
 
     async fn partitions(&self, topic: &str) -> Result<i32, Error> {
         let found = self.partitions_of(topic).await?;
-        found
-            .and_then(|found| i32::try_from(found).ok())
-            .ok_or_else(|| Error::Refused(format!("there is no topic {topic}")))
+        found.ok_or_else(|| Error::Refused(format!("there is no topic {topic}")))
     }
 
     /// Only a consumer can ask it; one in no group, for this question.

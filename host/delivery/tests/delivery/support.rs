@@ -465,8 +465,8 @@ impl ScriptedBus {
 
 #[async_trait]
 impl Bus for ScriptedBus {
-    async fn ensure_topic(&self, _: &str, _: i32) -> Result<(), marquee_bus::Error> {
-        Ok(())
+    async fn ensure_topic(&self, _: &str, partitions: i32) -> Result<i32, marquee_bus::Error> {
+        Ok(partitions)
     }
 
     async fn publish(&self, records: Vec<Outgoing>) -> Vec<Result<(), marquee_bus::Error>> {

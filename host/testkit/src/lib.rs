@@ -24,6 +24,12 @@ pub use log::{Errors, errors};
 pub use postgres::{PostgresServer, TestDatabase, database, for_a_run, postgres, sweep_databases};
 pub use proxy::{Proxy, proxy};
 
+/// A broker of the test's own, which it may break.
+pub async fn broker() -> kafka_server::Server {
+    let started = tokio::task::spawn_blocking(kafka_server::start).await;
+    started.expect("Kafka starts")
+}
+
 /// The brokers of an Apache Kafka that all tests of the run share. Use [`unique`] topics and groups.
 pub async fn kafka() -> String {
     kafka_server::shared().await

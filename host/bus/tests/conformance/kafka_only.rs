@@ -8,7 +8,7 @@ use marquee_bus::{
     kafka::{self, Kafka},
 };
 use marquee_database::Secret;
-use marquee_testkit::{eventually, kafka_server};
+use marquee_testkit::{broker, eventually, kafka_server};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     bindings::rd_kafka_header_add,
@@ -17,13 +17,6 @@ use rdkafka::{
 };
 
 use crate::harness::{Fixture, PATIENCE, kafka_config, publish, text};
-
-/// A broker of the test's own.
-async fn broker() -> kafka_server::Server {
-    tokio::task::spawn_blocking(kafka_server::start)
-        .await
-        .unwrap()
-}
 
 /// One that is not Marquee's, on the fixture's topic with this setting.
 async fn another_producer(fixture: &Fixture, (name, value): (&str, &str)) -> FutureProducer {

@@ -19,6 +19,37 @@ fn host_with_one_connection(world: &World) -> Database {
     Database::new(&config).unwrap()
 }
 
+/// A relay of such a host.
+struct Relaying {
+    host: Database,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Relaying {
+    fn start(world: &World, bus: &Arc<ScriptedBus>) -> Self {
+        let host = host_with_one_connection(world);
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let to: Arc<ScriptedBus> = Arc::clone(bus);
+        tasks.spawn(Relay::new(host.clone(), to).run(stop.clone()));
+        Self { host, stop, tasks }
+    }
+
+    /// Its sessions are over, and have reported that so many rows were deleted.
+    async fn ended(self, world: &World, deleted: i64) {
+        self.stop.cancel();
+        self.tasks.join_all().await;
+        self.host.close().await;
+        drop(self.host);
+        eventually(SOON, "the sessions did not report", async || {
+            let reported = "select n_tup_del from pg_stat_user_tables where relid = 'marquee.outbox'::regclass";
+            world.number(reported).await == deleted
+        })
+        .await;
+    }
+}
+
 /// As a table is that was vacuumed when it was empty, and not looked at since.
 async fn vacuumed_while_empty(world: &World, table: &str) {
     let mut connection = world.db.connection().await.unwrap();
@@ -44,11 +75,7 @@ async fn the_relay_reads_a_full_outbox_by_its_index_whatever_it_had_planned() {
     let world = World::new().await;
     vacuumed_while_empty(&world, "marquee.outbox").await;
     let bus = ScriptedBus::working();
-    let host = host_with_one_connection(&world);
-    let stop = CancellationToken::new();
-    let mut tasks = JoinSet::new();
-    let to: Arc<ScriptedBus> = Arc::clone(&bus);
-    tasks.spawn(Relay::new(host.clone(), to).run(stop.clone()));
+    let relaying = Relaying::start(&world, &bus);
     for number in 1..=10 {
         world.publish("warm", "x").await;
         eventually(SOON, "a message was not relayed", async || {
@@ -66,16 +93,7 @@ async fn the_relay_reads_a_full_outbox_by_its_index_whatever_it_had_planned() {
         bus.records().len() == 20_010
     })
     .await;
-    stop.cancel();
-    tasks.join_all().await;
-    host.close().await;
-    drop(host);
-    eventually(SOON, "the sessions did not report", async || {
-        let reported =
-            "select n_tup_del from pg_stat_user_tables where relid = 'marquee.outbox'::regclass";
-        world.number(reported).await == 20_010
-    })
-    .await;
+    relaying.ended(&world, 20_010).await;
     let read = read_one_by_one(&world, "marquee.outbox").await;
     assert!(read < 40_000, "{read} rows were read one by one");
 }
@@ -91,11 +109,7 @@ async fn what_waits_behind_a_refused_message_is_not_looked_at() {
         };
         records.iter().map(judge).collect()
     });
-    let host = host_with_one_connection(&world);
-    let stop = CancellationToken::new();
-    let mut tasks = JoinSet::new();
-    let to: Arc<ScriptedBus> = Arc::clone(&bus);
-    tasks.spawn(Relay::new(host.clone(), to).run(stop.clone()));
+    let relaying = Relaying::start(&world, &bus);
     world.publish("held", "x").await;
     let held = "select count(*) from marquee.keys where held";
     eventually(SOON, "it was not refused", async || {
@@ -115,16 +129,7 @@ async fn what_waits_behind_a_refused_message_is_not_looked_at() {
         })
         .await;
     }
-    stop.cancel();
-    tasks.join_all().await;
-    host.close().await;
-    drop(host);
-    eventually(SOON, "the sessions did not report", async || {
-        let reported =
-            "select n_tup_del from pg_stat_user_tables where relid = 'marquee.outbox'::regclass";
-        world.number(reported).await == 50
-    })
-    .await;
+    relaying.ended(&world, 50).await;
     let looked_at = world
         .number(
             "select seq_tup_read + idx_tup_fetch from pg_stat_user_tables where relid = 'marquee.outbox'::regclass",

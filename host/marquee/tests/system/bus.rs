@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use marquee_import::api::{Client, Movie};
-use marquee_testkit::{eventually, kafka_server};
+use marquee_testkit::{broker, eventually};
 
 use crate::{host::Setup, releases::versions};
 
@@ -58,9 +58,7 @@ async fn a_rating_is_in_the_average_over_the_embedded_bus() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rating_is_in_the_average_over_kafka() {
     // The application's topics are its own: a broker for it alone.
-    let kafka = tokio::task::spawn_blocking(kafka_server::start)
-        .await
-        .expect("Kafka");
+    let kafka = broker().await;
     rated_and_served(&Setup::kafka(kafka.brokers()).await).await;
 }
 
@@ -150,9 +148,7 @@ async fn no_acknowledged_rating_is_lost_when_the_host_is_killed_over_the_embedde
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_rating_is_lost_when_the_host_is_killed_over_kafka() {
-    let kafka = tokio::task::spawn_blocking(kafka_server::start)
-        .await
-        .expect("Kafka");
+    let kafka = broker().await;
     survives_kills(&Setup::kafka(kafka.brokers()).await).await;
 }
 
@@ -206,9 +202,7 @@ async fn two_hosts_share_the_work_and_count_each_rating_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rating_is_applied_without_the_bus_when_kafka_is_down() {
-    let kafka = tokio::task::spawn_blocking(kafka_server::start)
-        .await
-        .expect("Kafka");
+    let kafka = broker().await;
     let setup = Setup::kafka(kafka.brokers()).await;
     let host = setup.start().await;
     let client = client(&host.url);
@@ -316,9 +310,7 @@ async fn what_comes_after_the_embedded_bus_was_emptied_is_read_and_the_loss_is_s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_after_kafka_was_emptied_is_read_and_the_loss_is_said() {
-    let start = || tokio::task::spawn_blocking(kafka_server::start);
-    let (old, new) = tokio::join!(start(), start());
-    let (old, new) = (old.expect("Kafka"), new.expect("Kafka"));
+    let (old, new) = tokio::join!(broker(), broker());
     let setup = Setup::kafka(old.brokers()).await;
     goes_on_with_a_new_bus(setup, async |setup| {
         setup.with("KAFKA_BROKERS", new.brokers())

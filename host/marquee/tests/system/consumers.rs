@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use marquee_testkit::{eventually, kafka_server};
+use marquee_testkit::{broker, eventually, kafka_server::Server};
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -62,6 +62,12 @@ fn subscribed(lines: &str) -> String {
 /// On the embedded bus.
 async fn embedded(manifest: PathBuf) -> Setup {
     Setup::application(manifest, &["COUNTER", "BUS"]).await
+}
+
+/// On a broker.
+async fn on(kafka: &Server, manifest: PathBuf) -> Setup {
+    let setup = Setup::application(manifest, &["COUNTER"]).await;
+    setup.with("KAFKA_BROKERS", kafka.brokers())
 }
 
 /// Publish so many messages, each with a key of its own: `NAME-0` and so on.
@@ -326,13 +332,8 @@ async fn a_consumer_from_the_latest_begins_with_what_comes_over_the_embedded_bus
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_from_the_latest_begins_with_what_comes_over_kafka() {
-    let kafka = tokio::task::spawn_blocking(kafka_server::start).await;
-    let kafka = kafka.expect("Kafka");
-    begins_with_what_comes(async |manifest| {
-        let setup = Setup::application(manifest, &["COUNTER"]).await;
-        setup.with("KAFKA_BROKERS", kafka.brokers())
-    })
-    .await;
+    let kafka = broker().await;
+    begins_with_what_comes(async |manifest| on(&kafka, manifest).await).await;
 }
 
 /// What hangs does so for longer than a test.
@@ -391,13 +392,8 @@ async fn a_slow_partition_holds_up_no_other_and_no_rebalance_over_the_embedded_b
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_partition_holds_up_no_other_and_no_rebalance_over_kafka() {
-    let kafka = tokio::task::spawn_blocking(kafka_server::start).await;
-    let kafka = kafka.expect("Kafka");
-    one_is_slow(async |manifest| {
-        let setup = Setup::application(manifest, &["COUNTER"]).await;
-        setup.with("KAFKA_BROKERS", kafka.brokers())
-    })
-    .await;
+    let kafka = broker().await;
+    one_is_slow(async |manifest| on(&kafka, manifest).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use marquee_testkit::{eventually, kafka_server};
+use marquee_testkit::{broker, eventually};
 use tokio::task::{JoinSet, block_in_place};
 use tokio_postgres::Client;
 
@@ -213,9 +213,7 @@ async fn each_message_is_applied_once_and_in_order_whatever_dies_over_the_embedd
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn each_message_is_applied_once_and_in_order_whatever_dies_over_kafka() {
-    let kafka = tokio::task::spawn_blocking(kafka_server::start)
-        .await
-        .expect("Kafka");
+    let kafka = broker().await;
     let setup = Setup::application(MANIFEST, &["COUNTER"]).await;
     counts_each_message_once(setup.with("KAFKA_BROKERS", kafka.brokers())).await;
 }

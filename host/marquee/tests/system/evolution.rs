@@ -11,7 +11,7 @@ use std::{
 };
 
 use marquee_import::api::Client;
-use marquee_testkit::{eventually, kafka_server};
+use marquee_testkit::{broker, eventually};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -167,8 +167,6 @@ async fn a_release_replaces_the_one_before_under_load_over_kafka() {
     let names = ["METADATA", "RATING", "USERS", "BUS"];
     let before = Setup::application(BEFORE, &names).await;
     let before = before.with("SPIN_VARIABLE_AUTH", "open");
-    let kafka = tokio::task::spawn_blocking(kafka_server::start)
-        .await
-        .expect("Kafka");
+    let kafka = broker().await;
     replaced_one_after_the_other(before.with("KAFKA_BROKERS", kafka.brokers())).await;
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use bytes::Bytes;
 use marquee_bus::{Bus as _, Outgoing, Record, kafka};
 use marquee_database::Secret;
-use marquee_testkit::{eventually, kafka_server};
+use marquee_testkit::{broker, eventually, kafka_server};
 
 use crate::{
     bus::{PATIENCE, rated_and_served},
@@ -13,11 +13,6 @@ use crate::{
     raw,
     releases::done,
 };
-
-async fn broker() -> kafka_server::Server {
-    let server = tokio::task::spawn_blocking(kafka_server::start).await;
-    server.expect("Kafka")
-}
 
 /// A setup with this `[kafka]` in its runtime config file.
 async fn configured(folder: &Path, kafka: &str) -> Setup {

@@ -1,6 +1,6 @@
 //! What a consumer finds when the bus's retention has passed it.
 
-use marquee_testkit::{eventually, kafka_server};
+use marquee_testkit::{broker, eventually};
 use serde_json::Value;
 
 use crate::{
@@ -119,8 +119,7 @@ async fn what_the_embedded_bus_dropped_before_it_was_read_is_counted_and_said() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_kafka_dropped_before_it_was_read_is_counted_and_said() {
-    let kafka = tokio::task::spawn_blocking(kafka_server::start).await;
-    let kafka = kafka.expect("Kafka");
+    let kafka = broker().await;
     let setup = Setup::kafka(kafka.brokers()).await;
     what_is_lost_is_counted_and_said(&setup, async || kafka.drop_records("ratings").await).await;
 }

@@ -50,7 +50,7 @@ impl Stage {
         }
         let kafka = match bus {
             Bus::Embedded => None,
-            Bus::Kafka => Some(tokio::task::spawn_blocking(kafka_server::start).await?),
+            Bus::Kafka => Some(marquee_testkit::broker().await),
         };
         if let Some(kafka) = &kafka {
             environment.push(("KAFKA_BROKERS".to_owned(), kafka.brokers().to_owned()));

@@ -193,13 +193,8 @@ async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
             ),
             ("nothing beside".to_owned(), 0.0),
         ] {
-            if command.statements {
-                statements::reset(&stage).await?;
-            }
-            let taken = latency::run(&stage, &host, rate, length).await?;
-            if command.statements {
-                statements.push(statements::table(&stage, &what).await?);
-            }
+            let work = Box::pin(latency::run(&stage, &host, rate, length));
+            let taken = counted(command, &stage, &what, &mut statements, work).await?;
             times.push((what, taken));
         }
     }
@@ -229,16 +224,29 @@ async fn reached(
     statements: &mut Vec<String>,
 ) -> anyhow::Result<f64> {
     let goal = Goal::set(stage, progress, command.events).await?;
+    let work = async {
+        let _host = stage.host().await?;
+        goal.reached(stage).await
+    };
+    counted(command, stage, what, statements, work).await
+}
+
+/// What work comes to; beside, where it is wanted, what its statements took.
+async fn counted<T>(
+    command: &Events,
+    stage: &Stage,
+    what: &str,
+    statements: &mut Vec<String>,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
     if command.statements {
         statements::reset(stage).await?;
     }
-    let host = stage.host().await?;
-    let rate = goal.reached(stage).await?;
-    drop(host);
+    let done = work.await?;
     if command.statements {
         statements.push(statements::table(stage, what).await?);
     }
-    Ok(rate)
+    Ok(done)
 }
 
 /// As above, of what is to be applied, and what it cost the servers.

@@ -46,7 +46,7 @@ impl Stage {
         }
         let kafka = match bus {
             Bus::Embedded => None,
-            Bus::Kafka => Some(tokio::task::spawn_blocking(kafka_server::start).await?),
+            Bus::Kafka => Some(marquee_testkit::broker().await),
         };
         let hand: Arc<dyn marquee_bus::Bus> = match &kafka {
             None => {

@@ -16,7 +16,6 @@ use std::{
 use anyhow::{anyhow, ensure};
 use clap::{Args, ValueEnum};
 use marquee_database::seeded::{Bug, VARIABLE};
-use marquee_testkit::kafka_server;
 use rand::RngExt as _;
 
 use self::build::Built;
@@ -89,7 +88,7 @@ pub(crate) async fn run(command: Seeded) -> anyhow::Result<(String, bool)> {
         command.detectors
     };
     let servers = if detectors.contains(&Detector::Tests) {
-        let kafka = tokio::task::spawn_blocking(kafka_server::start).await?;
+        let kafka = marquee_testkit::broker().await;
         Some((marquee_testkit::for_a_run().await, kafka))
     } else {
         None

@@ -14,7 +14,8 @@ use crate::{Digest, Weight};
 pub struct State {
     /// What is live.
     pub active: Active,
-    /// What was live before; none after a rollback, so that a second one does not bring the bad version back.
+    /// What was stable before, without what was tried beside it then; none after a rollback to it, so that a second one does
+    /// not bring the bad version back.
     pub previous: Option<Active>,
     /// Names of versions.
     pub labels: BTreeMap<String, Digest>,
@@ -136,10 +137,14 @@ impl State {
         Ok(next)
     }
 
-    /// Back to what was live before, one step.
+    /// Leave what came last, so that it gets no call: the canary, or else the stable version for the one before.
     pub fn rollback(&self) -> Result<Self, Refused> {
         let mut next = self.unpinned()?;
-        next.active = next.previous.take().ok_or(Refused::NoPrevious)?;
+        if next.active.canary.take().is_none() {
+            // A release before kept what was tried beside it too.
+            let previous = next.previous.take().ok_or(Refused::NoPrevious)?;
+            next.active = Active::only(previous.stable);
+        }
         Ok(next)
     }
 
@@ -152,9 +157,7 @@ impl State {
         let mut next = self.clone();
         next.active.canary = None;
         // A rollback must not bring it back.
-        next.previous.take_if(|previous| {
-            previous.digests().any(|one| one == digest) || *previous == next.active
-        });
+        next.previous.take_if(|previous| previous.stable == digest);
         Some(next)
     }
 
@@ -213,8 +216,9 @@ impl State {
     }
 
     fn activate(&mut self, active: Active) {
-        if self.active != active {
-            self.previous = Some(std::mem::replace(&mut self.active, active));
+        let before = std::mem::replace(&mut self.active, active);
+        if before.stable != self.active.stable {
+            self.previous = Some(Active::only(before.stable));
         }
     }
 }

@@ -40,7 +40,7 @@ fn deploying_what_is_live_already_changes_nothing_that_a_rollback_would_miss() {
 }
 
 #[test]
-fn a_canary_is_tried_beside_the_stable_version_and_a_step_back_is_one_step() {
+fn a_rollback_leaves_the_canary_and_after_its_promotion_all_of_it() {
     let one = State::new(digest("one"));
     let tenth = one
         .deploy(digest("two"), weight("10%"), Some("next"))
@@ -50,12 +50,20 @@ fn a_canary_is_tried_beside_the_stable_version_and_a_step_back_is_one_step() {
     let half = tenth
         .deploy(digest("two"), weight("50%"), None)
         .expect("tried more");
-    assert_eq!(half.rollback().expect("a step").active, tenth.active);
+    for tried in [&tenth, &half] {
+        assert_eq!(tried.rollback().expect("a step").active, one.active);
+    }
     let all = half
         .deploy(digest("two"), Weight::ALL, None)
         .expect("promoted");
     assert_eq!(all.active, Active::only(digest("two")));
-    assert_eq!(all.rollback().expect("a step").active, half.active);
+    let back = all.rollback().expect("a step");
+    assert_eq!(back.active, one.active);
+    assert_eq!(back.rollback(), Err(Refused::NoPrevious));
+    // As a release before kept it.
+    let mut kept = all;
+    kept.previous = Some(half.active);
+    assert_eq!(kept.rollback().expect("a step").active, one.active);
     assert_eq!(
         one.deploy(digest("one"), weight("10%"), None),
         Err(Refused::IsStable(digest("one")))

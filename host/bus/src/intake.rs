@@ -15,6 +15,19 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::{Assignment, Batch, BatchLimits, Error, Event, Incoming, Partition, RevokeGuard, size};
 
+/// A place that the source is to be moved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seek {
+    /// The partition.
+    pub(crate) number: i32,
+    /// The holding, by its generation.
+    pub(crate) generation: i64,
+    /// The next offset that is wanted.
+    pub(crate) offset: i64,
+    /// How many of this holding were asked for, this one included.
+    pub(crate) count: u64,
+}
+
 /// What is held and read ahead by one subscription.
 pub(crate) struct Intake {
     topic: String,
@@ -227,8 +240,9 @@ impl Intake {
         self.arrived.notify_one();
     }
 
-    /// The caller wants to go on from `offset`: how often it did, and whether the source has to be moved there.
-    pub(crate) fn seek(&self, assignment: &Assignment, offset: i64) -> Result<(u64, bool), Error> {
+    /// The caller wants to go on from `offset`: the seek, and whether the source has to be moved there. The first of a holding
+    /// always moves it: what was read ahead of it may be of the holding before, or not in order.
+    pub(crate) fn seek(&self, assignment: &Assignment, offset: i64) -> Result<(Seek, bool), Error> {
         let mut state = self.lock();
         let holding = match state.holding_mut(assignment) {
             Some(holding) if !holding.leaving && holding.is_trusted(Instant::now()) => holding,
@@ -237,7 +251,7 @@ impl Intake {
         holding.out = false;
         holding.seeks = holding.seeks.saturating_add(1);
         let queued = holding.queue.iter().any(|record| record.offset == offset);
-        if queued && !holding.seeking {
+        if queued && !holding.seeking && holding.seeks > 1 {
             while holding
                 .queue
                 .front()
@@ -251,27 +265,39 @@ impl Intake {
             holding.position = offset;
             holding.seeking = true;
         }
-        let sought = (holding.seeks, holding.seeking);
+        let seek = Seek {
+            number: assignment.partition.number,
+            generation: holding.generation,
+            offset,
+            count: holding.seeks,
+        };
+        let moves = holding.seeking;
         drop(state);
         self.arrived.notify_one();
-        Ok(sought)
+        Ok((seek, moves))
     }
 
-    /// The source was moved.
-    pub(crate) fn sought(&self, number: i32, generation: i64) {
-        if let Some(holding) = self.lock().holdings.get_mut(&number)
-            && holding.generation == generation
+    /// The source was moved. Where another seek came meanwhile, that one is still to be done.
+    pub(crate) fn sought(&self, seek: &Seek) {
+        if let Some(holding) = self.lock().holdings.get_mut(&seek.number)
+            && holding.generation == seek.generation
+            && holding.seeks == seek.count
         {
             holding.seeking = false;
         }
     }
 
-    /// Whether the source is still to be moved, and where to.
-    pub(crate) fn seeking(&self) -> Vec<(i32, i64, i64)> {
+    /// Where the source is still to be moved to.
+    pub(crate) fn seeking(&self) -> Vec<Seek> {
         let state = self.lock();
         let held = state.holdings.iter();
         held.filter(|(_, holding)| holding.seeking && !holding.leaving)
-            .map(|(number, holding)| (*number, holding.generation, holding.position))
+            .map(|(number, holding)| Seek {
+                number: *number,
+                generation: holding.generation,
+                offset: holding.position,
+                count: holding.seeks,
+            })
             .collect()
     }
 
@@ -535,6 +561,45 @@ mod tests {
         assert_eq!(batch(&intake), None);
         intake.push_all(0, 1, 0, vec![record(0, 1)]);
         assert_eq!(batch(&intake), Some(vec![0]));
+    }
+
+    #[test]
+    fn a_seek_that_came_while_another_was_done_is_still_to_be_done() {
+        let intake = intake(10, 1000);
+        intake.assign(0, 1, 0, None);
+        let assignment = ratings(0, 1);
+        let (late, _) = intake.seek(&assignment, 7).expect("it is held");
+        // The source is being moved to 7, and then a person sets the consumer back.
+        let (back, moves) = intake.seek(&assignment, 2).expect("it is held");
+        assert!(moves);
+        intake.sought(&late);
+        intake.push(0, vec![record(7, 1)]);
+        assert_eq!(
+            intake.seeking(),
+            [back],
+            "7 would be taken for what is at 2"
+        );
+        intake.sought(&back);
+        intake.push(0, vec![record(2, 1)]);
+        intake.take().expect("the notice").expect("no trouble");
+        assert_eq!(batch(&intake), Some(vec![2]));
+    }
+
+    #[test]
+    fn the_first_seek_of_a_holding_believes_nothing_that_was_read_ahead() {
+        let intake = intake(10, 1000);
+        intake.assign(0, 1, 0, None);
+        // As where a queue of its own was made for the partition after the first records had come.
+        intake.push(0, vec![record(3, 1), record(4, 1)]);
+        intake.push(0, vec![record(1, 1), record(2, 1)]);
+        let assignment = ratings(0, 1);
+        let (first, moves) = intake.seek(&assignment, 2).expect("it is held");
+        assert!(moves, "3 and 4 are gone, and 5 would follow 2");
+        intake.sought(&first);
+        intake.push(0, vec![record(2, 1), record(3, 1)]);
+        let (_, moves) = intake.seek(&assignment, 3).expect("it is held");
+        assert!(!moves, "it is read already");
+        assert_eq!(batch(&intake), Some(vec![3]));
     }
 
     #[test]

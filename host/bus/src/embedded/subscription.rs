@@ -69,14 +69,13 @@ impl Subscription for Member {
     }
 
     async fn seek(&self, assignment: &Assignment, offset: i64) -> Result<u64, Error> {
-        let (number, moves) = self.intake.seek(assignment, offset)?;
+        let (seek, moves) = self.intake.seek(assignment, offset)?;
         if moves {
             // Records are asked for by their place, so nothing has to be moved.
-            self.intake
-                .sought(assignment.partition.number, assignment.generation);
+            self.intake.sought(&seek);
             self.wake.ring();
         }
-        Ok(number)
+        Ok(seek.count)
     }
 
     async fn close(&self) {

@@ -109,9 +109,12 @@ impl Config {
             .set("queued.max.messages.kbytes", "1024");
         // No shorter than a session may be.
         if !self.properties.contains_key("session.timeout.ms") {
-            // A rebalance waits so long for a member that says it lives and does not join; 300 s by default. Our thread polls
-            // whatever the caller does.
-            config.set("max.poll.interval.ms", REBALANCE.as_millis().to_string());
+            // A rebalance waits so long for a member that does not join, or that was to share out the partitions and died; 300 s
+            // by default. Our thread polls whatever the caller does.
+            config.set(
+                "max.poll.interval.ms",
+                (self.session_timeout * 2).as_millis().to_string(),
+            );
         }
         if !self.is_next_generation() {
             let session = self.session_timeout.as_millis();
@@ -189,7 +192,6 @@ const OURS: &[(&[&str], &str)] = &[
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 /// A member that died is noticed in this time; long enough for a pause of the machine.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(15);
-const REBALANCE: Duration = Duration::from_secs(60);
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A value, a key and headers at their largest, and Kafka's own framing.
 const MESSAGE_BYTES: &str = "1245184";

@@ -62,9 +62,9 @@ impl Subscription for Member {
     }
 
     async fn seek(&self, assignment: &Assignment, offset: i64) -> Result<u64, Error> {
-        let (number, _) = self.shared.intake.seek(assignment, offset)?;
+        let (seek, _) = self.shared.intake.seek(assignment, offset)?;
         self.shared.wake();
-        Ok(number)
+        Ok(seek.count)
     }
 
     async fn close(&self) {

@@ -25,7 +25,10 @@ use rdkafka::{
 use tokio::sync::oneshot;
 
 use super::{commits::Commits, context, foreign, headers, queues::Queues};
-use crate::{Incoming, Record, intake::Intake};
+use crate::{
+    Incoming, Record,
+    intake::{Intake, Seek},
+};
 
 /// What the thread and the subscription share.
 pub(super) struct Shared {
@@ -258,20 +261,42 @@ fn poll(consumer: &Arc<BaseConsumer<Context>>, shared: &Arc<Shared>) {
         for (number, records) in came {
             shared.intake.push(number, records);
         }
-        for (number, generation, offset) in shared.intake.seeking() {
-            let topic = shared.intake.topic();
-            // A partition that was just assigned refuses until its fetching has begun; the next round tries again.
-            match consumer.seek(topic, number, Offset::Offset(offset), SEEK_TIMEOUT) {
-                Ok(()) => shared.intake.sought(number, generation),
-                Err(error) => {
-                    tracing::debug!(topic, partition = number, %error, "seek is tried again")
-                }
-            }
+        let seeks = shared.intake.seeking();
+        if !seeks.is_empty()
+            && let Err(error) = seek(consumer, shared, &seeks)
+        {
+            tracing::debug!(topic = shared.intake.topic(), %error, "seeks are tried again");
         }
         if is_idle {
             shared.bell.wait(IDLE);
         }
     }
+}
+
+/// Move all at once, so that polling waits no longer for many than for one. A partition that was just assigned refuses until
+/// its fetching has begun; the next round tries again.
+fn seek(
+    consumer: &BaseConsumer<Context>,
+    shared: &Shared,
+    seeks: &[Seek],
+) -> Result<(), KafkaError> {
+    let topic = shared.intake.topic();
+    let mut places = TopicPartitionList::with_capacity(seeks.len());
+    for seek in seeks {
+        places.add_partition_offset(topic, seek.number, Offset::Offset(seek.offset))?;
+    }
+    let moved = consumer.seek_partitions(places, SEEK_TIMEOUT)?;
+    for seek in seeks {
+        let place = moved.find_partition(topic, seek.number);
+        match place.map(|place| place.error()) {
+            Some(Ok(())) => shared.intake.sought(seek),
+            Some(Err(error)) => {
+                tracing::debug!(topic, partition = seek.number, %error, "a seek is tried again");
+            }
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 /// The consumer has failed for good.

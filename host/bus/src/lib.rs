@@ -69,14 +69,22 @@ impl fmt::Display for Partition {
 /// What the bus has of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// Names the log that it is: a position in one with another name means nothing in this one. None: the bus does not
-    /// say.
-    pub id: Option<String>,
+    /// Names the log that it is: a position in one with another name means nothing in this one. See [`Log::is`].
+    pub id: String,
     /// The offset of its first record that is still there, or `end`.
     pub begin: i64,
     /// The offset that its next record will have. A position beyond it belongs to another log: one that was deleted and
     /// made again, or that lost its end.
     pub end: i64,
+}
+
+impl Log {
+    /// Whether it is the one that was kept under this name. A kept name may say less than the bus says today: a Kafka
+    /// cluster, and not which topic of it.
+    pub fn is(&self, name: &str) -> bool {
+        let more = self.id.strip_prefix(name);
+        more.is_some_and(|more| more.is_empty() || more.starts_with(' '))
+    }
 }
 
 /// One holding of a partition by one member of a group. A later holding of the same partition, by whomever, has

@@ -82,7 +82,9 @@ pub async fn audit(database: &Database, bus: Option<&dyn Bus>) -> Result<Audit, 
     let mut connection = database.connection().await?;
     let rows = connection.query(ACCOUNTS, &[]).await?;
     let mut audit = Audit::default();
+    let mut names = Vec::new();
     for row in &rows {
+        names.push(row.get("log"));
         let (account, found) = account(row);
         let place = account.place();
         let found = found.into_iter().map(|what| Finding {
@@ -105,7 +107,7 @@ pub async fn audit(database: &Database, bus: Option<&dyn Bus>) -> Result<Audit, 
     audit.findings.extend(found);
     drop(connection);
     if let Some(bus) = bus {
-        audit.compare(bus).await;
+        audit.compare(bus, &names).await;
     }
     Ok(audit)
 }
@@ -120,29 +122,36 @@ pub async fn accept(database: &Database, actor: &str) -> Result<(), Error> {
 }
 
 impl Audit {
-    /// What is not read yet, and whether the positions are within the log.
-    async fn compare(&mut self, bus: &dyn Bus) {
+    /// What is not read yet, and whether the positions are within the logs that they are kept of.
+    async fn compare(&mut self, bus: &dyn Bus, names: &[Option<String>]) {
         let partition = |account: &Account| Partition {
             topic: account.topic.clone(),
             number: account.partition,
         };
         let partitions = self.accounts.iter().map(partition).collect();
-        let ends = consumers::ends(Some(bus), partitions).await;
-        for (account, end) in self.accounts.iter_mut().zip(ends) {
-            let Some(end) = end else {
+        let logs = consumers::logs(Some(bus), partitions).await;
+        let known = self.accounts.iter_mut().zip(names).zip(logs);
+        for ((account, name), log) in known {
+            let Some(log) = log else {
                 continue;
             };
+            let (position, end) = (account.position, log.end);
             account.end = Some(end);
-            account.waiting = Some((end - account.position).max(0));
-            if account.position > end {
-                self.findings.push(Finding {
-                    place: account.place(),
-                    what: format!(
-                        "the position is {}, and the log ends at {end}: it is another log, or lost its end",
-                        account.position
-                    ),
-                });
-            }
+            account.waiting = Some((end - position).max(0));
+            let what = match name {
+                Some(name) if !log.is(name) => format!(
+                    "the position is {position} of log {name:?}, and the bus has log {:?}: what is in it is not read yet",
+                    log.id
+                ),
+                _ if position > end => {
+                    format!(
+                        "the position is {position}, and the log ends at {end}: it is another log, or lost its end"
+                    )
+                }
+                _ => continue,
+            };
+            let place = account.place();
+            self.findings.push(Finding { place, what });
         }
     }
 }

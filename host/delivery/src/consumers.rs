@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, stream};
-use marquee_bus::{Bus, Partition};
+use marquee_bus::{Bus, Log, Partition};
 use marquee_database::{Database, Unit};
 use serde::{Deserialize, Serialize};
 
@@ -175,7 +175,7 @@ pub async fn standing(database: &Database, bus: Option<&dyn Bus>) -> Result<Vec<
             number,
         })
     };
-    let mut ends = ends(bus, rows.iter().filter_map(partition).collect())
+    let mut logs = logs(bus, rows.iter().filter_map(partition).collect())
         .await
         .into_iter();
     let mut all: Vec<Standing> = Vec::new();
@@ -198,7 +198,7 @@ pub async fn standing(database: &Database, bus: Option<&dyn Bus>) -> Result<Vec<
             continue;
         };
         let position: i64 = row.get("position");
-        let end = ends.next().flatten();
+        let end = logs.next().flatten().map(|log| log.end);
         let lag = end.map(|end| (end - position).max(0));
         standing.lag = match (standing.lag, lag) {
             (Some(sum), Some(lag)) => Some(sum + lag),
@@ -239,17 +239,17 @@ pub async fn marks(database: &Database, consumer: &str, topic: &str) -> Result<V
     Ok(rows.iter().map(mark).collect())
 }
 
-/// The bus's next offset of each partition, where it says. Several are asked for at once.
-pub(crate) async fn ends(bus: Option<&dyn Bus>, partitions: Vec<Partition>) -> Vec<Option<i64>> {
-    let end = async |partition: Partition| match bus?.log(&partition).await {
-        Ok(log) => Some(log.end),
+/// What the bus has of each partition, where it says. Several are asked for at once.
+pub(crate) async fn logs(bus: Option<&dyn Bus>, partitions: Vec<Partition>) -> Vec<Option<Log>> {
+    let log = async |partition: Partition| match bus?.log(&partition).await {
+        Ok(log) => Some(log),
         Err(error) => {
-            tracing::debug!(%partition, %error, "the end of a partition is not known");
+            tracing::debug!(%partition, %error, "what the bus has of a partition is not known");
             None
         }
     };
-    let ends = stream::iter(partitions).map(end).buffered(ASKED_AT_ONCE);
-    ends.collect().await
+    let logs = stream::iter(partitions).map(log).buffered(ASKED_AT_ONCE);
+    logs.collect().await
 }
 
 /// Each is a thread that waits for Kafka.

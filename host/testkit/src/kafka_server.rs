@@ -58,19 +58,15 @@ impl Server {
 
     /// Drop all records of a topic, as retention does at last. Offsets go on from where they are.
     pub async fn drop_records(&self, topic: &str) {
-        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-            .set("bootstrap.servers", &self.brokers)
-            .create()
-            .expect("a client");
-        let wait = Duration::from_secs(10);
-        let metadata = admin.inner().fetch_metadata(Some(topic), wait);
+        let admin = self.admin();
+        let metadata = admin.inner().fetch_metadata(Some(topic), WAIT);
         let metadata = metadata.expect("its partitions");
         let mut all = TopicPartitionList::new();
         for partition in metadata.topics().iter().flat_map(|it| it.partitions()) {
             let placed = all.add_partition_offset(topic, partition.id(), Offset::End);
             placed.expect("a place");
         }
-        let options = AdminOptions::new().operation_timeout(Some(wait));
+        let options = AdminOptions::new().operation_timeout(Some(WAIT));
         let dropped = admin
             .delete_records(&all, &options)
             .await
@@ -78,6 +74,21 @@ impl Server {
         for partition in dropped.elements() {
             partition.error().expect("dropped");
         }
+    }
+
+    /// Delete a topic with all that is in it. Whoever publishes to it makes it again.
+    pub async fn delete_topic(&self, topic: &str) {
+        let options = AdminOptions::new().operation_timeout(Some(WAIT));
+        let deleted = self.admin().delete_topics(&[topic], &options).await;
+        for topic in deleted.expect("an answer") {
+            topic.expect("deleted");
+        }
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config.create().expect("a client")
     }
 
     /// Stop it where it stands: connections stay open and nothing is answered.
@@ -290,6 +301,9 @@ listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={modules}.scram.ScramLogin
     }
     text
 }
+
+/// For an answer of a broker.
+const WAIT: Duration = Duration::from_secs(10);
 
 /// Who may log in.
 pub const USER: &str = "marquee";

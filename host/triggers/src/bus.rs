@@ -60,7 +60,7 @@ impl Trigger {
                 Ok(subscription) => {
                     return tokio::select! {
                         () = self.follow(&bus, subscription, &stop) => {}
-                        () = self.look() => {}
+                        () = self.look(&*bus) => {}
                     };
                 }
                 Err(error) => {
@@ -72,13 +72,15 @@ impl Trigger {
         }
     }
 
-    /// Tell partitions that a person has paused the consumer, let it go on, or set it back. A batch would notice by itself,
-    /// but there may be none.
-    async fn look(&self) {
+    /// Tell partitions that a person has paused the consumer, let it go on, or set it back; a batch would notice by itself,
+    /// but there may be none. And that the topic was made again, which the bus may not say: it may go on in the new log where
+    /// it was in the old one.
+    async fn look(&self, bus: &dyn Bus) {
         let database = &self.deliverer.worker.database;
         let consumer = &self.deliverer.consumer.name;
         let mut known = HashMap::new();
-        loop {
+        let mut log = None;
+        for looks in 1_u32.. {
             tokio::time::sleep(LOOK).await;
             let marks = match consumers::marks(database, consumer, &self.topic).await {
                 Ok(marks) => marks,
@@ -87,15 +89,36 @@ impl Trigger {
                     continue;
                 }
             };
+            let is_due = looks.is_multiple_of(LOOKS_A_LOG) && !marks.is_empty();
+            let found = if is_due { self.log(bus).await } else { None };
+            let other = found.is_some() && found != log;
+            if other {
+                log = found;
+            }
             for mark in marks {
-                if known.insert(mark.partition, mark) != Some(mark) {
-                    let partition = Partition {
-                        topic: self.topic.clone(),
-                        number: mark.partition,
-                    };
+                if known.insert(mark.partition, mark) != Some(mark) || other {
+                    let partition = self.partition(mark.partition);
                     self.watch.poke(consumer, &partition);
                 }
             }
+        }
+    }
+
+    /// Which log the topic is now, where the bus says.
+    async fn log(&self, bus: &dyn Bus) -> Option<String> {
+        match bus.log(&self.partition(0)).await {
+            Ok(log) => Some(log.id),
+            Err(error) => {
+                tracing::debug!(topic = self.topic, %error, "which log the topic is is not known; trying again");
+                None
+            }
+        }
+    }
+
+    fn partition(&self, number: i32) -> Partition {
+        Partition {
+            topic: self.topic.clone(),
+            number,
         }
     }
 
@@ -243,3 +266,5 @@ impl Trigger {
 
 /// A person waits for it.
 const LOOK: Duration = Duration::from_secs(1);
+/// Each of so many looks asks the bus too: rarely is a topic made again.
+const LOOKS_A_LOG: u32 = 10;

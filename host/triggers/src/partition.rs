@@ -72,6 +72,7 @@ impl Task {
         let mut sought = None;
         let mut tell = tokio::time::interval(TELL);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut silent = 0_u32;
         loop {
             let event = match action {
                 Action::GiveBack => return,
@@ -79,8 +80,12 @@ impl Task {
                     biased;
                     () = self.leave.cancelled() => Event::Leave,
                     () = told.moved() => Event::Moved,
-                    _ = tell.tick() => Event::Tell,
+                    _ = tell.tick() => {
+                        silent += 1;
+                        if silent.is_multiple_of(SILENCE) { Event::Moved } else { Event::Tell }
+                    }
                     batch = self.slot.take() => {
+                        silent = 0;
                         if Some(batch.seek) != sought {
                             continue;
                         }
@@ -182,3 +187,6 @@ impl Task {
 
 /// How long the bus may believe that a partition is not as far as it is. Each time costs a durable write.
 const TELL: Duration = Duration::from_secs(1);
+/// After so many of these without a batch the position and the log are looked at, and the bus is asked anew: a reader of
+/// the bus that got stuck goes on. Where there is nothing to read it costs a look at each.
+const SILENCE: u32 = 30;

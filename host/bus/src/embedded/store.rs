@@ -151,7 +151,7 @@ pub(super) async fn log(database: &Database, partition: &Partition) -> Result<Lo
         .first()
         .ok_or_else(|| Error::Refused(format!("there is no partition {partition}")))?;
     Ok(Log {
-        id: Some(row.get(0)),
+        id: row.get(0),
         begin: row.get(1),
         end: row.get(2),
     })

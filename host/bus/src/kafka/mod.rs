@@ -12,6 +12,7 @@ mod config;
 mod context;
 mod foreign;
 mod headers;
+mod identity;
 mod producer;
 mod queues;
 mod subscription;
@@ -143,21 +144,18 @@ impl Bus for Kafka {
         Ok(Arc::new(member))
     }
 
-    /// Kafka names the cluster; that a topic was made again shows by its end only.
     async fn log(&self, partition: &Partition) -> Result<Log, Error> {
         let admin = Arc::clone(&self.admin);
         let Partition { topic, number } = partition.clone();
-        blocking(ASK_TIMEOUT * 2, move || {
+        blocking(ASK_TIMEOUT * 3, move || {
             let client = admin.inner();
+            // First: where the topic is made again between the two, a position in the new log is kept under the old one's
+            // name, and judged again. The other way round an old position would be believed.
+            let id = identity::log_id(client.native_client(), &topic, ASK_TIMEOUT)?;
             let (begin, end) = client
                 .fetch_watermarks(&topic, number, ASK_TIMEOUT)
                 .map_err(unavailable)?;
-            let cluster = client.fetch_cluster_id(ASK_TIMEOUT);
-            Ok(Log {
-                id: cluster.map(|cluster| format!("kafka {cluster}")),
-                begin,
-                end,
-            })
+            Ok(Log { id, begin, end })
         })
         .await
     }

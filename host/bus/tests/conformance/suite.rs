@@ -389,7 +389,7 @@ pub(crate) async fn the_end_is_where_the_next_record_goes(fixture: &Fixture) {
             let partition = fixture.partition(*number);
             let log = bus.log(&partition).await.unwrap();
             assert_eq!((log.begin, log.end), (0, last + 1), "{partition}");
-            assert!(log.id.is_some(), "it has a name");
+            assert!(!log.id.is_empty(), "it has a name");
         }
         fixture.fill(&*bus, 40).await;
         for (number, incoming) in reader.read(40).await {

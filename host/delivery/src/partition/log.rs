@@ -16,7 +16,7 @@ pub(super) fn judge(log: &Log, position: &Position, from: Begin) -> Option<Place
     let partition = &position.partition;
     let next = position.next;
     let at = |next, why| {
-        let log = log.id.clone();
+        let log = Some(log.id.clone());
         Some(Place { next, log, why })
     };
     let begin = match from {
@@ -33,10 +33,9 @@ pub(super) fn judge(log: &Log, position: &Position, from: Begin) -> Option<Place
         }
         return at(begin, Why::Anew);
     }
-    let known = position.log.as_deref().zip(log.id.as_deref());
-    if let Some((was, is)) = known.filter(|(was, is)| was != is) {
+    if let Some(was) = position.log.as_deref().filter(|was| !log.is(was)) {
         tracing::error!(
-            %partition, position = next, was, is,
+            %partition, position = next, was, is = log.id,
             "the position is one of another log; reading begins anew with this one, and what the other one had that \
              was not yet handled stays there"
         );
@@ -61,8 +60,8 @@ pub(super) fn judge(log: &Log, position: &Position, from: Begin) -> Option<Place
         }
         return at(log.begin, Why::Lost);
     }
-    // The first time that the bus says which log it is.
-    let learns = position.log.is_none() && log.id.is_some();
+    // A release before did not ask which log it is, or kept less of its name.
+    let learns = position.log.as_ref() != Some(&log.id);
     at(next, Why::Empty).filter(|_| learns)
 }
 
@@ -74,18 +73,38 @@ mod tests {
 
     #[test]
     fn what_retention_dropped_unread_is_lost_and_not_empty() {
+        assert_eq!(judged(Some("kafka a b"), 3, (5, 9)), Some((5, Why::Lost)));
+    }
+
+    #[test]
+    fn a_position_of_another_log_is_not_believed_though_it_lies_within_this_one() {
+        for was in ["embedded 2026", "kafka b", "kafka a c", "kafka a bb"] {
+            let to = judged(Some(was), 3, (0, 9));
+            assert_eq!(to, Some((0, Why::Anew)), "{was}");
+        }
+    }
+
+    #[test]
+    fn a_position_that_was_kept_with_less_of_its_logs_name_stays_and_learns_the_rest() {
+        for was in [None, Some("kafka a")] {
+            assert_eq!(judged(was, 3, (0, 9)), Some((3, Why::Empty)), "{was:?}");
+        }
+        assert_eq!(judged(Some("kafka a b"), 3, (0, 9)), None);
+    }
+
+    fn judged(was: Option<&str>, next: i64, (begin, end): (i64, i64)) -> Option<(i64, Why)> {
         let partition = Partition {
             topic: "topic".to_owned(),
             number: 0,
         };
         let mut position = Position::unseen("consumer", &partition);
-        (position.began, position.next) = (Some(0), 3);
+        (position.began, position.next) = (Some(0), next);
+        position.log = was.map(ToOwned::to_owned);
         let log = Log {
-            id: None,
-            begin: 5,
-            end: 9,
+            id: "kafka a b".to_owned(),
+            begin,
+            end,
         };
-        let to = judge(&log, &position, Begin::Earliest);
-        assert_eq!(to.map(|to| (to.next, to.why)), Some((5, Why::Lost)));
+        judge(&log, &position, Begin::Earliest).map(|to| (to.next, to.why))
     }
 }

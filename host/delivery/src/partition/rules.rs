@@ -30,9 +30,12 @@ fn at(next: i64, starts: u32) -> Position {
         next,
         starts,
         began: Some(0),
+        log: Some(LOG.to_owned()),
         ..Position::unseen("c", &partition)
     }
 }
+
+const LOG: &str = "the log";
 
 /// An actor that was given a batch; hosts died here before, so often.
 fn with_batch(amount: i64, deaths: u32, attempts: u32) -> (Actor, Action) {
@@ -44,7 +47,7 @@ fn with_batch(amount: i64, deaths: u32, attempts: u32) -> (Actor, Action) {
     let (mut actor, action) = Actor::new(consumer, at(0, 0));
     assert!(matches!(action, Action::Load { log: true }));
     let log = Log {
-        id: None,
+        id: LOG.to_owned(),
         begin: 0,
         end: amount,
     };
@@ -188,7 +191,7 @@ fn waiting(end: i64) -> Actor {
 
 fn log_from(begin: i64, end: i64) -> Log {
     Log {
-        id: None,
+        id: LOG.to_owned(),
         begin,
         end,
     }

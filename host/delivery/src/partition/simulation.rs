@@ -311,7 +311,7 @@ impl World {
         let event = match host.action.clone() {
             Action::Load { log } => {
                 let log = log.then(|| Log {
-                    id: Some(self.id.to_string()),
+                    id: self.id.to_string(),
                     begin: self.begin,
                     end: self.end(),
                 });

@@ -493,7 +493,7 @@ impl Bus for ScriptedBus {
     async fn log(&self, _: &Partition) -> Result<Log, marquee_bus::Error> {
         let end = i64::try_from(self.records().len()).unwrap();
         Ok(Log {
-            id: None,
+            id: "the log".to_owned(),
             begin: 0,
             end,
         })

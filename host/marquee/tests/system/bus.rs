@@ -272,52 +272,6 @@ async fn ratings_survive_a_database_that_crashes_and_comes_back() {
     nothing_is_left_over(&setup).await;
 }
 
-/// A host that has applied ratings of one bus goes on with another one, which is empty.
-async fn goes_on_with_a_new_bus(before: Setup, replaced: impl AsyncFnOnce(Setup) -> Setup) {
-    let host = before.start().await;
-    let first = client(&host.url);
-    let movie = first.keep(&film("Solaris")).await.expect("kept");
-    // So many that no partition's position is within the few records of the new log.
-    for user in 0..100 {
-        first
-            .rate(movie.id(), &format!("user-{user}"), 6)
-            .await
-            .expect("accepted");
-    }
-    served(&first, movie.id(), 100, 6.0).await;
-    let (status, _) = host.stop("TERM").await;
-    assert!(status.success());
-
-    let after = replaced(before).await;
-    let host = after.start().await;
-    let second = client(&host.url);
-    second.rate(movie.id(), "late", 6).await.expect("accepted");
-    served(&second, movie.id(), 101, 6.0).await;
-    let log = host.log();
-    assert!(log.contains("reading begins anew"), "{log}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_comes_after_the_embedded_bus_was_emptied_is_read_and_the_loss_is_said() {
-    goes_on_with_a_new_bus(Setup::databases().await, async |setup| {
-        let client = setup.connect("BUS").await;
-        let sql = "truncate marquee_bus.topics cascade";
-        client.batch_execute(sql).await.expect("emptied");
-        setup
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_comes_after_kafka_was_emptied_is_read_and_the_loss_is_said() {
-    let (old, new) = tokio::join!(broker(), broker());
-    let setup = Setup::kafka(old.brokers()).await;
-    goes_on_with_a_new_bus(setup, async |setup| {
-        setup.with("KAFKA_BROKERS", new.brokers())
-    })
-    .await;
-}
-
 /// More calls than come of what is no rating: the movie's own event.
 const SOME: u64 = 3;
 /// Kafka gives a killed member's partitions to others after its session timeout, and a second killed member adds its own.

@@ -21,7 +21,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The counter, with these lines about the component and these about its subscription.
-fn manifest(folder: &Path, component: &str, subscription: &str) -> PathBuf {
+pub(crate) fn manifest(folder: &Path, component: &str, subscription: &str) -> PathBuf {
     let name = "0001_counter.sql";
     let migrations = folder.join("migrations");
     fs::create_dir_all(&migrations).expect("a folder");
@@ -54,18 +54,18 @@ publish = ["numbers"]
 }
 
 /// The lines of a subscription.
-fn subscribed(lines: &str) -> String {
+pub(crate) fn subscribed(lines: &str) -> String {
     let of = "[[component.counter.tool.marquee.subscriptions]]\ntopic = \"numbers\"";
     format!("{of}\n{lines}")
 }
 
 /// On the embedded bus.
-async fn embedded(manifest: PathBuf) -> Setup {
+pub(crate) async fn embedded(manifest: PathBuf) -> Setup {
     Setup::application(manifest, &["COUNTER", "BUS"]).await
 }
 
 /// On a broker.
-async fn on(kafka: &Server, manifest: PathBuf) -> Setup {
+pub(crate) async fn on(kafka: &Server, manifest: PathBuf) -> Setup {
     let setup = Setup::application(manifest, &["COUNTER"]).await;
     setup.with("KAFKA_BROKERS", kafka.brokers())
 }
@@ -79,11 +79,11 @@ async fn publish(database: &Client, name: &str, tag: &str, amount: i64) {
     published.expect("published");
 }
 
-async fn count(database: &Client, sql: &str) -> i64 {
+pub(crate) async fn count(database: &Client, sql: &str) -> i64 {
     database.query_one(sql, &[]).await.expect("a count").get(0)
 }
 
-async fn seen(database: &Client) -> i64 {
+pub(crate) async fn seen(database: &Client) -> i64 {
     count(database, "select count(*) from seen").await
 }
 

@@ -264,12 +264,7 @@ impl Host {
     /// Ask it to end, as a terminal or a supervisor does, and wait.
     pub(crate) async fn stop(mut self, signal: &str) -> (ExitStatus, String) {
         self.contract = None;
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill")
-            .args(["-s", signal, &pid])
-            .status()
-            .expect("kill");
-        assert!(sent.success());
+        self.signal(signal);
         let mut status = None;
         eventually(Duration::from_secs(15), "it ends", async || {
             status = self.child.try_wait().expect("its state");
@@ -277,6 +272,14 @@ impl Host {
         })
         .await;
         (status.expect("it has ended"), self.log())
+    }
+
+    /// Send it a signal, by its name without SIG.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let mut kill = Command::new("kill");
+        let sent = kill.args(["-s", name, &pid]).status().expect("kill");
+        assert!(sent.success());
     }
 
     fn said(&self, what: &str) -> String {

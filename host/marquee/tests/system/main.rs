@@ -25,6 +25,7 @@ mod imports;
 mod kafka;
 mod lifecycle;
 mod limits;
+mod logs;
 mod operators;
 mod rates;
 mod raw;

@@ -1,6 +1,6 @@
 //! Which log a topic is: its cluster's id and its own. A topic that is deleted and made again has another one (KIP-516),
 //! though its name and even its offsets may be the same. The crate has no call for it, and what it has for the cluster's
-//! id leaks; so these are librdkafka's own calls, the host's only unsafe code.
+//! id leaks; so these are librdkafka's own calls.
 
 #![expect(unsafe_code, reason = "the crate does not wrap these calls")]
 

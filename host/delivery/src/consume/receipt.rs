@@ -207,7 +207,7 @@ async fn read(
         "$9::bigint is not null",
     );
     let rows = unit
-        .query_planned(
+        .query_by_index(
             &open,
             &[
                 &consumer.name,

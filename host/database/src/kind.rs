@@ -16,9 +16,10 @@ pub(crate) enum Kind {
     Savepoint,
     /// It changes the session, whatever becomes of the transaction: `set`, `listen`, `deallocate`.
     Session,
-    /// It leaves a transaction to others or another one behind (`prepare transaction`, `and chain`), or is answered in
-    /// another way than by rows (`copy`).
+    /// It leaves a transaction to others or another one behind (`prepare transaction`, `and chain`).
     Unsupported,
+    /// It is answered in another way than by rows (`copy`).
+    Copy,
 }
 
 impl Kind {
@@ -35,7 +36,7 @@ impl Kind {
         } else if is(&["savepoint", "release"]) {
             Self::Savepoint
         } else if is(&["copy"]) {
-            Self::Unsupported
+            Self::Copy
         } else if is(&["prepare"]) {
             if next().eq_ignore_ascii_case("transaction") {
                 Self::Unsupported
@@ -171,7 +172,7 @@ impl<'a> Iterator for Words<'a> {
 }
 
 /// What comes behind a comment that may have others inside.
-fn behind_comment(mut text: &str) -> &str {
+pub(crate) fn behind_comment(mut text: &str) -> &str {
     let mut depth = 0_usize;
     while let Some(at) = text.find(['/', '*']) {
         text = text.get(at..).unwrap_or_default();
@@ -224,7 +225,7 @@ mod tests {
             ("rollback work and chain", Kind::Unsupported),
             ("commit prepared 'x'", Kind::Unsupported),
             ("prepare transaction 'x'", Kind::Unsupported),
-            ("copy notes from stdin", Kind::Unsupported),
+            ("copy notes from stdin", Kind::Copy),
             ("prepare one as select 1", Kind::Session),
             ("set search_path = other", Kind::Session),
             ("set session authorization 'somebody'", Kind::Session),

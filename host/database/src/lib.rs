@@ -15,6 +15,7 @@ pub mod migrate;
 mod pool;
 pub mod seeded;
 mod session;
+mod statements;
 mod tls;
 mod unit;
 

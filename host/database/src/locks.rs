@@ -32,15 +32,33 @@ impl Connection {
         let mut failures = 0_u32;
         loop {
             match self.alter_now(sql).await {
-                Err(error) if error.is_locked() => {
-                    tracing::warn!("{what} waits: another session has what it changes locked");
-                    failures = failures.saturating_add(1);
-                    tokio::time::sleep(BACKOFF.delay(failures)).await;
-                }
+                Err(error) if error.is_locked() => rest(what, &mut failures).await,
                 result => return result,
             }
         }
     }
+
+    /// As [`Self::alter`], of one statement that may not be in a transaction. The session keeps the timeout, so it is closed
+    /// and not given back.
+    pub(crate) async fn alter_apart(&mut self, what: &str, sql: &str) -> Result<(), Error> {
+        self.taint();
+        let timeout = LOCK_TIMEOUT.as_millis();
+        self.batch(&format!("set lock_timeout = {timeout}")).await?;
+        let mut failures = 0_u32;
+        loop {
+            match self.batch(sql).await {
+                Err(error) if error.is_locked() => rest(what, &mut failures).await,
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Others have their turn.
+async fn rest(what: &str, failures: &mut u32) {
+    tracing::warn!("{what} waits: another session has what it changes locked");
+    *failures = failures.saturating_add(1);
+    tokio::time::sleep(BACKOFF.delay(*failures)).await;
 }
 
 /// As long as anybody else may stand still.

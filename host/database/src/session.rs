@@ -33,7 +33,7 @@ impl Database {
             // To end what was not begun changes nothing; the server says so.
             Kind::Work | Kind::End | Kind::Savepoint => {}
             Kind::Session => return Err(Alone::NotSent(Error::Refused(OUTLIVES))),
-            Kind::Begin | Kind::Unsupported => {
+            Kind::Begin | Kind::Unsupported | Kind::Copy => {
                 return Err(Alone::NotSent(Error::Refused(UNSUPPORTED)));
             }
         }
@@ -98,7 +98,7 @@ impl Transaction {
         work: impl AsyncFnOnce(&ClientWrapper, &Statement) -> Result<T, tokio_postgres::Error>,
     ) -> (Option<Self>, Result<T, Error>) {
         let kind = Kind::of(sql);
-        if kind == Kind::Unsupported {
+        if matches!(kind, Kind::Unsupported | Kind::Copy) {
             return (Some(self), Err(Error::Refused(UNSUPPORTED)));
         }
         if kind == Kind::Session || is_suspect(sql) {

@@ -159,7 +159,7 @@ impl Unit {
             Kind::Work => {}
             Kind::Begin | Kind::End | Kind::Savepoint => return Err(Error::Refused(ONE)),
             Kind::Session => return Err(Error::Refused(OUTLIVES)),
-            Kind::Unsupported => return Err(Error::Refused(UNSUPPORTED)),
+            Kind::Unsupported | Kind::Copy => return Err(Error::Refused(UNSUPPORTED)),
         }
         let broken = Cause {
             conflict: false,

@@ -101,6 +101,21 @@ impl Databases {
     ) -> anyhow::Result<Vec<String>> {
         let root = settings.root();
         let ours = marquee_delivery::migrations()?;
+        // All are read before any is applied.
+        let mut theirs = BTreeMap::new();
+        for (id, database) in &self.by_component {
+            let own = app
+                .components
+                .get(id)
+                .and_then(|component| component.database.as_ref());
+            if let Some(folder) = own.and_then(|own| own.migrations.as_ref()) {
+                let audit = own.and_then(|own| own.audit.as_ref());
+                let audit = audit.map(|path| root.join(path));
+                let read =
+                    Migrations::from_folder(database.name(), &root.join(folder), audit.as_deref());
+                theirs.insert(id, read?);
+            }
+        }
         let mut applied = Vec::new();
         for (id, database) in &self.by_component {
             let name = database.name();
@@ -109,15 +124,7 @@ impl Databases {
                 name,
                 ours.apply(database).await.with_context(failed)?,
             ));
-            let own = app
-                .components
-                .get(id)
-                .and_then(|component| component.database.as_ref());
-            if let Some(folder) = own.and_then(|own| own.migrations.as_ref()) {
-                let audit = own.and_then(|own| own.audit.as_ref());
-                let audit = audit.map(|path| root.join(path));
-                let migrations =
-                    Migrations::from_folder(name, &root.join(folder), audit.as_deref())?;
+            if let Some(migrations) = theirs.get(id) {
                 applied.extend(labelled(
                     name,
                     migrations.apply(database).await.with_context(failed)?,

@@ -1,0 +1,120 @@
+//! A migration's file: its name, what it says, how it is run, and by what it is known later.
+//!
+//! A byte-order mark is no part of it, and its lines end as they do everywhere else: what an editor or a checkout makes of
+//! them changes neither what the server is told nor the checksum.
+
+use sha2::{Digest as _, Sha256};
+
+use super::MigrateError;
+use crate::{
+    kind::Kind,
+    statements::{Statement, split},
+};
+
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) number: i32,
+    pub(super) name: String,
+    /// Without a byte-order mark, and with `\n` at the end of each line.
+    pub(super) sql: String,
+    pub(super) checksum: String,
+    /// What earlier releases recorded: of the file as it was then, with one kind of line ends or the other.
+    former: [String; 2],
+}
+
+/// How a file is run.
+pub(super) enum Plan<'a> {
+    /// As one transaction, with its record.
+    Whole,
+    /// Each statement by itself.
+    Apart(Vec<Statement<'a>>),
+}
+
+impl Step {
+    pub(super) fn parse(file: &str, text: &str) -> Result<Self, MigrateError> {
+        let bad = |reason| MigrateError::Name {
+            file: file.to_owned(),
+            reason,
+        };
+        let name = file
+            .strip_suffix(".sql")
+            .ok_or_else(|| bad("it does not end in .sql"))?;
+        let (number, _) = name
+            .split_once('_')
+            .ok_or_else(|| bad("it has no number and name"))?;
+        let number = number
+            .parse()
+            .map_err(|_| bad("it does not begin with a number"))?;
+        if !is_plain(name) {
+            return Err(bad("it has other characters than letters, digits, - and _"));
+        }
+        let checksum = |text: &str| hex::encode(Sha256::digest(text.as_bytes()));
+        let former = checksum(text);
+        let sql = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let sql = sql.replace("\r\n", "\n");
+        Ok(Self {
+            number,
+            name: name.to_owned(),
+            checksum: checksum(&sql),
+            former: [former, checksum(&sql.replace('\n', "\r\n"))],
+            sql,
+        })
+    }
+
+    /// Whether a file that was recorded so is this one.
+    pub(super) fn was(&self, recorded: &str) -> bool {
+        self.checksum == recorded || self.former.iter().any(|former| former == recorded)
+    }
+
+    /// How it is run, if it can be.
+    pub(super) fn plan(&self, owner: &str) -> Result<Plan<'_>, MigrateError> {
+        let statements = split(&self.sql);
+        let apart = self.is_marked(owner)?;
+        for statement in &statements {
+            if matches!(
+                Kind::of(statement.text),
+                Kind::Begin | Kind::End | Kind::Unsupported
+            ) {
+                let first = statement.text.lines().next().unwrap_or_default();
+                return Err(MigrateError::Transaction {
+                    owner: owner.to_owned(),
+                    name: self.name.clone(),
+                    line: statement.line,
+                    statement: first.chars().take(60).collect(),
+                    instead: if apart { APART } else { WHOLE },
+                });
+            }
+        }
+        Ok(if apart {
+            Plan::Apart(statements)
+        } else {
+            Plan::Whole
+        })
+    }
+
+    /// Whether its first line says that it is run outside of a transaction.
+    fn is_marked(&self, owner: &str) -> Result<bool, MigrateError> {
+        let first = self.sql.lines().next().unwrap_or_default();
+        let said = first
+            .strip_prefix("--")
+            .and_then(|comment| comment.trim_start().strip_prefix("marquee:"));
+        match said.map(str::trim) {
+            None => Ok(false),
+            Some("no transaction") => Ok(true),
+            Some(said) => Err(MigrateError::Mark {
+                owner: owner.to_owned(),
+                name: self.name.clone(),
+                said: said.to_owned(),
+            }),
+        }
+    }
+}
+
+pub(super) fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+const WHOLE: &str = "the file is one transaction, with its record: take it out, or begin the file with the line \
+                     `-- marquee: no transaction`";
+const APART: &str = "each statement of this file is a transaction of its own: take it out";

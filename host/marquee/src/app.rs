@@ -36,8 +36,8 @@ pub(crate) struct ManifestProblems {
 
 impl ManifestProblems {
     /// All problems, each with its lines.
-    pub(crate) fn render(&self) -> String {
-        let theme = if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+    pub(crate) fn render(&self, has_colours: bool) -> String {
+        let theme = if has_colours {
             GraphicalTheme::unicode()
         } else {
             GraphicalTheme::none()

@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// Set up logging for the process. `filter` is in the form of `RUST_LOG`.
-pub(crate) fn start(filter: &str) -> anyhow::Result<()> {
+pub(crate) fn start(filter: &str, has_colours: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| anyhow::anyhow!("the log filter {filter:?} cannot be read: {error}"))?;
     let registry = tracing_subscriber::registry().with(filter);
@@ -13,6 +13,7 @@ pub(crate) fn start(filter: &str) -> anyhow::Result<()> {
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_target(false)
+            .with_ansi(has_colours)
             .compact();
         registry.with(lines).try_init()?;
     } else {

@@ -20,14 +20,15 @@ mod versions;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// A call allocates much and frees it soon, on whichever worker it ends: see BENCHMARKS.md for what this gains.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let command = cli::Command::parse();
+    let command = match cli::parse() {
+        Ok(command) => command,
+        Err(code) => return code,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -23,20 +23,20 @@ use serde::Deserialize;
 use self::kafka::Property;
 use crate::alarms::Thresholds;
 
-/// What can be said on the command line of every verb that reads the manifest.
+/// What can be said on the command line of every verb that reads the manifest, before and behind the verb's own verbs.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Flags {
     /// The manifest, or the folder that it is in [default: spin.toml]
-    #[arg(short = 'f', long, value_name = "PATH")]
+    #[arg(short = 'f', long, value_name = "PATH", global = true)]
     pub(crate) manifest: Option<PathBuf>,
     /// A file with database URLs, brokers and variables, for what should not stand in the environment
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(crate) runtime_config: Option<PathBuf>,
     /// Where the host keeps its data [default: .marquee beside the manifest]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", global = true)]
     pub(crate) data: Option<PathBuf>,
     /// What is logged, in the form of RUST_LOG [default: info]
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", global = true)]
     pub(crate) log: Option<String>,
 }
 

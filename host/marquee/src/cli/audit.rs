@@ -41,15 +41,15 @@ impl Audit {
         let remote = self.host.remote()?;
         if let Some(Verb::Accept) = self.verb {
             remote.act("/admin/v1/audit/accept").await?;
-            print("accepted; counting begins here");
+            print("accepted; counting begins here")?;
             return Ok(ExitCode::SUCCESS);
         }
         let report: Value = remote.get("/admin/v1/audit").await?;
         let sound = report.get("sound") == Some(&Value::Bool(true));
         if self.json {
-            print(serde_json::to_string_pretty(&report)?);
+            print(serde_json::to_string_pretty(&report)?)?;
         } else {
-            print(table(&report));
+            print(table(&report))?;
         }
         Ok(if sound {
             ExitCode::SUCCESS

@@ -38,9 +38,9 @@ impl Compile {
         }
         let artifact = marquee_runtime::compile(&bytes, self.memory_bytes)
             .map_err(|error| anyhow::anyhow!("{error:#}"))?;
-        std::io::stdout()
-            .lock()
-            .write_all(artifact.bytes())
+        let mut out = std::io::stdout().lock();
+        out.write_all(artifact.bytes())
+            .and_then(|()| out.flush())
             .context("standard output cannot be written")?;
         Ok(ExitCode::SUCCESS)
     }

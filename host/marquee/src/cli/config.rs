@@ -179,7 +179,7 @@ impl Config {
             };
             row(format!("variable {name}"), value, from);
         }
-        print(table.to_string());
+        print(table.to_string())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -87,11 +87,11 @@ impl Topics {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let all: Vec<Value> = self.host.remote()?.get("/admin/v1/topics").await?;
         if self.json {
-            print(serde_json::to_string_pretty(&all)?);
+            print(serde_json::to_string_pretty(&all)?)?;
             return Ok(ExitCode::SUCCESS);
         }
         if all.is_empty() {
-            print("the manifest names no topics");
+            print("the manifest names no topics")?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut table = Table::new();
@@ -112,7 +112,7 @@ impl Topics {
                 names(topic, "consumed_by"),
             ]);
         }
-        print(table.to_string());
+        print(table.to_string())?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -124,11 +124,11 @@ impl Consumers {
             Verb::List { partitions, json } => list(&remote, partitions, json).await?,
             Verb::Pause(it) => {
                 remote.act(&it.address("pause")).await?;
-                print(format!("{it} is paused; what is under way is finished"));
+                print(format!("{it} is paused; what is under way is finished"))?;
             }
             Verb::Resume(it) => {
                 remote.act(&it.address("resume")).await?;
-                print(format!("{it} goes on"));
+                print(format!("{it} goes on"))?;
             }
             Verb::Replay {
                 subscription,
@@ -158,11 +158,11 @@ impl std::fmt::Display for Subscription {
 async fn list(remote: &Remote, partitions: bool, json: bool) -> anyhow::Result<()> {
     let all: Vec<Value> = remote.get("/admin/v1/consumers").await?;
     if json {
-        print(serde_json::to_string_pretty(&all)?);
+        print(serde_json::to_string_pretty(&all)?)?;
         return Ok(());
     }
     if all.is_empty() {
-        print("no component subscribes to anything");
+        print("no component subscribes to anything")?;
         return Ok(());
     }
     let mut table = Table::new();
@@ -220,7 +220,7 @@ async fn list(remote: &Remote, partitions: bool, json: bool) -> anyhow::Result<(
             ]);
         }
     }
-    print(table.to_string());
+    print(table.to_string())?;
     Ok(())
 }
 
@@ -270,12 +270,12 @@ async fn replay(
         let of = |name| field(partition, name);
         table.add_row([of("partition"), of("position"), of("from"), of("deleted")]);
     }
-    print(table.to_string());
+    print(table.to_string())?;
     print(if dry_run {
         format!("{subscription} would be set back so; nothing is changed")
     } else {
         format!("{subscription} is set back")
-    });
+    })?;
     Ok(())
 }
 

@@ -43,7 +43,7 @@ impl Inspect {
         let path = self.file.display();
         let bytes = std::fs::read(&self.file).with_context(|| format!("{path} cannot be read"))?;
         let shown = describe(&bytes).with_context(|| format!("{path} cannot be inspected"))?;
-        print(shown.trim_end());
+        print(shown.trim_end())?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -63,9 +63,9 @@ impl Diff {
         let diff = TextDiff::from_lines(old.as_str(), new.as_str());
         let text = diff.unified_diff().header(&self.old, &self.new).to_string();
         if text.is_empty() {
-            print("they are the same");
+            print("they are the same")?;
         } else {
-            print(text.trim_end());
+            print(text.trim_end())?;
         }
         Ok(ExitCode::SUCCESS)
     }

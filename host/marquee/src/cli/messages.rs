@@ -166,7 +166,7 @@ impl Verb {
                     .with_context(|| format!("{} cannot be read", file.display()))?;
                 remote.replace(&address(&id, "/payload")?, payload).await?;
                 remote.act(&address(&id, "/retry")?).await?;
-                print(format!("{id} is due now, with the new payload"));
+                print(format!("{id} is due now, with the new payload"))?;
                 Ok(())
             }
             Self::Retry { what, .. } => what.run(remote, "retry", "due now", "").await,
@@ -199,7 +199,7 @@ impl What {
     async fn run(self, remote: &Remote, verb: &str, is: &str, then: &str) -> anyhow::Result<()> {
         if let Some(id) = self.id {
             remote.act(&address(&id, &format!("/{verb}"))?).await?;
-            print(format!("{id} is {is}{then}"));
+            print(format!("{id} is {is}{then}"))?;
             return Ok(());
         }
         // A page is what may be done in a second.
@@ -213,7 +213,7 @@ impl What {
             done += report.done;
             left += report.left.len();
             for message in &report.left {
-                print(format!("{}: {}", message.message, plain(&message.why)));
+                print(format!("{}: {}", message.message, plain(&message.why)))?;
             }
             let Some(next) = report.next else { break };
             wanted.after = Some(next);
@@ -226,7 +226,7 @@ impl What {
             1 => "is",
             _ => "are",
         };
-        print(format!("{} {verb} {is}", messages(done)));
+        print(format!("{} {verb} {is}", messages(done)))?;
         ensure!(left == 0, "nothing was done with {}", messages(left));
         Ok(())
     }
@@ -243,11 +243,11 @@ async fn list(remote: &Remote, wanted: MessagesOf, json: bool) -> anyhow::Result
     let path = format!("/admin/v1/messages?{}", query(&wanted)?);
     let all: Vec<Value> = remote.get(&path).await?;
     if json {
-        print(serde_json::to_string_pretty(&all)?);
+        print(serde_json::to_string_pretty(&all)?)?;
         return Ok(());
     }
     if all.is_empty() {
-        print("no messages");
+        print("no messages")?;
         return Ok(());
     }
     let mut table = Table::new();
@@ -276,14 +276,14 @@ async fn list(remote: &Remote, wanted: MessagesOf, json: bool) -> anyhow::Result
             kept("error"),
         ]);
     }
-    print(table.to_string());
+    print(table.to_string())?;
     if let Some(last) = all.last()
         && u32::try_from(all.len()).ok() == wanted.limit
     {
         print(format!(
             "there may be more: --after {}",
             field(last, "message")
-        ));
+        ))?;
     }
     Ok(())
 }
@@ -291,7 +291,7 @@ async fn list(remote: &Remote, wanted: MessagesOf, json: bool) -> anyhow::Result
 async fn show(remote: &Remote, id: &str, json: bool) -> anyhow::Result<()> {
     let whole: Value = remote.get(&address(id, "")?).await?;
     if json {
-        print(serde_json::to_string_pretty(&whole)?);
+        print(serde_json::to_string_pretty(&whole)?)?;
         return Ok(());
     }
     let mut table = Table::new();
@@ -309,9 +309,9 @@ async fn show(remote: &Remote, id: &str, json: bool) -> anyhow::Result<()> {
             ]);
         }
     }
-    print(table.to_string());
+    print(table.to_string())?;
     let payload = whole.get("payload").unwrap_or(&Value::Null);
-    print(serde_json::to_string_pretty(payload)?);
+    print(serde_json::to_string_pretty(payload)?)?;
     Ok(())
 }
 
@@ -319,11 +319,11 @@ async fn history(remote: &Remote, limit: u32, json: bool) -> anyhow::Result<()> 
     let path = format!("/admin/v1/messages/actions?limit={limit}");
     let all: Vec<Value> = remote.get(&path).await?;
     if json {
-        print(serde_json::to_string_pretty(&all)?);
+        print(serde_json::to_string_pretty(&all)?)?;
         return Ok(());
     }
     if all.is_empty() {
-        print("nobody has done anything yet");
+        print("nobody has done anything yet")?;
         return Ok(());
     }
     let mut table = Table::new();
@@ -349,7 +349,7 @@ async fn history(remote: &Remote, limit: u32, json: bool) -> anyhow::Result<()> 
             of("detail"),
         ]);
     }
-    print(table.to_string());
+    print(table.to_string())?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{environment, print};
+use super::{environment, has_colours, print};
 use crate::{
     app,
     databases::Databases,
@@ -23,18 +23,18 @@ pub(crate) struct Migrate {
 impl Migrate {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let settings = Settings::decide(&self.flags, &UpFlags::default(), environment())?;
-        logging::start(&settings.log.value)?;
+        logging::start(&settings.log.value, has_colours())?;
         let app = app::read(&settings.manifest.value)?;
         let databases = Databases::open(&app, &settings).await?;
         let applied = databases.migrate(&app, &settings).await;
         databases.close().await;
         let applied = applied?;
         if applied.is_empty() {
-            print("nothing to apply");
+            print("nothing to apply")?;
         }
-        applied
-            .iter()
-            .for_each(|name| print(format!("applied {name}")));
+        for name in applied {
+            print(format!("applied {name}"))?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -17,8 +17,13 @@ mod up;
 mod versions;
 mod watch;
 
-use std::{collections::BTreeMap, io::Write as _, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    io::{ErrorKind, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::app::ManifestProblems;
@@ -92,16 +97,42 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Print to standard output. A reader that has gone is no failure.
-fn print(text: impl AsRef<str>) {
-    let _ = writeln!(std::io::stdout().lock(), "{}", text.as_ref());
+/// Whether what is written on standard error may have colours: a person reads it, who has not said otherwise
+/// (<https://no-color.org>).
+fn has_colours() -> bool {
+    let refused = environment()
+        .get("NO_COLOR")
+        .is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !refused
+}
+
+/// Print to standard output. A reader that has gone is no failure; a disk that is full is one.
+fn print(text: impl AsRef<str>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("standard output cannot be written")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The command line, or what to end with where there is nothing to do: it asked for help, or is wrong.
+pub(crate) fn parse() -> Result<Command, ExitCode> {
+    Command::try_parse().map_err(|said| match said.print() {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            report(&anyhow::Error::new(error).context("the help cannot be written"))
+        }
+        _ => u8::try_from(said.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+    })
 }
 
 /// Say why the process fails, and with which code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let mut err = std::io::stderr().lock();
     if let Some(problems) = error.downcast_ref::<ManifestProblems>() {
-        let _ = write!(err, "{}", problems.render());
+        let _ = write!(err, "{}", problems.render(has_colours()));
         return ExitCode::from(2);
     }
     let mut causes = error.chain();

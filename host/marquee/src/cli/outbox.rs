@@ -54,11 +54,11 @@ impl Outbox {
             Verb::List { json } => list(&remote, json).await?,
             Verb::Retry { id } => {
                 remote.act(&kept_row("outbox", &id, "/retry")?).await?;
-                print(format!("the bus is asked again for {id}"));
+                print(format!("the bus is asked again for {id}"))?;
             }
             Verb::Discard { id } => {
                 let row: Value = remote.ask(&kept_row("outbox", &id, "/discard")?).await?;
-                print(format!("{id} is deleted; its key goes on"));
+                print(format!("{id} is deleted; its key goes on"))?;
                 let number = field(&row, "seq");
                 if number != "-" {
                     print(format!(
@@ -66,7 +66,7 @@ impl Outbox {
                          `marquee messages retry` of the first one says that it will not come",
                         field(&row, "topic"),
                         field(&row, "key"),
-                    ));
+                    ))?;
                 }
             }
         }
@@ -77,7 +77,7 @@ impl Outbox {
 async fn list(remote: &Remote, json: bool) -> anyhow::Result<()> {
     let all: Vec<Value> = remote.get("/admin/v1/outbox").await?;
     if json {
-        print(serde_json::to_string_pretty(&all)?);
+        print(serde_json::to_string_pretty(&all)?)?;
         return Ok(());
     }
     let mut outboxes = Table::new();
@@ -131,9 +131,9 @@ async fn list(remote: &Remote, json: bool) -> anyhow::Result<()> {
             ]);
         }
     }
-    print(outboxes.to_string());
+    print(outboxes.to_string())?;
     if !rows.is_empty() {
-        print(format!("\nthe bus refuses:\n{rows}"));
+        print(format!("\nthe bus refuses:\n{rows}"))?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub(crate) struct RemoteFlags {
     flags: Flags,
     /// A host that is asked over TCP, with the token in MARQUEE_ADMIN_TOKEN, e.g. http://127.0.0.1:3001 [default: the
     /// socket in the data folder]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     admin: Option<Url>,
 }
 

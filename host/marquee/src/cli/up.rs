@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{environment, print};
+use super::{environment, has_colours, print};
 use crate::{
     app,
     host::Host,
@@ -29,18 +29,25 @@ pub(crate) struct Up {
 impl Up {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let settings = Settings::decide(&self.flags, &self.up, environment())?;
-        logging::start(&settings.log.value)?;
+        logging::start(&settings.log.value, has_colours())?;
         let app = app::read(&settings.manifest.value)?;
         let mut signals = Signals::listen()?;
         // A signal meanwhile is heeded as soon as there is something to stop in good order.
         let host = Host::build(&app, &settings).await?;
-        print(host.summary(&settings));
+        said(print(host.summary(&settings)));
         let running = host.start();
         signals.next().await;
-        print("stopping; a second signal ends the wait");
+        said(print("stopping; a second signal ends the wait"));
         tokio::select! {
             () = running.drain(settings.grace.value) => Ok(ExitCode::SUCCESS),
             () = signals.next() => Ok(ExitCode::FAILURE),
         }
+    }
+}
+
+/// Nobody may read it: no reason not to serve.
+fn said(printed: anyhow::Result<()>) {
+    if let Err(error) = printed {
+        tracing::warn!("{error:#}");
     }
 }

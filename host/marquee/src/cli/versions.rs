@@ -73,7 +73,7 @@ impl HistoryVerb {
         );
         let events: Vec<Event> = self.host.remote()?.get(&path).await?;
         if self.format.json {
-            print(serde_json::to_string_pretty(&events)?);
+            print(serde_json::to_string_pretty(&events)?)?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut table = Table::new();
@@ -90,7 +90,7 @@ impl HistoryVerb {
                 format!("{refused}{}", event.result),
             ]);
         }
-        print(table.to_string());
+        print(table.to_string())?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -107,7 +107,7 @@ pub(crate) fn show(mut reports: Vec<ComponentReport>, format: Format) -> anyhow:
 
 fn show_all(reports: &[ComponentReport], format: Format) -> anyhow::Result<ExitCode> {
     if format.json {
-        print(serde_json::to_string_pretty(reports)?);
+        print(serde_json::to_string_pretty(reports)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new();
@@ -129,7 +129,7 @@ fn show_all(reports: &[ComponentReport], format: Format) -> anyhow::Result<ExitC
             table.add_row(row(report, version));
         }
     }
-    print(table.to_string());
+    print(table.to_string())?;
     for report in reports {
         for share in &report.shares {
             let Share {
@@ -140,7 +140,7 @@ fn show_all(reports: &[ComponentReport], format: Format) -> anyhow::Result<ExitC
             let component = &report.component;
             print(format!(
                 "the canary of {component} gets the messages of {canary} of {partitions} partitions of {topic}"
-            ));
+            ))?;
         }
     }
     Ok(ExitCode::SUCCESS)

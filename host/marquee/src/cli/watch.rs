@@ -106,7 +106,7 @@ impl Watch {
                 .with_context(|| format!("{} cannot be watched", folder.display()))?;
         }
         let names: Vec<&str> = built.iter().map(|built| built.id.as_str()).collect();
-        print(format!("watching {}", names.join(", ")));
+        print(format!("watching {}", names.join(", ")))?;
         let mut signals = Signals::listen()?;
         loop {
             let paths = tokio::select! {
@@ -116,8 +116,8 @@ impl Watch {
             for one in &mut built {
                 if paths.iter().any(|path| one.files.is_match(path)) {
                     match one.release(&app, &root, &remote).await {
-                        Ok(line) => print(format!("{}: {line}", one.id)),
-                        Err(error) => print(format!("{}: {error:#}", one.id)),
+                        Ok(line) => print(format!("{}: {line}", one.id))?,
+                        Err(error) => print(format!("{}: {error:#}", one.id))?,
                     }
                 }
             }
@@ -129,7 +129,7 @@ impl Built {
     /// Build it and make it live, and tell what came of it.
     async fn release(&mut self, app: &App, root: &Path, remote: &Remote) -> anyhow::Result<String> {
         let begun = Instant::now();
-        print(format!("{}: {}", self.id, self.command));
+        print(format!("{}: {}", self.id, self.command))?;
         let status = tokio::process::Command::new("sh")
             .args(["-c", &self.command])
             .current_dir(&self.folder)

@@ -1,6 +1,6 @@
 //! The command line beside a running host.
 
-use std::time::Duration;
+use std::{fs::File, time::Duration};
 
 use marquee_testkit::eventually;
 
@@ -51,6 +51,105 @@ async fn a_message_that_cannot_be_applied_is_listed_shown_and_skipped() {
     let again = setup.verb(&["messages", "skip", "rating/999999"]);
     assert_eq!(again.status.code(), Some(1), "there is none");
     drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_printed_is_a_failure_but_not_where_the_reader_has_gone() {
+    let setup = Setup::databases().await;
+    let host = setup.start().await;
+    for verb in [
+        &["messages", "list"][..],
+        &["messages", "list", "--json"],
+        &["messages", "history"],
+        &["consumers", "list"],
+        &["topics"],
+        &["outbox", "list"],
+        &["versions"],
+        &["versions", "rating", "--json"],
+        &["history"],
+        &["audit"],
+        &["config"],
+        &["migrate"],
+    ] {
+        let full = File::options().write(true).open("/dev/full");
+        let full = full.expect("a device that is full");
+        let output = setup.command(verb).stdout(full).output().expect("it runs");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{verb:?}: {said}");
+        assert!(
+            said.contains("error: standard output cannot be written"),
+            "{verb:?}: {said}"
+        );
+
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = setup.command(verb).stdout(writer).output();
+        let output = output.expect("it runs");
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{verb:?}: {said}");
+        assert!(!said.contains("error"), "{verb:?}: {said}");
+    }
+    drop(host);
+    let full = File::options().write(true).open("/dev/full");
+    let full = full.expect("a device that is full");
+    let output = setup.bare(&["--help"]).stdout(full).output();
+    assert_eq!(output.expect("it runs").status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_meant_may_stand_behind_the_verb_and_what_it_acts_on() {
+    let setup = Setup::databases().await;
+    let host = setup.start().await;
+    for verb in [
+        &["messages", "list"][..],
+        &["consumers", "pause", "rating", "metadata"],
+        &["consumers", "resume", "rating", "metadata"],
+        &["outbox", "list"],
+        &["audit", "accept"],
+        &["versions", "rating"],
+    ] {
+        let output = setup.bare(verb).args(setup.flags()).output();
+        let output = output.expect("it runs");
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{verb:?}: {said}");
+    }
+    drop(host);
+    let output = setup
+        .bare(&["messages", "list", "--admin", "http://127.0.0.1:1"])
+        .output()
+        .expect("it runs");
+    let said = text(&output.stderr);
+    assert!(said.contains("no host answers at 127.0.0.1:1"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_gets_colours_unless_it_asks_for_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("spin.toml");
+    std::fs::write(&path, "spin_manifest_version = 2\nbogus = 1\n").expect("written");
+    let command = format!(
+        "{} up --manifest {}",
+        env!("CARGO_BIN_EXE_marquee"),
+        path.display()
+    );
+    let shown = |no_color: &str| {
+        // Of util-linux, on every machine: it gives a program a terminal.
+        let output = std::process::Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .env("NO_COLOR", no_color)
+            .env("TERM", "xterm-256color")
+            .output()
+            .expect("`script` runs; it is in the package bsdutils or util-linux");
+        let shown = text(&output.stdout);
+        assert!(shown.contains("bogus"), "{shown}");
+        shown
+    };
+    assert!(
+        shown("").contains("\u{1b}["),
+        "an empty one asks for nothing"
+    );
+    let plain = shown("1");
+    assert!(!plain.contains('\u{1b}'), "{plain:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -119,8 +120,27 @@ impl Setup {
 
     /// Start a host on this address and wait until it serves.
     pub(crate) async fn start_at(&self, address: &str) -> Host {
-        let mut command =
-            self.command(&["up", "--listen", address, "--admin-listen", "127.0.0.1:0"]);
+        let mut host = self.launch(address, "127.0.0.1:0");
+        eventually(Duration::from_secs(60), "the host serves", async || {
+            assert!(
+                host.child.try_wait().expect("its state").is_none(),
+                "it ended:\n{}",
+                host.log()
+            );
+            host.log().contains("try        ")
+        })
+        .await;
+        host.url = host.said("serving");
+        host.admin = host.said("health").trim_end_matches("/readyz").to_owned();
+        if self.manifest == Path::new("spin.toml") {
+            host.contract = Some(contract::hold(host.address()).await);
+        }
+        host
+    }
+
+    /// Start a host, and wait for nothing.
+    pub(crate) fn launch(&self, address: &str, admin: &str) -> Host {
+        let mut command = self.command(&["up", "--listen", address, "--admin-listen", admin]);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -141,39 +161,39 @@ impl Setup {
                 }
             });
         }
-        let mut host = Host {
+        Host {
             child,
             log,
             url: String::new(),
             admin: String::new(),
             contract: None,
-        };
-        eventually(Duration::from_secs(60), "the host serves", async || {
-            assert!(
-                host.child.try_wait().expect("its state").is_none(),
-                "it ended:\n{}",
-                host.log()
-            );
-            host.log().contains("try        ")
-        })
-        .await;
-        host.url = host.said("serving");
-        host.admin = host.said("health").trim_end_matches("/readyz").to_owned();
-        if self.manifest == Path::new("spin.toml") {
-            host.contract = Some(contract::hold(host.address()).await);
         }
-        host
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_marquee"));
+    /// A verb, to be started. What is meant stands before its own verbs.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let (verb, rest) = arguments.split_at(1);
+        let mut command = self.bare(verb);
+        command.args(self.flags()).args(rest);
         command
-            .args(verb)
-            .arg("--manifest")
-            .arg(root.join(&self.manifest));
-        command.arg("--data").arg(self.data.path()).args(rest);
+    }
+
+    /// What is meant: the manifest and the data.
+    pub(crate) fn flags(&self) -> [OsString; 4] {
+        let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        let (manifest, data) = (root.join(&self.manifest), self.data.path());
+        [
+            "--manifest".into(),
+            manifest.into(),
+            "--data".into(),
+            data.into(),
+        ]
+    }
+
+    /// The program with these arguments and no others.
+    pub(crate) fn bare(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_marquee"));
+        command.args(arguments);
         for name in [
             "DATABASE_URL_METADATA",
             "DATABASE_URL_RATING",
@@ -262,11 +282,20 @@ impl Host {
     }
 
     /// Ask it to end, as a terminal or a supervisor does, and wait.
-    pub(crate) async fn stop(mut self, signal: &str) -> (ExitStatus, String) {
+    pub(crate) async fn stop(self, signal: &str) -> (ExitStatus, String) {
+        self.stop_within(signal, Duration::from_secs(15)).await
+    }
+
+    /// The same, where it may have something else to do first.
+    pub(crate) async fn stop_within(
+        mut self,
+        signal: &str,
+        patience: Duration,
+    ) -> (ExitStatus, String) {
         self.contract = None;
         self.signal(signal);
         let mut status = None;
-        eventually(Duration::from_secs(15), "it ends", async || {
+        eventually(patience, "it ends", async || {
             status = self.child.try_wait().expect("its state");
             status.is_some()
         })

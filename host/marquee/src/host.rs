@@ -74,8 +74,13 @@ pub(crate) struct Running {
 }
 
 impl Host {
-    /// Open databases and bus, load every component, bind the listeners.
-    pub(crate) async fn build(app: &App, settings: &Settings) -> anyhow::Result<Self> {
+    /// Open databases and bus, load every component, bind the listeners. None if `stop` came first: then nothing of it is
+    /// left.
+    pub(crate) async fn build(
+        app: &App,
+        settings: &Settings,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Option<Self>> {
         let listen = |address, name: &'static str| async move {
             TcpListener::bind(address)
                 .await
@@ -91,9 +96,17 @@ impl Host {
             .transpose()?;
         let listener = listen(settings.listen.value, "--listen").await?;
         let admin = listen(settings.admin_listen.value, "--admin-listen").await?;
+        let (starting, admin) =
+            admin::Starting::serve(admin).context("health cannot be answered")?;
+        starting.goes_on("opens the databases");
+        // A server of its own is stopped in good order once it has started, and not before.
         let databases = Databases::open(app, settings).await?;
-        match Parts::assemble(app, settings, &databases).await {
-            Ok(parts) => Ok(Self {
+        let parts = Parts::assemble(app, settings, &databases, &starting);
+        let parts = stop.run_until_cancelled(Box::pin(parts)).await;
+        // Who asks from here on is answered by the host itself.
+        starting.end().await;
+        match parts.transpose() {
+            Ok(Some(parts)) => Ok(Some(Self {
                 databases,
                 parts,
                 routes: app
@@ -119,9 +132,13 @@ impl Host {
                 admin,
                 admin_token,
                 thresholds: settings.thresholds(),
-            }),
+            })),
+            // What was started for the application ends with it.
+            Ok(None) => {
+                databases.close().await;
+                Ok(None)
+            }
             Err(error) => {
-                // What was started for the application ends with it.
                 databases.close().await;
                 Err(error)
             }
@@ -225,14 +242,18 @@ impl Parts {
         app: &App,
         settings: &Settings,
         databases: &Databases,
+        starting: &admin::Starting,
     ) -> anyhow::Result<Self> {
+        starting.goes_on("migrates the databases; the log says what it waits for");
         databases.check_durability(settings).await?;
         databases.migrate(app, settings).await?;
+        starting.goes_on("opens the bus");
         let bus = open_bus(app, settings, databases).await?;
         if let Some(bus) = &bus {
             ensure_topics(app, &**bus).await?;
         }
 
+        starting.goes_on("loads the components");
         let relays = relays(databases, bus.as_ref());
         let lineup = lineup(app, settings, databases, bus.as_ref(), &relays)?;
         let memory = app

@@ -83,14 +83,7 @@ impl Api {
 
     /// Answer over TCP until `stop`.
     pub(crate) async fn serve_tcp(self, listener: TcpListener, stop: CancellationToken) {
-        let service = TowerToHyperService::new(self.router());
-        let handler = move |mut request: Request<Incoming>, address: SocketAddr| {
-            let peer = ConnectInfo(Peer::Address(address));
-            request.extensions_mut().insert(peer);
-            let answer = service.call(request);
-            async move { answer.await.unwrap_or_else(|never| match never {}) }
-        };
-        server::serve(listener, server::Limits::default(), handler, stop).await;
+        serve(self.router(), listener, stop).await;
     }
 
     fn router(self) -> Router {
@@ -122,6 +115,18 @@ impl Api {
             })
             .with_state(self)
     }
+}
+
+/// Answer over TCP until `stop`.
+pub(super) async fn serve(router: Router, listener: TcpListener, stop: CancellationToken) {
+    let service = TowerToHyperService::new(router);
+    let handler = move |mut request: Request<Incoming>, address: SocketAddr| {
+        let peer = ConnectInfo(Peer::Address(address));
+        request.extensions_mut().insert(peer);
+        let answer = service.call(request);
+        async move { answer.await.unwrap_or_else(|never| match never {}) }
+    };
+    server::serve(listener, server::Limits::default(), handler, stop).await;
 }
 
 async fn components(State(api): State<Api>) -> Answer<Vec<ComponentReport>> {

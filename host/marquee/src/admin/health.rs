@@ -65,7 +65,7 @@ async fn ask(parts: &[Part]) -> Vec<PartReport> {
 }
 
 /// JSON in a line of its own, for people who ask with curl.
-fn line(value: serde_json::Value) -> impl IntoResponse {
+pub(super) fn line(value: serde_json::Value) -> impl IntoResponse {
     let kind = [(axum::http::header::CONTENT_TYPE, "application/json")];
     (kind, format!("{value}\n"))
 }

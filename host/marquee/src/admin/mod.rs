@@ -9,8 +9,10 @@ mod outbox;
 mod peer;
 mod problem;
 pub(crate) mod socket;
+mod starting;
 mod upload;
 
 pub(crate) use api::Api;
 pub(crate) use documents::{BulkReport, MessageState, MessagesOf, Pin, Promote, UPLOAD_BYTES};
 pub(crate) use peer::Token;
+pub(crate) use starting::Starting;

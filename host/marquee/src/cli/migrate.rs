@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::Args;
 
 use super::{environment, has_colours, print};
@@ -10,6 +11,7 @@ use crate::{
     databases::Databases,
     logging,
     settings::{Flags, Settings, UpFlags},
+    shutdown::Signals,
 };
 
 /// Apply the missing migrations to every database of the application, and exit.
@@ -22,11 +24,15 @@ pub(crate) struct Migrate {
 
 impl Migrate {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let mut signals = Signals::listen()?;
         let settings = Settings::decide(&self.flags, &UpFlags::default(), environment())?;
         logging::start(&settings.log.value, has_colours())?;
         let app = app::read(&settings.manifest.value)?;
         let databases = Databases::open(&app, &settings).await?;
-        let applied = databases.migrate(&app, &settings).await;
+        let applied = tokio::select! {
+            applied = databases.migrate(&app, &settings) => applied,
+            () = signals.next() => Err(anyhow!("stopped by a signal; the files before stand")),
+        };
         databases.close().await;
         let applied = applied?;
         if applied.is_empty() {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use super::{environment, has_colours, print};
 use crate::{
@@ -28,16 +29,33 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        // Before anything is begun that would have to be ended.
+        let mut signals = Signals::listen()?;
         let settings = Settings::decide(&self.flags, &self.up, environment())?;
         logging::start(&settings.log.value, has_colours())?;
         let app = app::read(&settings.manifest.value)?;
-        let mut signals = Signals::listen()?;
-        // A signal meanwhile is heeded as soon as there is something to stop in good order.
-        let host = Host::build(&app, &settings).await?;
+        let stop = CancellationToken::new();
+        let mut building = Box::pin(Host::build(&app, &settings, &stop));
+        let built = tokio::select! {
+            built = &mut building => built?,
+            () = signals.next() => {
+                said(print(STOPPING));
+                stop.cancel();
+                tokio::select! {
+                    built = &mut building => built?,
+                    () = signals.next() => return Ok(ExitCode::FAILURE),
+                }
+            }
+        };
+        let Some(host) = built else {
+            return Ok(ExitCode::SUCCESS);
+        };
         said(print(host.summary(&settings)));
         let running = host.start();
-        signals.next().await;
-        said(print("stopping; a second signal ends the wait"));
+        if !stop.is_cancelled() {
+            signals.next().await;
+            said(print(STOPPING));
+        }
         tokio::select! {
             () = running.drain(settings.grace.value) => Ok(ExitCode::SUCCESS),
             () = signals.next() => Ok(ExitCode::FAILURE),
@@ -51,3 +69,5 @@ fn said(printed: anyhow::Result<()>) {
         tracing::warn!("{error:#}");
     }
 }
+
+const STOPPING: &str = "stopping; a second signal ends the wait";

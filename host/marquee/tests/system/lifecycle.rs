@@ -1,10 +1,17 @@
 //! Starting with nothing, starting again, and ending.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use marquee_import::api::{Client, Movie};
+use marquee_testkit::eventually;
 
-use crate::{host::Setup, raw};
+use crate::{
+    host::{Host, Setup},
+    raw,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_nothing_configured_it_starts_what_it_needs_and_keeps_the_data() {
@@ -42,6 +49,91 @@ async fn with_nothing_configured_it_starts_what_it_needs_and_keeps_the_data() {
     let (status, log) = host.stop("TERM").await;
     assert!(status.success(), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_another_session_holds_the_migrations_lock_it_is_alive_says_so_and_ends_at_a_signal()
+{
+    // One database is given, and locked; for the others it starts a server of its own.
+    let setup = Setup::application("spin.toml", &["RATING"]).await;
+    let other = setup.connect("RATING").await;
+    let lock = "set application_name = 'another host'; select pg_advisory_lock(7305803100242)";
+    other.batch_execute(lock).await.expect("it has the lock");
+    let admin = free_address();
+    let host = setup.launch("127.0.0.1:0", &admin);
+    eventually(PATIENCE, "it says what it waits for", async || {
+        let log = host.log();
+        log.contains("database rating: the migrations' lock is held by session")
+            && log.contains("another host")
+    })
+    .await;
+    let alive = raw::request(&admin, "GET /healthz", &[], "").await;
+    assert_eq!(alive.status, 200, "{alive:?}");
+    let ready = raw::request(&admin, "GET /readyz", &[], "").await;
+    assert_eq!(ready.status, 503, "{ready:?}");
+    assert_eq!(ready.json()["status"], "starting");
+
+    let begun = Instant::now();
+    ends(host, &setup).await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // The lock was not taken from anybody.
+    let held = "select pg_advisory_unlock(7305803100242)";
+    let held = other.query_one(held, &[]).await.expect("an answer");
+    assert!(held.get::<_, bool>(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_in_the_middle_of_the_first_start_leaves_no_server_behind() {
+    let setup = Setup::nothing();
+    let host = setup.launch("127.0.0.1:0", "127.0.0.1:0");
+    let postgres = setup.data().join("postgres");
+    eventually(PATIENCE, "it makes its databases", async || {
+        postgres.exists()
+    })
+    .await;
+    ends(host, &setup).await;
+    // And what it left is as good as new.
+    let (status, log) = setup.start().await.stop("TERM").await;
+    assert!(status.success(), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_is_stopped_leaves_no_server_behind() {
+    let setup = Setup::application("spin.toml", &["RATING"]).await;
+    let other = setup.connect("RATING").await;
+    let lock = "select pg_advisory_lock(7305803100242)";
+    other.batch_execute(lock).await.expect("it has the lock");
+    let mut migrate = setup.command(&["migrate"]).spawn().expect("it runs");
+    let process = setup.data().join("postgres/data/postmaster.pid");
+    eventually(PATIENCE, "its server is there", async || process.exists()).await;
+    let sent = Command::new("kill").arg(migrate.id().to_string()).status();
+    assert!(sent.expect("kill").success());
+    let mut status = None;
+    eventually(PATIENCE, "it ends", async || {
+        status = migrate.try_wait().expect("its state");
+        status.is_some()
+    })
+    .await;
+    assert_eq!(status.and_then(|status| status.code()), Some(1));
+    assert!(!process.exists(), "its server is stopped");
+}
+
+/// It ends at a signal, in good order, and so does the server that it started.
+async fn ends(host: Host, setup: &Setup) {
+    let (status, log) = host.stop_within("TERM", PATIENCE).await;
+    assert!(status.success(), "{status}: {log}");
+    assert!(!log.contains("serving"), "it did not go on: {log}");
+    let process = setup.data().join("postgres/data/postmaster.pid");
+    assert!(!process.exists(), "a server was left behind: {log}");
+}
+
+/// Free a moment ago.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").to_string()
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_description_and_its_page_are_served() {

@@ -197,3 +197,22 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 const MESSAGE_BYTES: &str = "1245184";
 /// Kafka's default for a topic (1 MiB and 12 bytes) leaves no place for headers.
 pub(super) const TOPIC_MESSAGE_BYTES: &str = "2097152";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_message_is_sent_at_once_unless_somebody_says_otherwise() {
+        let mut config = Config::new("127.0.0.1:9092");
+        assert_eq!(config.producer().get("linger.ms"), Some("0"));
+        assert_eq!(
+            config.client().get("socket.nagle.disable"),
+            Some("true"),
+            "nor does the kernel wait for more"
+        );
+        let linger = ("linger.ms".to_owned(), Secret::new("5"));
+        config.properties.insert(linger.0, linger.1);
+        assert_eq!(config.producer().get("linger.ms"), Some("5"));
+    }
+}

@@ -6,7 +6,10 @@ use futures::StreamExt as _;
 use marquee_import::api::{Client, Movie};
 use marquee_testkit::{broker, eventually};
 
-use crate::{host::Setup, releases::versions};
+use crate::{
+    host::{Host, Setup},
+    releases::versions,
+};
 
 pub(crate) fn client(url: &str) -> Client {
     Client::new(url, 16, Duration::from_secs(60)).expect("a client")
@@ -22,7 +25,10 @@ pub(crate) fn film(title: &str) -> Movie {
 
 /// A movie is kept, rated and served with its average.
 pub(crate) async fn rated_and_served(setup: &Setup) {
-    let host = setup.start().await;
+    rated_on(&setup.start().await).await;
+}
+
+pub(crate) async fn rated_on(host: &Host) {
     let client = client(&host.url);
     let kept = client.keep(&film("Heat")).await.expect("kept");
     let before = client.aggregate(kept.id()).await.expect("served");

@@ -8,7 +8,7 @@ use marquee_database::Secret;
 use marquee_testkit::{broker, eventually, kafka_server};
 
 use crate::{
-    bus::{PATIENCE, rated_and_served},
+    bus::{PATIENCE, client, film, rated_and_served, rated_on, served},
     host::Setup,
     raw,
     releases::done,
@@ -48,6 +48,30 @@ compression.type = "zstd"
     let said = done(&setup, &["config"]);
     assert!(said.contains("kafka sasl.password"), "{said}");
     assert!(!said.contains(kafka_server::PASSWORD), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_on_a_cluster_that_is_well_warns_of_nothing() {
+    let server = broker().await;
+    let setup = Setup::kafka(server.brokers()).await;
+    // A broker that has only just come up is not ready for producers yet, and the client says so.
+    let host = setup.start().await;
+    let client = client(&host.url);
+    let kept = client.keep(&film("Alien")).await.expect("kept");
+    client.rate(kept.id(), "ann", 8).await.expect("accepted");
+    served(&client, kept.id(), 1, 8.0).await;
+    host.stop("TERM").await;
+
+    let host = setup.start().await;
+    rated_on(&host).await;
+    let log = host.log();
+    let warned: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains(r#""level":"WARN""#) || line.contains(r#""level":"ERROR""#))
+        // Of the test's databases, and of what the gateway is asked to do without.
+        .filter(|line| !line.contains("fsync") && !line.contains("AUTH IS OPEN"))
+        .collect();
+    assert!(warned.is_empty(), "{warned:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,8 @@
 
 mod backoff;
 mod config;
-mod durability;
 mod error;
+mod fitness;
 mod kind;
 pub mod lease;
 mod listen;
@@ -21,8 +21,8 @@ mod unit;
 
 pub use backoff::Backoff;
 pub use config::{Config, Secret};
-pub use durability::unsafe_settings;
 pub use error::{CommitError, Error, chain, code};
+pub use fitness::Unfit;
 pub use listen::Listener;
 pub use migrate::Migrations;
 pub use pool::{Connection, Database};

@@ -26,6 +26,8 @@ pub struct Database(Arc<Inner>);
 struct Inner {
     name: String,
     pool: Pool,
+    /// From what it was made.
+    config: Config,
     /// How long a statement's answer is waited for: the server's own bound does not help where it cannot be reached.
     patience: Duration,
     /// For connections that are not the pool's.
@@ -46,12 +48,10 @@ impl Database {
         let (mut postgres, root_file) = parse(config.url.reveal()).map_err(bad)?;
         postgres.connect_timeout(config.acquire_timeout);
         // Set for the whole session when it starts, so that they cost no round trip later.
-        let options = format!(
-            "{} -c statement_timeout={} -c idle_in_transaction_session_timeout={} -c timezone=UTC",
-            postgres.get_options().unwrap_or_default(),
-            config.statement_timeout.as_millis(),
-            config.idle_in_transaction_timeout.as_millis(),
-        );
+        let mut options = postgres.get_options().unwrap_or_default().to_owned();
+        for (name, value) in session(config) {
+            options.push_str(&format!(" -c {name}={value}"));
+        }
         postgres.options(options.trim_start());
         notice_silence(&mut postgres);
         if postgres.get_application_name().is_none() {
@@ -90,6 +90,7 @@ impl Database {
         Ok(Self(Arc::new(Inner {
             name: config.name.clone(),
             pool,
+            config: config.clone(),
             patience: config.statement_timeout + ON_THE_WAY,
             postgres,
             reapers: TaskTracker::new(),
@@ -155,6 +156,19 @@ impl Database {
         self.0.pool.close();
         self.0.reapers.close();
         self.0.reapers.wait().await;
+    }
+
+    /// The same database with so many connections of its own.
+    pub(crate) fn beside(&self, connections: usize) -> Result<Self, Error> {
+        Self::new(&Config {
+            pool_size: connections,
+            ..self.0.config.clone()
+        })
+    }
+
+    /// The settings that each session asks for at its start, by their names in lower case.
+    pub(crate) fn session(&self) -> [(&'static str, String); 3] {
+        session(&self.0.config)
     }
 
     pub(crate) fn driver_error(&self, error: tokio_postgres::Error) -> Error {
@@ -353,6 +367,18 @@ pub(crate) async fn planned(
         .map(|(value, kind)| (*value, kind.clone()))
         .collect();
     client.query_typed(sql, &typed).await
+}
+
+fn session(config: &Config) -> [(&'static str, String); 3] {
+    let ms = |timeout: Duration| timeout.as_millis().to_string();
+    [
+        ("statement_timeout", ms(config.statement_timeout)),
+        (
+            "idle_in_transaction_session_timeout",
+            ms(config.idle_in_transaction_timeout),
+        ),
+        ("timezone", "UTC".to_owned()),
+    ]
 }
 
 /// The driver's configuration, and the file of certificates to trust. tokio-postgres does not know

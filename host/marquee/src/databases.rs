@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context as _;
-use marquee_database::{Config, Database, Migrations, Secret, unsafe_settings};
+use marquee_database::{Config, Database, Migrations, Secret, Unfit};
 use marquee_delivery::audit::Check;
 use marquee_manifest::{App, Component, ComponentId, Outside};
 
@@ -137,27 +137,20 @@ impl Databases {
         Ok(applied)
     }
 
-    /// Refuse a server that acknowledges what it may forget: no promise of the host's would hold on it.
-    pub(crate) async fn check_durability(&self, settings: &Settings) -> anyhow::Result<()> {
+    /// Refuse a database that cannot keep what the host promises.
+    pub(crate) async fn check(&self, settings: &Settings) -> anyhow::Result<()> {
         for database in self.by_component.values().chain(&self.bus) {
             let name = database.name();
-            let unsafe_settings = unsafe_settings(database).await;
-            let unsafe_settings = unsafe_settings
-                .with_context(|| format!("the settings of database {name} cannot be read"))?
-                .join(", ");
-            if unsafe_settings.is_empty() {
-                continue;
+            let unfit = database.unfit().await;
+            let unfit = unfit.with_context(|| format!("database {name} cannot be looked at"))?;
+            for fault in unfit {
+                let is_allowed = settings.allow_unsafe_database.value;
+                if matches!(fault, Unfit::Forgetful(_)) && is_allowed {
+                    tracing::warn!(database = name, "the database {fault}");
+                    continue;
+                }
+                anyhow::bail!("database {name} {fault}; {}", remedy(&fault));
             }
-            if !settings.allow_unsafe_database.value {
-                anyhow::bail!(
-                    "database {name} may lose what it acknowledged when its machine stops: {unsafe_settings} is off; \
-                     turn it on, or say --allow-unsafe-database where nothing may be lost that counts"
-                );
-            }
-            tracing::warn!(
-                database = name,
-                "{unsafe_settings} is off: a crash of the machine can lose what was acknowledged"
-            );
         }
         Ok(())
     }
@@ -184,6 +177,22 @@ impl Databases {
         {
             tracing::warn!(%error, "the embedded PostgreSQL did not stop as it should");
         }
+    }
+}
+
+/// What a person can do about it.
+fn remedy(fault: &Unfit) -> &'static str {
+    match fault {
+        Unfit::Forgetful(_) => {
+            "turn it on, or say --allow-unsafe-database where nothing may be lost that counts"
+        }
+        Unfit::Encoding(_) => {
+            "make another one, `create database NAME encoding 'UTF8' template template0`, and bring over what is in it"
+        }
+        Unfit::Deaf(_) => {
+            "give the address of PostgreSQL itself, or of a pooler in session mode that passes on `options`"
+        }
+        Unfit::Shared => "give the address of PostgreSQL itself, or of a pooler in session mode",
     }
 }
 

@@ -244,8 +244,9 @@ impl Parts {
         databases: &Databases,
         starting: &admin::Starting,
     ) -> anyhow::Result<Self> {
+starting.goes_on("looks at the databases");
+        databases.check(settings).await?;
         starting.goes_on("migrates the databases; the log says what it waits for");
-        databases.check_durability(settings).await?;
         databases.migrate(app, settings).await?;
         starting.goes_on("opens the bus");
         let bus = open_bus(app, settings, databases).await?;

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -93,6 +94,22 @@ impl Setup {
         &self.environment[&format!("DATABASE_URL_{name}")]
     }
 
+    /// The server of a database.
+    pub(crate) fn server(&self, name: &str) -> SocketAddr {
+        let config: tokio_postgres::Config = self.url(name).parse().expect("a URL");
+        let port = config.get_ports().first().copied();
+        SocketAddr::from(([127, 0, 0, 1], port.expect("a port")))
+    }
+
+    /// A database is reached by this address.
+    pub(crate) fn through(self, name: &str, addr: SocketAddr) -> Self {
+        let url = self.url(name);
+        let (before, database) = url.rsplit_once('/').expect("a URL of a database");
+        let (before, _) = before.rsplit_once('@').expect("a user");
+        let url = format!("{before}@{addr}/{database}");
+        self.with(&format!("DATABASE_URL_{name}"), &url)
+    }
+
     /// A connection to a database, as somebody beside the host has it. It ends with the client.
     pub(crate) async fn connect(&self, name: &str) -> tokio_postgres::Client {
         let (client, connection) = tokio_postgres::connect(self.url(name), tokio_postgres::NoTls)
@@ -111,6 +128,30 @@ impl Setup {
     pub(crate) fn going_on(&self, arguments: &[&str]) -> Ongoing {
         let child = self.command(arguments).stdout(Stdio::piped()).spawn();
         Ongoing(child.expect("the binary runs"))
+    }
+
+    /// Start a host that has to end by itself, with exit code 1: what it said of it.
+    pub(crate) async fn refused(&self) -> String {
+        let mut command = self.command(&[
+            "up",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+        ]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut refused = Ongoing(command.spawn().expect("the binary starts"));
+        let mut status = None;
+        eventually(Duration::from_secs(60), "it is refused", async || {
+            status = refused.0.try_wait().expect("its state");
+            status.is_some()
+        })
+        .await;
+        let mut said = String::new();
+        let stderr = refused.0.stderr.as_mut().expect("piped");
+        stderr.read_to_string(&mut said).expect("text");
+        assert_eq!(status.and_then(|status| status.code()), Some(1), "{said}");
+        said
     }
 
     /// Start a host on free ports and wait until it serves.

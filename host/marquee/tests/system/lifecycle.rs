@@ -165,15 +165,7 @@ async fn a_database_that_may_forget_what_it_acknowledged_is_refused() {
     client.batch_execute(sql).await.expect("altered");
 
     let setup = setup.with("MARQUEE_ALLOW_UNSAFE_DATABASE", "false");
-    let refused = setup.verb(&[
-        "up",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin-listen",
-        "127.0.0.1:0",
-    ]);
-    assert_eq!(refused.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&refused.stderr);
+    let said = setup.refused().await;
     assert!(
         said.contains("synchronous_commit") && said.contains("--allow-unsafe-database"),
         "{said}"

@@ -1,6 +1,6 @@
 //! What clients are told while a part of the system is away.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use marquee_testkit::{Proxy, eventually, proxy};
 use serde_json::json;
@@ -19,18 +19,8 @@ pub(super) async fn proxied<const N: usize>(names: [&str; N]) -> (Setup, Vec<Pro
     let mut setup = Setup::databases().await;
     let mut proxies = Vec::new();
     for name in names {
-        let url = setup.url(name).to_owned();
-        let (before, database) = url.rsplit_once('/').expect("a URL of a database");
-        let (before, address) = before.rsplit_once('@').expect("a user");
-        let address: SocketAddr = address
-            .replace("localhost", "127.0.0.1")
-            .parse()
-            .expect("an address");
-        let proxy = proxy(address).await;
-        setup = setup.with(
-            &format!("DATABASE_URL_{name}"),
-            &format!("{before}@{}/{database}", proxy.addr()),
-        );
+        let proxy = proxy(setup.server(name)).await;
+        setup = setup.through(name, proxy.addr());
         proxies.push(proxy);
     }
     (setup, proxies)

@@ -22,6 +22,15 @@ pub enum Error {
         /// What the operating system, the pool or the server said.
         reason: String,
     },
+    /// It answers, and a session that was opened just now cannot write. It is worth trying again: another server may take
+    /// over.
+    #[error("database {database} can be read and not written: {reason}")]
+    ReadOnly {
+        /// The database by name.
+        database: String,
+        /// Why it is so.
+        reason: &'static str,
+    },
     /// The server, or the driver on its behalf, refused the statement.
     #[error("database {database} refused a statement")]
     Statement {
@@ -93,7 +102,7 @@ impl Error {
     }
 
     /// Whether the server refused the statement, or what stood at the commit, for what is in it: it would refuse it each
-    /// time. Not where it is short of something, or was told to stop.
+    /// time. Not where it is short of something, can only be read, or was told to stop.
     pub fn is_refusal(&self) -> bool {
         const OF_THE_SERVER: [&str; 6] = ["40", "53", "55", "57", "58", "XX"];
         match self {
@@ -101,6 +110,7 @@ impl Error {
                 !OF_THE_SERVER
                     .iter()
                     .any(|class| code.code().starts_with(class))
+                    && *code != SqlState::READ_ONLY_SQL_TRANSACTION
                     && !self.is_stale()
             }),
             Self::Refused(_) | Self::Lost { .. } => true,
@@ -115,7 +125,7 @@ impl Error {
 
     /// Whether the database could not be reached, which is no fault of the statement.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::ReadOnly { .. })
     }
 }
 
@@ -171,9 +181,12 @@ pub(crate) fn is_stale(error: &tokio_postgres::Error) -> bool {
 
 /// The session is not one to go on with: it is in a transaction that failed, or on a server that only reads.
 pub(crate) fn is_of_the_session(error: &tokio_postgres::Error) -> bool {
-    let code = error.code();
-    code == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
-        || code == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+    error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) || is_read_only(error)
+}
+
+/// It would have written, and could not.
+pub(crate) fn is_read_only(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
 }
 
 /// Class 08 (connection), 57P (the server is going down or starting) and 53300 (no connection left): the

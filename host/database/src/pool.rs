@@ -2,20 +2,24 @@
 //!
 //! Bounds: `pool_size` connections, `acquire_timeout` for one of them, `statement_timeout` and a little for an answer,
 //! whether the server is there to keep it or not. A connection goes back to the pool only when it is known to be outside
-//! a transaction and as it was; one in doubt is closed.
+//! a transaction and as it was; one in doubt is closed. One that was opened before the server was found to be read only is
+//! not used again: its session may stay so when others can write.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use deadpool::managed::QueueMode;
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
 use tokio_postgres::{NoTls, Row, Statement, config::SslMode, types::ToSql};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     Config, Error, Listener, Unit,
-    error::{chain, is_of_the_session, is_stale},
+    error::{chain, is_of_the_session, is_read_only, is_stale},
     tls,
 };
 
@@ -30,12 +34,22 @@ struct Inner {
     config: Config,
     /// How long a statement's answer is waited for: the server's own bound does not help where it cannot be reached.
     patience: Duration,
+    sessions: Arc<Mutex<Sessions>>,
     /// For connections that are not the pool's.
     postgres: tokio_postgres::Config,
     /// Owns the short tasks that end statements nobody waits for any more.
     reapers: TaskTracker,
     /// Whether the reapers' cancel requests go over TLS too.
     tls: Option<tokio_postgres_rustls::MakeRustlsConnect>,
+}
+
+/// Which sessions may be used again.
+#[derive(Default)]
+struct Sessions {
+    /// None that is older.
+    since: Option<Instant>,
+    /// Whether those that are opened now can only read, as far as is known.
+    read_only: bool,
 }
 
 impl Database {
@@ -75,8 +89,17 @@ impl Database {
             let manager = Manager::from_config(postgres.clone(), NoTls, manager_config);
             (manager, None)
         };
+        let sessions = Arc::new(Mutex::new(Sessions::default()));
+        let of_now = Arc::clone(&sessions);
         let pool = Pool::builder(manager)
             .max_size(config.pool_size)
+            .pre_recycle(Hook::sync_fn(move |_, metrics| {
+                let since = of_now.lock().unwrap_or_else(PoisonError::into_inner).since;
+                match since.is_some_and(|since| metrics.created < since) {
+                    true => Err(HookError::message("of before")),
+                    false => Ok(()),
+                }
+            }))
             // What was used last has its statements prepared and the server's caches warm; others rest.
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
@@ -92,6 +115,7 @@ impl Database {
             pool,
             config: config.clone(),
             patience: config.statement_timeout + ON_THE_WAY,
+            sessions,
             postgres,
             reapers: TaskTracker::new(),
             tls,
@@ -133,13 +157,48 @@ impl Database {
         Listener::open(self.name(), &self.0.postgres, self.0.tls.as_ref(), channel).await
     }
 
-    /// Whether the database answers now.
+    /// Whether the database answers now, and a new session can write.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.connection()
-            .await?
-            .query("select 1", &[])
-            .await
-            .map(drop)
+        // What an old session is, others need not be.
+        match self.asked_to_write().await {
+            Err(Error::ReadOnly { .. }) => self.asked_to_write().await,
+            asked => asked,
+        }
+    }
+
+    async fn asked_to_write(&self) -> Result<(), Error> {
+        let mut connection = self.connection().await?;
+        let rows = connection.query(READ_ONLY, &[]).await?;
+        let reason = match rows.first().map(|row| (row.get(0), row.get(1))) {
+            Some((true, _)) => "the server is a standby",
+            Some((_, true)) => "default_transaction_read_only is on",
+            _ => {
+                let mut sessions = self.sessions();
+                if std::mem::take(&mut sessions.read_only) {
+                    sessions.since = connection.opened();
+                }
+                return Ok(());
+            }
+        };
+        self.found_read_only();
+        Err(Error::ReadOnly {
+            database: self.name().to_owned(),
+            reason,
+        })
+    }
+
+    /// A session could not write: none that is open now is used again, and none that is opened before others can.
+    fn found_read_only(&self) {
+        let mut sessions = self.sessions();
+        sessions.since = Some(Instant::now());
+        sessions.read_only = true;
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.0
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connections in use and the most there can be.
@@ -318,6 +377,9 @@ impl Connection {
                 // What else was prepared before the same change is as stale, on every connection.
                 self.database.0.pool.manager().statement_caches.clear();
             }
+            if is_read_only(&error) {
+                self.database.found_read_only();
+            }
             self.tainted |= is_stale(&error) || is_of_the_session(&error);
             self.database.driver_error(error)
         })
@@ -336,6 +398,11 @@ impl Connection {
     /// Close it instead of giving it back.
     pub fn discard(mut self) {
         self.busy = true;
+    }
+
+    fn opened(&self) -> Option<Instant> {
+        let object = self.object.as_ref()?;
+        Some(Object::metrics(object).created)
     }
 
     pub(crate) fn mark_busy(&mut self, busy: bool) {
@@ -426,6 +493,8 @@ fn notice_silence(config: &mut tokio_postgres::Config) {
     }
 }
 
+const READ_ONLY: &str =
+    "select pg_is_in_recovery(), current_setting('transaction_read_only')::boolean";
 /// For an answer's way, beside the time that the server takes for it.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
 /// How long sent data may stay unacknowledged, and a connection silent before it is probed.

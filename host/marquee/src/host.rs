@@ -244,7 +244,7 @@ impl Parts {
         databases: &Databases,
         starting: &admin::Starting,
     ) -> anyhow::Result<Self> {
-starting.goes_on("looks at the databases");
+        starting.goes_on("looks at the databases");
         databases.check(settings).await?;
         starting.goes_on("migrates the databases; the log says what it waits for");
         databases.migrate(app, settings).await?;

@@ -283,9 +283,7 @@ impl Bus for Embedded {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        store::query(&self.database, "select 1", &[])
-            .await
-            .map(drop)
+        store::within(&self.database, self.database.ping()).await
     }
 
     fn describe(&self) -> String {

@@ -455,6 +455,25 @@ async fn a_message_that_cannot_be_kept_as_it_is_is_kept_without_what_the_server_
 }
 
 #[tokio::test]
+async fn a_database_that_can_only_be_read_is_no_fault_of_a_message() {
+    let world = World::new().await;
+    let at = position(&world.db).await;
+    let name = world.url().rsplit('/').next().unwrap();
+    let sql = format!("alter database {name} set default_transaction_read_only = on");
+    world.query(&sql, &[]).await;
+    let db = world.another_host();
+    let one = numbered(0, "a", 1);
+    let mut unit = db.unit();
+    let opened = Receipt::open(&mut unit, &consumer(), &at, std::slice::from_ref(&one), 1).await;
+    let failed = Fate::Failed("it failed".to_owned());
+    let kept = keep(&db, &consumer(), &at, &one, 1, &failed).await;
+    // Otherwise it would be parked, and kept without its payload, by whoever can write again.
+    for error in [opened.unwrap_err(), kept.unwrap_err()] {
+        assert!(!error.is_refusal(), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_batch_costs_one_statement_before_and_none_after_where_nothing_is_numbered() {
     let world = World::new().await;
     let at = position(&world.db).await;

@@ -107,10 +107,7 @@ impl Deliverer {
                 work.unit.rollback().await;
                 Ok(Delivered::Split(first))
             }
-            Err(error) => {
-                work.unit.rollback().await;
-                Err(error.into())
-            }
+            Err(error) => Err(work.unsettled(error).await),
         }
     }
 

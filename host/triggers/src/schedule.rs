@@ -123,8 +123,7 @@ impl Trigger {
             .settle(&mut work.unit, |now| self.schedule.when.after(now))
             .await;
         if let Err(error) = settled {
-            work.unit.rollback().await;
-            return Err(error.into());
+            return Err(work.unsettled(error).await);
         }
         work.commit()
             .await

@@ -1,10 +1,14 @@
 //! One call of a component in a unit of work that the trigger began.
 //!
 //! What the call failed of is told apart by whose fault it was: the call's, another transaction's (again), or the
-//! world's (wait). On a refusal the unit was rolled back. After a commit in which something was published, the relay
-//! looks at once.
+//! world's (wait). A session that ends late in a call is the call's doing: whatever ends sessions that work for long would
+//! end the same call's each time. On a refusal the unit was rolled back. After a commit in which something was published,
+//! the relay looks at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use marquee_capabilities::postgres::UnitOfWork;
 use marquee_database::{Backoff, CommitError, Database, Unit};
@@ -28,6 +32,14 @@ pub struct Worker {
 pub(crate) struct Work {
     pub(crate) unit: Unit,
     published: Option<Poke>,
+    time: Time,
+}
+
+/// How long a call has taken of what it may.
+#[derive(Clone, Copy)]
+struct Time {
+    begun: Instant,
+    half: Duration,
 }
 
 /// Why a call came to nothing.
@@ -48,6 +60,9 @@ impl Worker {
         call: Call,
         body: impl AsyncFnOnce(Call) -> Result<Result<T, String>, CallError>,
     ) -> Result<(Work, T), Refusal> {
+        let begun = Instant::now();
+        let half = call.deadline.saturating_duration_since(begun) / 2;
+        let time = Time { begun, half };
         let lent = Arc::new(UnitOfWork::new(unit));
         let answer = body(call.with_unit(Arc::clone(&lent) as _)).await;
         let Some(unit) = lent.take().await else {
@@ -61,7 +76,12 @@ impl Worker {
             }
             Ok(Ok(value)) => {
                 let published = lent.has_published().then(|| self.outbox.clone());
-                return Ok((Work { unit, published }, value));
+                let work = Work {
+                    unit,
+                    published,
+                    time,
+                };
+                return Ok((work, value));
             }
             Ok(Err(error)) => error,
             Err(
@@ -79,7 +99,8 @@ impl Worker {
         Err(if conflict {
             Refusal::Conflict
         } else if unavailable {
-            Refusal::Error(self.away(failure))
+            time.lost(&failure)
+                .unwrap_or_else(|| Refusal::Error(self.away(failure)))
         } else {
             Refusal::Failed(failure)
         })
@@ -95,10 +116,27 @@ impl Worker {
 impl Work {
     /// Work without a call.
     pub(crate) fn none(unit: Unit) -> Self {
+        let time = Time {
+            begun: Instant::now(),
+            half: Duration::MAX,
+        };
         Self {
             unit,
             published: None,
+            time,
         }
+    }
+
+    /// Leave nothing of it, since a statement that was to settle it failed.
+    pub(crate) async fn unsettled(self, error: marquee_delivery::Error) -> Refusal {
+        self.unit.rollback().await;
+        let lost = match &error {
+            marquee_delivery::Error::Database(cause) if cause.is_unavailable() => {
+                self.time.lost(&marquee_runtime::chain(cause))
+            }
+            _ => None,
+        };
+        lost.unwrap_or_else(|| error.into())
     }
 
     /// Make it stand.
@@ -108,6 +146,18 @@ impl Work {
             outbox.poke();
         }
         Ok(())
+    }
+}
+
+impl Time {
+    /// A session was lost by now: the call's failure, if it has taken long.
+    fn lost(self, failure: &str) -> Option<Refusal> {
+        let took = self.begun.elapsed();
+        (took > self.half).then(|| {
+            Refusal::Failed(format!(
+                "it lost its session after {took:.1?}, more than half of its deadline: {failure}"
+            ))
+        })
     }
 }
 

@@ -336,6 +336,44 @@ async fn a_consumer_from_the_latest_begins_with_what_comes_over_kafka() {
     begins_with_what_comes(async |manifest| on(&kafka, manifest).await).await;
 }
 
+/// The server ends a session that has worked for two seconds: at a statement of the component, or behind it, when what
+/// came of its messages is written.
+const ENDS: &str = "
+create function works_long() returns trigger language plpgsql as $$ begin
+    perform pg_sleep(2), set_config('counter.ends', new.tag, true);
+    return new;
+end $$;
+create function ends() returns trigger language plpgsql as $$ begin
+    perform pg_terminate_backend(pg_backend_pid());
+    return new;
+end $$;
+create trigger a before insert on seen for each row when (new.tag like 'ends-%') execute function works_long();
+create trigger b before insert on seen for each row when (new.tag = 'ends-now') execute function ends();
+create trigger c before insert or update on marquee.key_state for each row
+    when (current_setting('counter.ends', true) = 'ends-later') execute function ends()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_whose_sessions_the_server_ends_is_parked_and_not_tried_for_ever() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let subscription = subscribed("partitions = 1\ndeadline = \"3s\"\nretry = \"1h\"");
+    let setup = embedded(manifest(folder.path(), "", &subscription)).await;
+    let host = setup.start().await;
+    let database = setup.connect("COUNTER").await;
+    database.batch_execute(ENDS).await.expect("made");
+    publish(&database, "before", "counts", 2).await;
+    publish(&database, "now", "ends-now", 1).await;
+    publish(&database, "later", "ends-later", 1).await;
+    publish(&database, "after", "counts", 2).await;
+    eventually(PATIENCE, "all others are applied", async || {
+        seen(&database).await == 4 && parked(&database).await == 2
+    })
+    .await;
+    let why = "select count(*) from marquee.parked
+        where key in ('now-0', 'later-0') and error like '%lost its session after 2.%'";
+    assert_eq!(count(&database, why).await, 2);
+    drop(host);
+}
+
 /// What hangs does so for longer than a test.
 const HANGS: &str = "deadline = \"120s\"";
 

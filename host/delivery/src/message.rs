@@ -51,6 +51,8 @@ pub(crate) struct Decoded {
     pub(crate) message: Message,
     /// Why it cannot be delivered, if it cannot.
     pub(crate) undecodable: Option<String>,
+    /// Whether it has a place in the order of its key: it has one, and one that can be read.
+    pub(crate) ordered: bool,
 }
 
 /// Understand a record. `attempt` is the delivery that is about to happen.
@@ -88,6 +90,7 @@ pub(crate) fn decode(topic: &str, attempt: u32, record: &Incoming) -> Decoded {
         }
     }
     let key = &record.record.key;
+    let mut ordered = !key.is_empty();
     // Numbers order keys; without a key there is nothing that a number could order.
     if key.is_empty() {
         seq = None;
@@ -110,6 +113,7 @@ pub(crate) fn decode(topic: &str, attempt: u32, record: &Incoming) -> Decoded {
             "its key is longer than {KEY_BYTES} bytes or has a NUL"
         ));
         // Such a key has no place in any order.
+        ordered = false;
         seq = None;
         source.clear();
     }
@@ -132,6 +136,7 @@ pub(crate) fn decode(topic: &str, attempt: u32, record: &Incoming) -> Decoded {
             attempt,
         },
         undecodable: problem,
+        ordered,
     }
 }
 

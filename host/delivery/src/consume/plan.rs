@@ -192,7 +192,12 @@ pub(crate) fn plan(records: Vec<Decoded>, states: &States, any_number: bool) -> 
                     step
                 }
             }
-            (None, Some(reason)) => Step::Dead(reason.clone()),
+            (None, Some(reason)) => {
+                if record.ordered {
+                    working(&mut keys, states, message).state.parked += 1;
+                }
+                Step::Dead(reason.clone())
+            }
             (None, None) => {
                 let is_seen = !states.fresh.contains(&message.event_id)
                     || !seen_here.insert(message.event_id);
@@ -268,7 +273,7 @@ impl Plan {
                     outcome.bury(record, CLASH, &error, 0, false);
                 }
                 Step::Dead(reason) => {
-                    let ordered = record.message.seq.is_some();
+                    let ordered = record.ordered;
                     outcome.bury(record, "undecodable", &reason, 0, ordered);
                 }
                 Step::Deliver => match verdicts.next() {

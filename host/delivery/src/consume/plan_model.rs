@@ -42,6 +42,7 @@ impl Id {
                 attempt: 1,
             },
             undecodable: undecodable.then(|| "bad".to_owned()),
+            ordered: self.key != 0,
         }
     }
 }
@@ -83,7 +84,7 @@ impl World {
     fn keep(&mut self, record: &Decoded, dead: bool) {
         let message = &record.message;
         self.arrivals += 1;
-        if message.key.is_empty() || (message.seq.is_none() && record.undecodable.is_some()) {
+        if message.key.is_empty() {
             if !self.loose.iter().any(|(id, _)| *id == message.event_id) {
                 self.loose.push((message.event_id, dead));
             }
@@ -186,17 +187,15 @@ impl World {
                 }
                 self.check_due(&outcome);
                 for row in &outcome.rows {
+                    let ordered = !row.message.key.is_empty();
                     let record = Decoded {
                         offset: row.offset,
                         message: row.message.clone(),
                         undecodable: (row.reason == "undecodable").then(String::new),
+                        ordered,
                     };
                     self.keep(&record, row.state == "dead");
-                    assert_eq!(row.ordered, {
-                        let loose = row.message.key.is_empty()
-                            || (row.message.seq.is_none() && row.reason == "undecodable");
-                        !loose
-                    });
+                    assert_eq!(row.ordered, ordered);
                 }
                 for (key, after) in outcome.keys {
                     let last = self.last.entry(key).or_default();

@@ -188,7 +188,7 @@ async fn read(
         if message.seq.is_none() && record.undecodable.is_none() {
             ids.insert(message.event_id);
         }
-        if !message.key.is_empty() {
+        if record.ordered {
             keys.insert((message.key.as_str(), message.source.as_str()));
         }
     }

@@ -3,12 +3,13 @@
 use marquee_delivery::{
     Error, Verdict,
     consume::{CROWDED, Fate, Place, Position, Receipt, Why, keep},
+    messages,
 };
 use tokio::task::JoinSet;
 
 use crate::support::{
-    SOURCE, TOPIC, World, apply, consume, consumer, event, numbered, partition, plain, position,
-    record,
+    SOURCE, TOPIC, World, apply, claim, consume, consumer, deliver, event, numbered, partition,
+    plain, position, record,
 };
 
 fn done(_: &marquee_delivery::Message) -> Verdict {
@@ -262,7 +263,7 @@ async fn what_cannot_be_decoded_is_dead_at_once_and_kept_whole() {
         record(1, &long_key, "long key", &[]),
         record(2, "a\0b", "NUL\0", &[("x\0", "y\0")]),
         record(3, "a", "bad id", &[("marquee-event-id", "7")]),
-        plain(4, "a", 1, "good"),
+        plain(4, "b", 1, "good"),
     ];
     let summary = consume(&world.db, &mut at, &batch, done).await.unwrap()[0];
     assert_eq!((summary.dead, summary.done), (4, 1));
@@ -283,6 +284,40 @@ async fn what_cannot_be_decoded_is_dead_at_once_and_kept_whole() {
         serde_json::json!([["h", "v"]])
     );
     assert_eq!(rows.len(), 4);
+    world.check().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_decoded_holds_its_key_where_it_has_a_number_and_where_it_has_none() {
+    let world = World::new().await;
+    let mut at = position(&world.db).await;
+    let long_key = "k".repeat(300);
+    let batch = [
+        record(0, "a", "no id", &[]),
+        plain(1, "a", 1, "behind"),
+        // What is left of a key that cannot be read is no key, and holds none.
+        record(2, &long_key, "long key", &[]),
+        plain(3, &long_key[..256], 2, "another key"),
+        record(4, "", "no key", &[]),
+        plain(5, "", 3, "no order"),
+    ];
+    let summary = consume(&world.db, &mut at, &batch, done).await.unwrap()[0];
+    assert_eq!((summary.dead, summary.parked, summary.done), (3, 1, 2));
+    let late = [plain(6, "a", 4, "late")];
+    consume(&world.db, &mut at, &late, done).await.unwrap();
+    assert_eq!(world.effects().await, ["another key", "no order"]);
+    assert_eq!(world.key_state("", "a").await, (0, 3));
+    world.check().await;
+    // A person decides, and the key goes on in its order.
+    let sql = "select id from marquee.parked where convert_from(value, 'utf8') = 'no id'";
+    let id = world.number(sql).await;
+    messages::skip(&world.db, id, "ada").await.unwrap();
+    for claimed in claim(&world.db).await {
+        deliver(&world.db, &claimed, Verdict::Done).await.unwrap();
+    }
+    let effects = world.effects().await;
+    assert_eq!(effects, ["another key", "no order", "behind", "late"]);
+    world.check().await;
 }
 
 #[tokio::test]

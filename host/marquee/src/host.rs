@@ -283,6 +283,7 @@ impl Parts {
         let mut subscriptions = Vec::new();
         let mut retries = Vec::new();
         let mut schedules = Vec::new();
+        let suspects = Arc::new(Semaphore::new(1));
         for component in app.load_order() {
             let Some(database) = databases.by_component.get(&component.id) else {
                 continue;
@@ -319,6 +320,7 @@ impl Parts {
                     deadline: subscription.deadline,
                     partitions: AtomicI32::new(subscription.partitions),
                     budget: Arc::clone(&budget),
+                    suspects: Arc::clone(&suspects),
                 });
                 subscriptions.push(bus::Trigger {
                     deliverer: Arc::clone(&deliverer),

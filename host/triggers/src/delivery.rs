@@ -25,7 +25,7 @@ use marquee_delivery::{
 };
 use marquee_registry::Choice;
 use marquee_runtime::Call;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::work::{Refusal, Work, Worker};
@@ -42,15 +42,39 @@ pub struct Deliverer {
     pub partitions: AtomicI32,
     /// Deliveries at once, of all that share the database.
     pub budget: Arc<Semaphore>,
+    /// One place for all of this host: of what two hosts did not survive, one is delivered at a time. What was delivered
+    /// beside it would be counted with its deaths.
+    pub suspects: Arc<Semaphore>,
+}
+
+/// Room for one delivery after the other. Nothing is counted as begun without it.
+pub(crate) struct Place {
+    // Nobody closes the two, so there are always permits.
+    _suspect: Option<OwnedSemaphorePermit>,
+    _budget: Option<OwnedSemaphorePermit>,
 }
 
 impl Deliverer {
+    /// Wait for a place: deliveries leave connections to everything else.
+    pub(crate) async fn place(&self) -> Place {
+        Place {
+            _suspect: None,
+            _budget: Arc::clone(&self.budget).acquire_owned().await.ok(),
+        }
+    }
+
+    /// The same for what hosts may have died of.
+    pub(crate) async fn place_of_suspect(&self) -> Place {
+        // Whoever has this waits for a place; nobody who has a place waits for this.
+        let suspect = Arc::clone(&self.suspects).acquire_owned().await.ok();
+        Place {
+            _suspect: suspect,
+            ..self.place().await
+        }
+    }
+
     /// Take a stretch through the component.
-    pub(crate) async fn attempt(&self, stretch: Stretch<'_>) -> Delivered {
-        // Deliveries leave connections to everything else.
-        let Ok(_place) = self.budget.acquire().await else {
-            return Delivered::Error(self.worker.away("the host stops".to_owned()));
-        };
+    pub(crate) async fn attempt(&self, stretch: Stretch<'_>, _in: &Place) -> Delivered {
         // What panics here is a fault of this host, seen with these messages: they are not tried with it for ever.
         let messages = AtomicUsize::new(1);
         let settled = AssertUnwindSafe(self.settled(stretch, &messages)).catch_unwind();

@@ -17,7 +17,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::{delivery::Deliverer, watch::Watch, work::BACKOFF};
+use crate::{
+    delivery::{Deliverer, Place},
+    watch::Watch,
+    work::BACKOFF,
+};
 
 /// The newest batch of a partition; a later one makes an earlier one stale.
 #[derive(Default)]
@@ -70,10 +74,15 @@ impl Task {
         let (mut actor, mut action) = Actor::new(consumer, position);
         // Batches of another seek are stale.
         let mut sought = None;
+        // For deliveries in a row.
+        let mut place = None;
         let mut tell = tokio::time::interval(TELL);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silent = 0_u32;
         loop {
+            if !matches!(action, Action::Deliver { .. }) {
+                place = None;
+            }
             let event = match action {
                 Action::GiveBack => return,
                 Action::Await => tokio::select! {
@@ -107,7 +116,7 @@ impl Task {
                     self.subscription.more(&self.assignment);
                     Event::Asked
                 }
-                action => self.step(action).await,
+                action => self.step(action, &mut place).await,
             };
             if self.leave.is_cancelled() {
                 actor.leave();
@@ -117,7 +126,7 @@ impl Task {
         }
     }
 
-    async fn step(&self, action: Action) -> Event {
+    async fn step(&self, action: Action, place: &mut Option<Place>) -> Event {
         let Deliverer {
             worker, consumer, ..
         } = &*self.deliverer;
@@ -126,7 +135,23 @@ impl Task {
         match action {
             Action::Load { log } => Event::Loaded(self.load(log).await),
             Action::Set { from, to } => Event::Set(from.set(database, &to).await),
-            Action::Start(position) => Event::Started(position.start(database).await),
+            Action::Start(position) => {
+                // Who waits for a place has begun nothing: meanwhile the host may die of another's message.
+                let free = async {
+                    if position.is_suspect() {
+                        self.deliverer.place_of_suspect().await
+                    } else {
+                        self.deliverer.place().await
+                    }
+                };
+                let free = tokio::select! {
+                    biased;
+                    () = self.leave.cancelled() => return Event::Leave,
+                    free = free => free,
+                };
+                *place = Some(free);
+                Event::Started(position.start(database).await)
+            }
             Action::Survived(position) => Event::Survived(position.survived(database).await),
             Action::Deliver {
                 position,
@@ -150,7 +175,12 @@ impl Task {
                     records: records.records(),
                     attempt,
                 };
-                Event::Delivered(self.deliverer.attempt(stretch).instrument(span).await)
+                let place = match place {
+                    Some(place) => place,
+                    None => place.insert(self.deliverer.place().await),
+                };
+                let delivered = self.deliverer.attempt(stretch, place);
+                Event::Delivered(delivered.instrument(span).await)
             }
             Action::Keep {
                 position,

@@ -15,7 +15,10 @@ use marquee_delivery::{
 use rand::RngExt as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::{delivery::Deliverer, work::LEASE_MARGIN};
+use crate::{
+    delivery::{Deliverer, Place},
+    work::LEASE_MARGIN,
+};
 
 /// Retries of one subscription.
 pub struct Trigger {
@@ -46,10 +49,16 @@ impl Trigger {
             worker, consumer, ..
         } = &*self.deliverer;
         while !stop.is_cancelled() {
+            // A claim counts: who waits for a place claims nothing.
+            let place = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                place = self.deliverer.place() => place,
+            };
             match retry::claim(&worker.database, consumer, &self.topic, self.lease()).await {
                 Ok(None) => return,
                 Ok(Some(Due::Run(claimed))) => {
-                    if !self.deliver(&claimed, stop).await {
+                    if !self.deliver(&claimed, &place, stop).await {
                         return;
                     }
                 }
@@ -63,7 +72,7 @@ impl Trigger {
     }
 
     /// Whether it makes sense to go on with others.
-    async fn deliver(&self, claimed: &Claimed, stop: &CancellationToken) -> bool {
+    async fn deliver(&self, claimed: &Claimed, place: &Place, stop: &CancellationToken) -> bool {
         let database = &self.deliverer.worker.database;
         let mut limit = claimed.most();
         let mut conflicts = 0;
@@ -73,7 +82,7 @@ impl Trigger {
             }
             let delivered = self
                 .deliverer
-                .attempt(Stretch::Parked { claimed, limit })
+                .attempt(Stretch::Parked { claimed, limit }, place)
                 .await;
             let next = match delivered {
                 Delivered::Settled(summary) => Ok(Some(summary)),

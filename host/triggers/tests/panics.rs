@@ -138,6 +138,7 @@ impl Host {
                 deadline: Duration::MAX,
                 partitions: AtomicI32::new(1),
                 budget: Arc::new(Semaphore::new(1)),
+                suspects: Arc::new(Semaphore::new(1)),
             }),
             group: "it".to_owned(),
             topic: TOPIC.to_owned(),

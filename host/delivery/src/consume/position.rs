@@ -4,7 +4,7 @@ use marquee_bus::{Incoming, Partition};
 use marquee_database::Database;
 
 use super::{Summary, store};
-use crate::Error;
+use crate::{Error, partition::DEATHS_UNTIL_ALONE};
 
 /// Where a consumer goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +96,11 @@ impl Position {
     /// How often a host began to deliver from here and was not heard of again, the present try counted in.
     pub fn starts(&self) -> u32 {
         self.starts
+    }
+
+    /// Whether as many hosts died in a delivery from here as make its first message go alone.
+    pub fn is_suspect(&self) -> bool {
+        self.starts >= DEATHS_UNTIL_ALONE
     }
 
     /// Of a stretch of the partition, what is not dealt with yet.

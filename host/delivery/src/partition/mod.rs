@@ -648,7 +648,7 @@ impl Actor {
 /// How a person's pause is waited for: up to 0.8 s between two looks.
 const PAUSED: u32 = 3;
 /// One death may be anything. Two at the same place are likely a message's doing.
-const DEATHS_UNTIL_ALONE: u32 = 2;
+pub(crate) const DEATHS_UNTIL_ALONE: u32 = 2;
 /// Conflicts in a row that are answered at once; after them there are pauses.
 const CONFLICTS_AT_ONCE: u32 = 3;
 /// After so many a delivery is halved, or its message parked: under SERIALIZABLE a large one may never get through.

@@ -25,6 +25,10 @@ pub struct Standing {
     pub lag: Option<i64>,
     /// Keys that wait for a retry or a person; counted up to [`crate::lag::COUNTED`].
     pub blocked_keys: i64,
+    /// Messages to be retried, or waiting behind one that is.
+    pub parked: i64,
+    /// Messages that a person decides about.
+    pub dead: i64,
     /// Since when and by whom it is paused.
     pub paused: Option<Pause>,
     /// In order.
@@ -138,6 +142,9 @@ pub enum ConsumerError {
         "{0} parked or dead messages are older than where the replay begins; retry, skip or discard them first, or begin earlier"
     )]
     Held(i64),
+    /// Some host delivers to it at this moment.
+    #[error("{0} messages of it are being delivered now: a host still has it; stop that one first")]
+    UnderWay(i64),
     /// The database or the bus did not do it.
     #[error(transparent)]
     Delivery(#[from] Error),
@@ -150,6 +157,11 @@ impl From<marquee_database::Error> for ConsumerError {
 }
 
 impl Standing {
+    /// Whether nothing is left of it but perhaps a pause: a person deleted it.
+    pub fn is_gone(&self) -> bool {
+        self.partitions.is_empty() && self.parked + self.dead == 0
+    }
+
     /// One that has read nothing yet.
     pub fn unseen(consumer: String, topic: String) -> Self {
         Self {
@@ -157,6 +169,8 @@ impl Standing {
             topic,
             lag: None,
             blocked_keys: 0,
+            parked: 0,
+            dead: 0,
             paused: None,
             partitions: Vec::new(),
         }
@@ -188,6 +202,8 @@ pub async fn standing(database: &Database, bus: Option<&dyn Bus>) -> Result<Vec<
         if !known {
             let mut standing = Standing::unseen(consumer, topic);
             standing.blocked_keys = row.get("blocked_keys");
+            standing.parked = row.get("parked");
+            standing.dead = row.get("dead");
             standing.paused = since.map(|since| Pause {
                 since,
                 by: row.get("actor"),
@@ -381,20 +397,27 @@ async fn set_back(
     Ok(replayed)
 }
 
-/// A pause of what has no position yet stands alone. $1 the bound of the count.
+/// A pause of what has no position yet stands alone, and so does what a command parked of it. $1 the bound of the count.
 const STANDING: &str = "
-select coalesce(p.consumer, s.consumer) as consumer, coalesce(p.topic, s.topic) as topic,
-    p.partition, p.position, p.incarnation, p.updated_at, s.since, s.actor,
-    (
-        select count(*) from (
-            select from marquee.key_state as k
-            where k.consumer = coalesce(p.consumer, s.consumer) and k.topic = coalesce(p.topic, s.topic) and k.parked > 0
-            limit $1
-        ) as counted
-    ) as blocked_keys
-from marquee.positions as p
-full join marquee.pauses as s on s.consumer = p.consumer and s.topic = p.topic
-order by 1, 2, 3";
+select c.*, (
+    select count(*) from (
+        select from marquee.key_state as k
+        where k.consumer = c.consumer and k.topic = c.topic and k.parked > 0
+        limit $1
+    ) as counted
+) as blocked_keys
+from (
+    select consumer, topic, p.partition, p.position, p.incarnation, p.updated_at, s.since, s.actor,
+        coalesce(m.parked, 0) as parked, coalesce(m.dead, 0) as dead
+    from marquee.positions as p
+    full join marquee.pauses as s using (consumer, topic)
+    full join (
+        select consumer, topic,
+            count(*) filter (where state = 'parked') as parked, count(*) filter (where state = 'dead') as dead
+        from marquee.parked where state in ('parked', 'dead') group by 1, 2
+    ) as m using (consumer, topic)
+) as c
+order by c.consumer, c.topic, c.partition";
 
 /// $1 consumer, $2 topic.
 const MARKS: &str = "
@@ -418,12 +441,12 @@ insert into marquee.actions (actor, action, consumer, topic, key)
 select $3, 'resume', $1, $2, '' from resumed";
 
 /// The positions come first, as everywhere.
-const LOCK_POSITIONS: &str = "
+pub(crate) const LOCK_POSITIONS: &str = "
 select partition, position from marquee.positions where consumer = $1 and topic = $2
 order by partition for update";
 
 /// Then the keys.
-const LOCK_KEYS: &str = "
+pub(crate) const LOCK_KEYS: &str = "
 select from marquee.key_state where consumer = $1 and topic = $2 order by key, source for update";
 
 /// Messages that hold their keys, from before the replay's part of a partition. $3 partitions, $4 where they go on, $5 where

@@ -3,7 +3,7 @@
 //! Promise: an event that was acknowledged is never lost and never counted twice, whatever dies. The way out is
 //! [`outbox`] (rows to the bus, in order within a key); the way in is [`partition`] (what is done next with a partition),
 //! [`consume`] (a batch, its fence and its de-duplication in one transaction) and [`retry`] (what could not be applied
-//! yet); [`messages`] and [`consumers`] are what a person does about the rest; [`audit`] says whether it all adds up; [`job`]
+//! yet); [`messages`], [`consumers`] and [`identity`] are what a person does about the rest; [`audit`] says whether it all adds up; [`job`]
 //! is work that the clock starts. All of it is SQL in the schema `marquee` of the service's own database.
 //!
 //! It knows no WebAssembly, no Kafka, no HTTP and no component: a caller delivers the messages.
@@ -13,6 +13,7 @@ pub mod audit;
 pub mod consume;
 pub mod consumers;
 mod error;
+pub mod identity;
 pub mod job;
 mod keys;
 pub mod lag;

@@ -64,9 +64,8 @@ pub struct Component {
     pub transactional: Vec<String>,
     /// Topics that it may publish on through the producer import.
     pub publish: Vec<String>,
-    /// Its name as a consumer: by it the databases and the bus know how far it is. Its own, if the manifest says
-    /// nothing.
-    pub consumer: String,
+    /// Its identity as a consumer, where the manifest says it; see [`Self::consumer`].
+    pub said_consumer: Option<String>,
     /// Topics that it consumes.
     pub subscriptions: Vec<Subscription>,
     /// Jobs that the clock starts.
@@ -230,6 +229,16 @@ pub enum Outside {
     Bus,
     /// None does.
     Nothing,
+}
+
+impl Component {
+    /// Its identity as a consumer: by it the databases and the bus know how far it is. Its name, where the manifest says
+    /// no other.
+    pub fn consumer(&self) -> &str {
+        self.said_consumer
+            .as_deref()
+            .unwrap_or_else(|| self.id.as_str())
+    }
 }
 
 impl App {

@@ -109,13 +109,14 @@ fn databases(app: &App, places: &Places, problems: &Problems<'_>) {
             place.cloned().unwrap_or(0..0)
         };
         if !component.subscriptions.is_empty()
-            && let Some(first) = consumers.insert(&component.consumer, &component.id)
+            && let Some(first) = consumers.insert(component.consumer(), &component.id)
         {
             problems.add(
                 span(),
                 format!(
                     "{first} and {} are both consumer {}; each component is its own",
-                    component.id, component.consumer
+                    component.id,
+                    component.consumer()
                 ),
             );
         }

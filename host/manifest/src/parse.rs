@@ -265,7 +265,7 @@ fn component(id: ComponentId, mut section: Section<'_>, places: &mut Places) -> 
         database: None,
         transactional: Vec::new(),
         publish: Vec::new(),
-        consumer: id.to_string(),
+        said_consumer: None,
         subscriptions: Vec::new(),
         schedules: Vec::new(),
         limits: Limits::default(),

@@ -64,7 +64,7 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
     }
     if let Some((consumer, span)) = ours.string("consumer") {
         if is_kebab(&consumer) && consumer.len() <= 64 {
-            component.consumer = consumer;
+            component.said_consumer = Some(consumer);
         } else {
             problems.add(
                 span,

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -31,36 +31,46 @@ pub(crate) struct Thresholds {
 pub(crate) struct Alarms {
     events: Events,
     thresholds: Thresholds,
-    beyond: Beyond,
+    known: Known,
 }
 
-/// What was beyond a threshold at the last look.
-type Beyond = Arc<Mutex<Vec<String>>>;
+/// What was seen at the last look.
+type Known = Arc<Mutex<Seen>>;
+
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    /// What was beyond a threshold.
+    beyond: Vec<String>,
+    /// Messages that wait for nobody: for a person to know, and no reason not to serve.
+    unattended: Vec<String>,
+}
 
 impl Alarms {
     pub(crate) fn new(events: Events, thresholds: Thresholds) -> Self {
         Self {
             events,
             thresholds,
-            beyond: Beyond::default(),
+            known: Known::default(),
         }
     }
 
     /// Ready while nothing is beyond its threshold, and no partition that is held fails.
     pub(crate) fn part(&self) -> Part {
-        let beyond = Arc::clone(&self.beyond);
+        let known = Arc::clone(&self.known);
         let watch = self.events.watch.clone();
         Part {
             name: "events".to_owned(),
             ask: Box::new(move || {
-                let mut beyond = beyond
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
+                let Seen {
+                    mut beyond,
+                    unattended,
+                } = lock(&known).clone();
                 beyond.extend(watch.failing());
                 Box::pin(async move {
-                    let fine = beyond.is_empty();
-                    fine.then_some(()).ok_or_else(|| beyond.join("; "))
+                    if !beyond.is_empty() {
+                        return Err(beyond.join("; "));
+                    }
+                    Ok((!unattended.is_empty()).then(|| unattended.join("; ")))
                 })
             }),
         }
@@ -86,7 +96,7 @@ impl Alarms {
                         chain(&error)
                     )],
                 };
-                *self.beyond.lock().unwrap_or_else(PoisonError::into_inner) = beyond;
+                lock(&self.known).beyond = beyond;
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
@@ -98,8 +108,10 @@ impl Alarms {
     /// Tell of what was not told of before.
     async fn audit(&self, known: &mut BTreeSet<String>) -> Result<(), Error> {
         let mut found = BTreeSet::new();
+        let mut unattended = Vec::new();
         for audited in self.events.audit().await?.databases {
             let database = &audited.database;
+            unattended.extend(audited.unattended.iter().map(ToString::to_string));
             for finding in audited.audit.findings {
                 let text = format!("{}: {}", finding.place, finding.what);
                 if !known.contains(&text) {
@@ -112,6 +124,7 @@ impl Alarms {
             }
         }
         *known = found;
+        lock(&self.known).unattended = unattended;
         Ok(())
     }
 
@@ -156,6 +169,10 @@ impl Alarms {
         }
         Ok(beyond)
     }
+}
+
+fn lock(known: &Known) -> MutexGuard<'_, Seen> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Soon enough for an alarm, seldom enough to cost nothing.

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Context as _;
 use marquee_database::{Config, Database, Migrations, Secret, Unfit};
-use marquee_delivery::audit::Check;
-use marquee_manifest::{App, Component, ComponentId, Outside};
+use marquee_delivery::{audit::Check, identity};
+use marquee_manifest::{App, Component, ComponentId, Outside, Subscription};
 
 use crate::settings::{Set, Settings};
 
@@ -150,6 +150,40 @@ impl Databases {
                     continue;
                 }
                 anyhow::bail!("database {name} {fault}; {}", remedy(&fault));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuse a consumer that is most likely another one with a new name: everything would be applied once more. The
+    /// manifest says which it is.
+    pub(crate) async fn check_identities(&self, app: &App) -> anyhow::Result<()> {
+        for component in app.load_order() {
+            let (None, Some(database)) = (
+                &component.said_consumer,
+                self.by_component.get(&component.id),
+            ) else {
+                continue;
+            };
+            let (id, name) = (&component.id, database.name());
+            for Subscription { topic, .. } in &component.subscriptions {
+                let consumes =
+                    |it: &&Component| it.subscriptions.iter().any(|of| of.topic == *topic);
+                let others = app.components.values().filter(consumes);
+                let others: Vec<&str> = others.map(Component::consumer).collect();
+                let consumer = component.consumer();
+                let before = identity::predecessors(database, consumer, topic, &others);
+                let before = before.await.with_context(|| {
+                    format!("the consumers of database {name} cannot be asked for")
+                })?;
+                if let Some(before) = before.first() {
+                    anyhow::bail!(
+                        "component {id} would begin topic {topic} anew: in database {name} it was read by consumer {before}, which no \
+                         component is any more, and what that one has applied would be applied again. In \
+                         [component.{id}.tool.marquee] say `consumer = \"{before}\"` if this is the same one by another name: it \
+                         goes on where it was; or `consumer = \"{id}\"` if it is not"
+                    );
+                }
             }
         }
         Ok(())

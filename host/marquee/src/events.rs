@@ -10,8 +10,9 @@ use marquee_bus::{Bus, Partition};
 use marquee_database::Database;
 use marquee_delivery::{
     Error,
-    audit::{Audit, Check, audit},
+    audit::{Audit, Check, Finding, audit},
     consumers::{self, Standing},
+    identity::{self, Unattended},
     partition::State,
 };
 use marquee_manifest::{App, ComponentId};
@@ -60,6 +61,8 @@ pub(crate) struct Audited {
     pub(crate) database: String,
     #[serde(flatten)]
     pub(crate) audit: Audit,
+    /// What waits for consumers that no component is. Each is a finding too.
+    pub(crate) unattended: Vec<Unattended>,
 }
 
 /// A consumer of a topic.
@@ -109,11 +112,11 @@ impl Events {
             }
             for subscription in &component.subscriptions {
                 let ends = topics.entry(subscription.topic.clone()).or_default();
-                ends.consumed_by.insert(component.consumer.clone());
+                ends.consumed_by.insert(component.consumer().to_owned());
                 let topics = consumed.entry(component.id.clone()).or_default();
                 topics.insert(subscription.topic.clone());
                 if let Some(database) = &component.database {
-                    let place = (component.consumer.clone(), subscription.topic.clone());
+                    let place = (component.consumer().to_owned(), subscription.topic.clone());
                     subscriptions.insert(place, database.name.clone());
                 }
             }
@@ -142,6 +145,15 @@ impl Events {
         self.database(self.plan.subscriptions.get(&place)?)
     }
 
+    /// What waits in a database for consumers that no component is.
+    pub(crate) async fn unattended(&self, database: &Database) -> Result<Vec<Unattended>, Error> {
+        let subscribed = self.plan.subscriptions.keys();
+        let subscribed: Vec<(&str, &str)> = subscribed
+            .map(|(consumer, topic)| (consumer.as_str(), topic.as_str()))
+            .collect();
+        identity::unattended(database, &subscribed).await
+    }
+
     pub(crate) async fn audit(&self) -> Result<AuditReport, Error> {
         let mut report = AuditReport {
             sound: true,
@@ -152,10 +164,16 @@ impl Events {
             if let Some(check) = self.checks.get(database.name()) {
                 audit.findings.extend(check.findings(database).await?);
             }
+            let unattended = self.unattended(database).await?;
+            audit.findings.extend(unattended.iter().map(|it| Finding {
+                place: format!("{}: {}", it.consumer, it.topic),
+                what: it.to_string(),
+            }));
             report.sound &= audit.findings.is_empty();
             report.databases.push(Audited {
                 database: database.name().to_owned(),
                 audit,
+                unattended,
             });
         }
         Ok(report)
@@ -169,6 +187,10 @@ impl Events {
             for standing in consumers::standing(database, self.bus.as_deref()).await? {
                 let place = (standing.consumer.clone(), standing.topic.clone());
                 missing.remove(&place);
+                let subscribed = self.plan.subscriptions.contains_key(&place);
+                if !subscribed && standing.is_gone() {
+                    continue;
+                }
                 let state = |number: i32| {
                     let topic = standing.topic.clone();
                     let partition = Partition { topic, number };
@@ -177,7 +199,7 @@ impl Events {
                 };
                 all.push(ConsumerReport {
                     database: database.name().to_owned(),
-                    subscribed: self.plan.subscriptions.contains_key(&place),
+                    subscribed,
                     here: standing
                         .partitions
                         .iter()

@@ -248,6 +248,7 @@ impl Parts {
         databases.check(settings).await?;
         starting.goes_on("migrates the databases; the log says what it waits for");
         databases.migrate(app, settings).await?;
+        databases.check_identities(app).await?;
         starting.goes_on("opens the bus");
         let bus = open_bus(app, settings, databases).await?;
         if let Some(bus) = &bus {
@@ -307,7 +308,7 @@ impl Parts {
                 let deliverer = Arc::new(Deliverer {
                     worker: worker(),
                     consumer: Consumer {
-                        name: component.consumer.clone(),
+                        name: component.consumer().to_owned(),
                         policy: Policy {
                             attempts: subscription.attempts,
                             interval: subscription.retry,
@@ -324,7 +325,12 @@ impl Parts {
                 });
                 subscriptions.push(bus::Trigger {
                     deliverer: Arc::clone(&deliverer),
-                    group: format!("{}.{}.{}", app.name, component.consumer, subscription.topic),
+                    group: format!(
+                        "{}.{}.{}",
+                        app.name,
+                        component.consumer(),
+                        subscription.topic
+                    ),
                     topic: subscription.topic.clone(),
                     partitions: subscription.partitions,
                     limits: BatchLimits {
@@ -506,7 +512,7 @@ fn parts(
             name: format!("database {}", database.name()),
             ask: Box::new(move || {
                 let database = database.clone();
-                Box::pin(async move { database.ping().await.map_err(|error| error.to_string()) })
+                Box::pin(async move { answer(database.ping().await) })
             }),
         })
         .collect();
@@ -515,7 +521,7 @@ fn parts(
             name: "bus".to_owned(),
             ask: Box::new(move || {
                 let bus = Arc::clone(&bus);
-                Box::pin(async move { bus.ping().await.map_err(|error| error.to_string()) })
+                Box::pin(async move { answer(bus.ping().await) })
             }),
         });
     }
@@ -525,13 +531,17 @@ fn parts(
             let missing = releases.missing();
             Box::pin(async move {
                 match missing.as_slice() {
-                    [] => Ok(()),
+                    [] => Ok(None),
                     missing => Err(format!("not live: {}", missing.join(", "))),
                 }
             })
         }),
     });
     parts
+}
+
+fn answer<E: std::fmt::Display>(pong: Result<(), E>) -> admin::health::Answer {
+    pong.map(|()| None).map_err(|error| error.to_string())
 }
 
 /// Often enough that a sweep is short.

@@ -4,8 +4,8 @@ use marquee_bus::MAX_VALUE_BYTES;
 use marquee_database::{Database, Unit};
 use uuid::Uuid;
 
-use super::{Act, State};
-use crate::{Error, keys::Key};
+use super::{Act, Kept, State};
+use crate::{Error, identity::Unattended, keys::Key};
 
 /// Why an act was not done. Nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,19 @@ pub enum ActError {
     /// It has been set aside already.
     #[error("message {0} has been skipped already")]
     Skipped(i64),
+    /// No component is its consumer.
+    #[error(
+        "no component is consumer {consumer} of {topic}, so nobody would deliver message {id}: skip or discard it, or let a component \
+         have `consumer = \"{consumer}\"` in the manifest"
+    )]
+    Unattended {
+        /// The message asked for.
+        id: i64,
+        /// Whose it is.
+        consumer: String,
+        /// Of which topic.
+        topic: String,
+    },
     /// More than the bus would carry.
     #[error("a payload has at most {MAX_VALUE_BYTES} bytes")]
     TooLarge,
@@ -49,6 +62,19 @@ impl From<marquee_database::Error> for ActError {
 /// this says that it will not come: the key goes on from here. A skipped one is delivered out of the order of its key.
 pub async fn retry(database: &Database, id: i64, actor: &str) -> Result<(), ActError> {
     alone(database, Act::Retry, id, actor).await
+}
+
+/// Why it is not to be retried, where its consumer is one of these.
+pub fn nobody(kept: &Kept, unattended: &[Unattended]) -> Option<ActError> {
+    let is_its = |it: &&Unattended| it.consumer == kept.consumer && it.topic == kept.topic;
+    unattended
+        .iter()
+        .find(is_its)
+        .map(|it| ActError::Unattended {
+            id: kept.id,
+            consumer: it.consumer.clone(),
+            topic: it.topic.clone(),
+        })
 }
 
 /// Set it aside: its key goes on without it. It stays visible, and may be retried or discarded later. Where a number

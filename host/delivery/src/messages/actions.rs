@@ -17,7 +17,7 @@ pub struct Action {
     pub at: DateTime<Utc>,
     /// Who, as they called themselves.
     pub actor: String,
-    /// `retry`, `skip`, `discard` or `edit` of a message, `pause`, `resume` or `replay` of a consumer, `accept` of an audit,
+    /// `retry`, `skip`, `discard` or `edit` of a message, `pause`, `resume`, `replay` or `delete` of a consumer, `accept` of an audit,
     /// ...
     pub action: String,
     /// Which message; it may be gone. None: it was done to no single one.

@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::{
     ActError, Filter,
-    act::{lock_all, within},
+    act::{lock_all, nobody, within},
     discard, list, retry, skip,
 };
-use crate::Error;
+use crate::{Error, identity::Unattended};
 
 /// What is done with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,21 +41,32 @@ pub struct Left {
     pub why: String,
 }
 
-/// Act on each message of a page of `filter`, a hundred in a transaction. What one message does not allow does not keep
+/// Act on each message of a page of `filter`, a hundred in a transaction. Those of a consumer that no component is are not
+/// retried. What one message does not allow does not keep
 /// the others; what the database does not, ends it, and what was done stays done. Where `dry` is set, nothing is.
 pub async fn each(
     database: &Database,
     filter: &Filter,
     act: Act,
     actor: &str,
+    unattended: &[Unattended],
     dry: bool,
 ) -> Result<Bulk, Error> {
     let page = list(database, filter).await?;
-    let ids: Vec<i64> = page.iter().map(|message| message.id).collect();
     let mut bulk = Bulk {
-        last: ids.last().copied(),
+        last: page.last().map(|message| message.id),
         ..Bulk::default()
     };
+    let mut ids = Vec::with_capacity(page.len());
+    for message in &page {
+        match nobody(message, unattended).filter(|_| act == Act::Retry) {
+            Some(refused) => bulk.left.push(Left {
+                id: message.id,
+                why: refused.to_string(),
+            }),
+            None => ids.push(message.id),
+        }
+    }
     if dry {
         bulk.done = ids.len();
         return Ok(bulk);

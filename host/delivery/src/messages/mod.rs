@@ -14,7 +14,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 pub use self::{
-    act::{ActError, discard, edit, retry, skip},
+    act::{ActError, discard, edit, nobody, retry, skip},
     actions::{Action, actions},
     bulk::{Act, Bulk, Left, each},
 };

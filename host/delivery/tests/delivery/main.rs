@@ -5,6 +5,7 @@ mod audit;
 mod consume;
 mod consumers;
 mod event_state;
+mod identity;
 mod job;
 mod lease;
 mod limits;

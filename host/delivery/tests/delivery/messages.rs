@@ -387,7 +387,7 @@ async fn one_act_is_done_with_every_message_that_allows_it_page_by_page() {
         limit: 2,
         ..Filter::default()
     };
-    let planned = messages::each(&world.db, &filter, Act::Discard, "ada", true)
+    let planned = messages::each(&world.db, &filter, Act::Discard, "ada", &[], true)
         .await
         .unwrap();
     assert_eq!((planned.done, planned.left.len()), (2, 0));
@@ -395,7 +395,7 @@ async fn one_act_is_done_with_every_message_that_allows_it_page_by_page() {
 
     // The one behind the dead one waits for it.
     let (mut done, mut left) = (0, Vec::new());
-    while let page = messages::each(&world.db, &filter, Act::Retry, "ada", false)
+    while let page = messages::each(&world.db, &filter, Act::Retry, "ada", &[], false)
         .await
         .unwrap()
         && page.last.is_some()
@@ -442,7 +442,7 @@ async fn many_go_a_hundred_in_a_transaction_and_none_keeps_the_others() {
         limit: 1_000,
         ..Filter::default()
     };
-    let bulk = messages::each(&world.db, &filter, Act::Discard, "ada", false)
+    let bulk = messages::each(&world.db, &filter, Act::Discard, "ada", &[], false)
         .await
         .unwrap();
     let left: Vec<_> = bulk.left.iter().map(|left| left.id - first).collect();

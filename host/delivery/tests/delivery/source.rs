@@ -194,7 +194,15 @@ async fn what_is_numbered_again_by_a_server_that_was_put_back_unnoticed_is_kept_
         limit: 10,
         ..messages::Filter::default()
     };
-    let done = messages::each(&reader.world.db, &all, messages::Act::Retry, "ada", false).await;
+    let done = messages::each(
+        &reader.world.db,
+        &all,
+        messages::Act::Retry,
+        "ada",
+        &[],
+        false,
+    )
+    .await;
     assert_eq!(done.unwrap().done, 2);
     for claimed in claim(&reader.world.db).await {
         deliver(&reader.world.db, &claimed, Verdict::Done)

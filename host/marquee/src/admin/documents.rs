@@ -119,6 +119,15 @@ pub(crate) struct Replay {
     pub(crate) dry_run: bool,
 }
 
+/// `POST .../delete` of a consumer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Delete {
+    /// Say what would be done, and do nothing.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+}
+
 /// What stands next for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

@@ -13,10 +13,19 @@ use marquee_database::Database;
 use marquee_delivery::{
     audit,
     consumers::{self, ConsumerError, Replayed},
+    identity::{self, Deleted},
 };
 use marquee_problem::{CONFLICT, NO_SUCH_RESOURCE};
 
-use super::{api::Api, documents::Replay, messages::failed, peer::Who, problem::Problem};
+use serde::Serialize;
+
+use super::{
+    api::Api,
+    documents::{Delete, Replay},
+    messages::failed,
+    peer::Who,
+    problem::Problem,
+};
 use crate::events::{AuditReport, ConsumerReport, TopicReport};
 
 pub(crate) fn routes() -> Router<Api> {
@@ -29,6 +38,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route(&format!("{subscription}/pause"), post(pause))
         .route(&format!("{subscription}/resume"), post(resume))
         .route(&format!("{subscription}/replay"), post(replay))
+        .route(&format!("{subscription}/delete"), post(delete))
 }
 
 type Subscription = Result<Path<(String, String)>, PathRejection>;
@@ -93,6 +103,46 @@ async fn replay(
     let Replay { from, dry_run } = wanted;
     let replayed = consumers::replay(database, &**bus, place, from, &who, dry_run).await?;
     Ok(Json(replayed))
+}
+
+/// What was deleted of a consumer, or would be.
+#[derive(Debug, Serialize)]
+struct DeletedIn {
+    database: String,
+    #[serde(flatten)]
+    deleted: Deleted,
+}
+
+/// Wherever something of it is.
+async fn delete(
+    State(api): State<Api>,
+    subscription: Subscription,
+    query: Result<Query<Delete>, QueryRejection>,
+    Who(who): Who,
+) -> Result<Json<Vec<DeletedIn>>, Problem> {
+    let Path((consumer, topic)) = subscription?;
+    let Query(Delete { dry_run }) = query?;
+    if api.events.of(&consumer, &topic).is_some() {
+        let detail = format!(
+            "a component of the manifest is consumer {consumer} of {topic}; only what no component is can be deleted"
+        );
+        return Err(CONFLICT.with(detail).into());
+    }
+    let mut all = Vec::new();
+    for database in api.events.databases.iter() {
+        let place = (consumer.as_str(), topic.as_str());
+        if let Some(deleted) = identity::delete(database, place, &who, dry_run).await? {
+            all.push(DeletedIn {
+                database: database.name().to_owned(),
+                deleted,
+            });
+        }
+    }
+    if all.is_empty() {
+        let detail = format!("there is nothing of a consumer {consumer} of {topic}");
+        return Err(NO_SUCH_RESOURCE.with(detail).into());
+    }
+    Ok(Json(all))
 }
 
 fn database<'a>(api: &'a Api, consumer: &str, topic: &str) -> Result<&'a Database, Problem> {

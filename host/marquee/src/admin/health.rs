@@ -12,18 +12,21 @@ use serde_json::json;
 
 use super::api::Api;
 
-/// Something that must work before the host is ready: its name, and a question that errs with what is wrong.
+/// Something that must work before the host is ready: its name, and a question.
 pub(crate) struct Part {
     pub(crate) name: String,
-    pub(crate) ask: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+    pub(crate) ask: Box<dyn Fn() -> BoxFuture<'static, Answer> + Send + Sync>,
 }
+
+/// It works, with what a person should know nevertheless; or what is wrong.
+pub(crate) type Answer = Result<Option<String>, String>;
 
 /// What a part answered.
 #[derive(Debug, Serialize)]
 pub(super) struct PartReport {
     name: String,
     ready: bool,
-    /// What is wrong.
+    /// What is wrong, or to be known.
     detail: Option<String>,
 }
 
@@ -35,7 +38,8 @@ pub(super) async fn ready(State(api): State<Api>) -> impl IntoResponse {
     let failing: serde_json::Map<_, _> = ask(&api.parts)
         .await
         .into_iter()
-        .filter_map(|part| Some((part.name, part.detail?.into())))
+        .filter(|part| !part.ready)
+        .map(|part| (part.name, part.detail.into()))
         .collect();
     if failing.is_empty() {
         (StatusCode::OK, line(json!({ "status": "ready" })))
@@ -58,7 +62,7 @@ async fn ask(parts: &[Part]) -> Vec<PartReport> {
         PartReport {
             name: part.name.clone(),
             ready: answer.is_ok(),
-            detail: answer.err(),
+            detail: answer.unwrap_or_else(Some),
         }
     });
     join_all(answers).await

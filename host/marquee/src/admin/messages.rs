@@ -73,7 +73,9 @@ async fn each(
     let mut report = BulkReport::default();
     while let Some(database) = page.databases.pop_front() {
         let name = |id| format!("{}/{id}", database.name());
-        let bulk = messages::each(database, &page.filter, act, &who, dry).await;
+        let unattended = api.events.unattended(database).await;
+        let unattended = unattended.map_err(|error| failed(&error))?;
+        let bulk = messages::each(database, &page.filter, act, &who, &unattended, dry).await;
         let bulk = bulk.map_err(|error| failed(&error))?;
         let seen = bulk.done + bulk.left.len();
         report.done += bulk.done;
@@ -212,11 +214,27 @@ async fn act(
     let Path((name, number)) = message?;
     let database = database(&api, &name)?;
     match act {
-        Act::Retry => messages::retry(database, number, &who).await?,
+        Act::Retry => {
+            attended(&api, database, number).await?;
+            messages::retry(database, number, &who).await?;
+        }
         Act::Skip => messages::skip(database, number, &who).await?,
         Act::Discard => messages::discard(database, number, &who).await?,
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether there is somebody who would be given it.
+async fn attended(api: &Api, database: &Database, number: i64) -> Result<(), Problem> {
+    let unattended = api.events.unattended(database).await;
+    let unattended = unattended.map_err(|error| failed(&error))?;
+    if unattended.is_empty() {
+        return Ok(());
+    }
+    let detail = messages::show(database, number).await;
+    let detail = detail.map_err(|error| failed(&error))?;
+    let refused = detail.and_then(|detail| messages::nobody(&detail.kept, &unattended));
+    refused.map_or(Ok(()), |refused| Err(refused.into()))
 }
 
 fn row(database: &Database, kept: &Kept) -> Value {

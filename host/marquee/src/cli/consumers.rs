@@ -25,7 +25,7 @@ pub(crate) struct Topics {
     json: bool,
 }
 
-/// Show how far consumers are; pause one, let it go on, or set it back.
+/// Show how far consumers are; pause one, let it go on, set it back, or delete one that no component is.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   marquee consumers list
@@ -70,6 +70,17 @@ enum Verb {
         #[arg(long)]
         from: ReplayFrom,
         /// Show what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Forget a consumer that no component is any more: how far it was, and the messages that wait for it
+    #[command(after_help = "Examples:
+  marquee consumers delete scores ratings --dry-run
+  marquee consumers delete scores ratings")]
+    Delete {
+        #[command(flatten)]
+        subscription: Subscription,
+        /// Show what would be deleted, and delete nothing
         #[arg(long)]
         dry_run: bool,
     },
@@ -135,6 +146,10 @@ impl Consumers {
                 from,
                 dry_run,
             } => replay(&remote, &subscription, from, dry_run).await?,
+            Verb::Delete {
+                subscription,
+                dry_run,
+            } => delete(&remote, &subscription, dry_run).await?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -227,7 +242,12 @@ async fn list(remote: &Remote, partitions: bool, json: bool) -> anyhow::Result<(
 /// In words: whether somebody paused it, and else the worst of what this host does with its partitions.
 fn state(consumer: &Value) -> String {
     if consumer.get("subscribed") == Some(&Value::Bool(false)) {
-        return "not in the manifest".to_owned();
+        let waiting = ["parked", "dead"].map(|name| consumer.get(name).and_then(Value::as_i64));
+        return match waiting.iter().flatten().sum() {
+            0 => "no consumer".to_owned(),
+            1 => "no consumer; 1 message waits".to_owned(),
+            more => format!("no consumer; {more} messages wait"),
+        };
     }
     if let Some(paused) = consumer.get("paused").filter(|it| !it.is_null()) {
         let (by, since) = (plain(&field(paused, "by")), field(paused, "since"));
@@ -276,6 +296,26 @@ async fn replay(
     } else {
         format!("{subscription} is set back")
     })?;
+    Ok(())
+}
+
+async fn delete(remote: &Remote, subscription: &Subscription, dry_run: bool) -> anyhow::Result<()> {
+    let path = format!("{}?dry_run={dry_run}", subscription.address("delete"));
+    let deleted: Vec<Value> = remote.ask(&path).await?;
+    let columns = ["database", "partitions", "parked", "dead", "skipped"];
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(columns);
+    for database in &deleted {
+        table.add_row(columns.map(|name| field(database, name)));
+    }
+    print(table.to_string());
+    print(if dry_run {
+        format!("{subscription} would be deleted so; nothing is changed")
+    } else {
+        format!(
+            "{subscription} is deleted; a host that still has it delivers nothing to it until `marquee consumers resume`"
+        )
+    });
     Ok(())
 }
 

@@ -12,9 +12,10 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::{
+    admin::ask,
     host::Setup,
     raw,
-    releases::{done, guest, remade, versions},
+    releases::{done, guest, refused, remade, versions},
 };
 
 /// Kafka takes some seconds to share out partitions, and a message that failed may wait for as long.
@@ -454,5 +455,143 @@ async fn deliveries_that_hang_leave_connections_to_requests_and_readiness() {
         assert_eq!((read, written, ready), (200, 202, 200));
     }
     assert!(hanging(&database).await > 1, "they hang all the while");
+    drop(host);
+}
+
+/// The same component by another name.
+fn renamed(folder: &Path, component: &str, subscription: &str) -> PathBuf {
+    let manifest = manifest(folder, component, subscription);
+    let text = fs::read_to_string(&manifest).expect("read");
+    let text = text
+        .replace("component.counter", "component.scores")
+        .replace("component = \"counter\"", "component = \"scores\"");
+    fs::write(&manifest, text).expect("written");
+    manifest
+}
+
+const UP: [&str; 5] = [
+    "up",
+    "--listen",
+    "127.0.0.1:0",
+    "--admin-listen",
+    "127.0.0.1:0",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_component_does_not_begin_anew_until_the_manifest_says_which_consumer_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines = subscribed("partitions = 2");
+    let setup = embedded(manifest(folder.path(), "", &lines)).await;
+    let host = setup.start().await;
+    let database = setup.connect("COUNTER").await;
+    publish(&database, "key", "first", 5).await;
+    let all = async |amount| {
+        eventually(PATIENCE, "each is applied", async || {
+            seen(&database).await == amount
+        })
+        .await;
+    };
+    all(5).await;
+    drop(host.stop("TERM").await);
+
+    renamed(folder.path(), "", &lines);
+    let said = refused(&setup, &UP);
+    for way in ["`consumer = \"counter\"`", "`consumer = \"scores\"`"] {
+        assert!(said.contains(way), "{said}");
+    }
+    assert_eq!(seen(&database).await, 5);
+
+    // It goes on where it was.
+    renamed(folder.path(), "consumer = \"counter\"", &lines);
+    let host = setup.start().await;
+    publish(&database, "key", "second", 5).await;
+    all(10).await;
+    drop(host.stop("TERM").await);
+
+    // It is another one, to which all of it is new.
+    renamed(folder.path(), "consumer = \"scores\"", &lines);
+    let host = setup.start().await;
+    all(20).await;
+    drop(host.stop("TERM").await);
+    // From now on it need not be said.
+    renamed(folder.path(), "", &lines);
+    let host = setup.start().await;
+    publish(&database, "key", "third", 5).await;
+    all(25).await;
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_consumer_that_no_component_is_is_told_and_goes_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines = subscribed("partitions = 1\nretry = \"1h\"\nfrom = \"latest\"");
+    let setup = embedded(manifest(folder.path(), "", &lines)).await;
+    let host = setup.start().await;
+    let database = setup.connect("COUNTER").await;
+    eventually(PATIENCE, "it has begun", async || {
+        let begun = "select count(*) from marquee.positions where began is not null";
+        count(&database, begun).await == 1
+    })
+    .await;
+    publish(&database, "key", "later-on", 2).await;
+    eventually(PATIENCE, "both are parked", async || {
+        parked(&database).await == 2
+    })
+    .await;
+    drop(host.stop("TERM").await);
+
+    renamed(folder.path(), "consumer = \"scores\"", &lines);
+    let host = setup.start().await;
+    let admin = host.admin.trim_start_matches("http://").to_owned();
+    let waits = "no component is consumer counter of numbers: 2 parked and 0 dead messages";
+    eventually(PATIENCE, "the host has noticed by itself", async || {
+        host.log().contains(waits)
+    })
+    .await;
+    let audit = setup.verb(&["audit"]);
+    assert_eq!(audit.status.code(), Some(1), "{audit:?}");
+    assert!(String::from_utf8_lossy(&audit.stdout).contains(waits));
+    let listed = done(&setup, &["consumers", "list"]);
+    assert!(listed.contains("no consumer; 2 messages wait"), "{listed}");
+    // It is for a person to know, and no reason not to serve.
+    let ready = raw::status(&admin, "GET /readyz").await;
+    assert_eq!(ready, 200);
+    let health = ask(&setup, "GET", "/admin/v1/health", "").await.json();
+    let parts = health["parts"].as_array().expect("parts");
+    let events = parts.iter().find(|part| part["name"] == "events");
+    let events = events.expect("the part of events");
+    assert_eq!(events["ready"], true);
+    let detail = events["detail"].as_str().expect("what to know");
+    assert!(detail.contains(waits), "{detail}");
+
+    let sql = "select 'counter/' || min(id) from marquee.parked";
+    let row = database.query_one(sql, &[]).await.expect("it is parked");
+    let id: String = row.get(0);
+    for retry in [
+        &["messages", "retry", &id][..],
+        &["messages", "retry", "--all"],
+    ] {
+        let output = setup.verb(retry);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(said.contains("nobody would deliver"), "{said}");
+    }
+    let delete = ["consumers", "delete", "counter", "numbers"];
+    let planned = done(&setup, &[&delete[..], &["--dry-run"]].concat());
+    assert!(planned.contains("nothing is changed"), "{planned}");
+    assert_eq!(parked(&database).await, 2);
+    done(&setup, &delete);
+    assert_eq!(parked(&database).await, 0);
+    let audit = setup.verb(&["audit"]);
+    assert!(audit.status.success(), "{audit:?}");
+    let listed = done(&setup, &["consumers", "list"]);
+    assert!(!listed.contains("no consumer"), "{listed}");
+    let history = done(&setup, &["messages", "history"]);
+    assert!(history.contains("delete"), "{history}");
+    let said = refused(&setup, &delete);
+    assert!(said.contains("there is nothing of a consumer"), "{said}");
+    let said = refused(&setup, &["consumers", "delete", "scores", "numbers"]);
+    assert!(said.contains("only what no component is"), "{said}");
     drop(host);
 }

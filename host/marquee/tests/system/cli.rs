@@ -81,12 +81,13 @@ async fn what_cannot_be_printed_is_a_failure_but_not_where_the_reader_has_gone()
             "{verb:?}: {said}"
         );
 
+        let read = setup.verb(verb);
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let output = setup.command(verb).stdout(writer).output();
         let output = output.expect("it runs");
         let said = text(&output.stderr);
-        assert!(output.status.success(), "{verb:?}: {said}");
+        assert_eq!(output.status, read.status, "{verb:?}: {said}");
         assert!(!said.contains("error"), "{verb:?}: {said}");
     }
     drop(host);

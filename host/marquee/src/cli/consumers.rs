@@ -308,14 +308,14 @@ async fn delete(remote: &Remote, subscription: &Subscription, dry_run: bool) -> 
     for database in &deleted {
         table.add_row(columns.map(|name| field(database, name)));
     }
-    print(table.to_string());
+    print(table.to_string())?;
     print(if dry_run {
         format!("{subscription} would be deleted so; nothing is changed")
     } else {
         format!(
             "{subscription} is deleted; a host that still has it delivers nothing to it until `marquee consumers resume`"
         )
-    });
+    })?;
     Ok(())
 }
 

@@ -25,12 +25,8 @@ async fn publish(database: &Client, amount: i64) {
     published.expect("published");
 }
 
-/// A consumer has applied three messages of one log; another log is filled before it comes back.
-async fn goes_on_in_another_log(
-    folder: &Path,
-    setup: Setup,
-    change: impl AsyncFnOnce(Setup) -> Setup,
-) {
+/// A host whose consumer has applied three messages.
+async fn three_applied(setup: &Setup) -> (Host, Client) {
     let host = setup.start().await;
     let database = setup.connect("COUNTER").await;
     publish(&database, 3).await;
@@ -38,6 +34,16 @@ async fn goes_on_in_another_log(
         seen(&database).await == 3
     })
     .await;
+    (host, database)
+}
+
+/// A consumer has applied three messages of one log; another log is filled before it comes back.
+async fn goes_on_in_another_log(
+    folder: &Path,
+    setup: Setup,
+    change: impl AsyncFnOnce(Setup) -> Setup,
+) {
+    let (host, database) = three_applied(&setup).await;
     let (status, _) = host.stop("TERM").await;
     assert!(status.success());
 
@@ -139,13 +145,7 @@ async fn nothing_is_passed_over_when_the_topic_is_made_again_under_a_host_on_kaf
     let folder = tempfile::tempdir().expect("a folder");
     let kafka = broker().await;
     let setup = on(&kafka, counter(folder.path())).await;
-    let host = setup.start().await;
-    let database = setup.connect("COUNTER").await;
-    publish(&database, 3).await;
-    eventually(PATIENCE, "they are applied", async || {
-        seen(&database).await == 3
-    })
-    .await;
+    let (host, database) = three_applied(&setup).await;
     host.signal("STOP");
     kafka.delete_topic("numbers").await;
     fill(folder.path(), &setup, &database).await;

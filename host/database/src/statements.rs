@@ -188,7 +188,7 @@ fn dollar_quoted(text: &str) -> Option<usize> {
     let end = behind.find('$')?;
     let tag = behind.get(..end)?;
     let mut letters = tag.chars();
-    let is_tag = letters.next().is_none_or(begins_word) && letters.all(|c| is_in_word(c));
+    let is_tag = letters.next().is_none_or(begins_word) && letters.all(is_in_word);
     if !is_tag {
         return None;
     }

@@ -2,7 +2,7 @@
 //!
 //! Promise: nothing is read a second time because a component was renamed, unless somebody said so; nothing waits for nobody
 //! in silence; what is deleted of a consumer goes together, and is in `marquee.actions`. Bound: one statement a question, and
-//! [`SWEPT`] event ids at a time. Not here: which identities the components have, which is the manifest's to say.
+//! 5,000 event ids at a time. Not here: which identities the components have, which is the manifest's to say.
 
 use marquee_database::{Database, Unit};
 use serde::Serialize;

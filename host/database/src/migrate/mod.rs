@@ -100,7 +100,7 @@ pub enum MigrateError {
         invalid: String,
         /// What the database said.
         #[source]
-        source: Error,
+        source: Box<Error>,
     },
     /// A file without a transaction ran to its end, and an index is not what it says: it was left half made before, and
     /// `if not exists` passed it over.
@@ -291,7 +291,7 @@ impl Migrations {
                     name: step.name.clone(),
                     line: statement.line,
                     invalid: invalid.unwrap_or_default(),
-                    source,
+                    source: Box::new(source),
                 });
             }
         }

@@ -29,13 +29,7 @@ impl Connection {
     /// As [`Self::alter_now`], again and again until all locks were had, however long others keep them. `what` is said in
     /// the log while it waits.
     pub async fn alter(&mut self, what: &str, sql: &str) -> Result<(), Error> {
-        let mut failures = 0_u32;
-        loop {
-            match self.alter_now(sql).await {
-                Err(error) if error.is_locked() => rest(what, &mut failures).await,
-                result => return result,
-            }
-        }
+        until_had(what, async || self.alter_now(sql).await).await
     }
 
     /// As [`Self::alter`], of one statement that may not be in a transaction. The session keeps the timeout, so it is closed
@@ -44,21 +38,26 @@ impl Connection {
         self.taint();
         let timeout = LOCK_TIMEOUT.as_millis();
         self.batch(&format!("set lock_timeout = {timeout}")).await?;
-        let mut failures = 0_u32;
-        loop {
-            match self.batch(sql).await {
-                Err(error) if error.is_locked() => rest(what, &mut failures).await,
-                result => return result,
-            }
-        }
+        until_had(what, async || self.batch(sql).await).await
     }
 }
 
-/// Others have their turn.
-async fn rest(what: &str, failures: &mut u32) {
-    tracing::warn!("{what} waits: another session has what it changes locked");
-    *failures = failures.saturating_add(1);
-    tokio::time::sleep(BACKOFF.delay(*failures)).await;
+/// Try until all locks were had; between two tries others have their turn.
+async fn until_had(
+    what: &str,
+    mut alter: impl AsyncFnMut() -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut failures = 0_u32;
+    loop {
+        match alter().await {
+            Err(error) if error.is_locked() => {
+                tracing::warn!("{what} waits: another session has what it changes locked");
+                failures = failures.saturating_add(1);
+                tokio::time::sleep(BACKOFF.delay(failures)).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// As long as anybody else may stand still.

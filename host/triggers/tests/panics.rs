@@ -7,26 +7,25 @@
     reason = "a test fails by its panic; a bug of the host's is what is tried"
 )]
 
+mod support;
+
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI32, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use marquee_bus::{BatchLimits, Bus, Error, Log, Outgoing, Partition, Subscription, embedded};
-use marquee_database::{Config, Database, Secret};
-use marquee_delivery::{
-    Consumer,
-    outbox::{Poke, Relay},
-};
-use marquee_runtime::{Lineup, Runtime};
+use marquee_database::Database;
+use marquee_delivery::outbox::Relay;
 use marquee_testkit::{TestDatabase, eventually};
-use marquee_triggers::{Deliverer, Watch, Worker, bus::Trigger};
-use tokio::sync::Semaphore;
+use marquee_triggers::{Watch, bus::Trigger};
 use tokio_util::sync::CancellationToken;
+
+use crate::support::{Servers, deliverer, servers};
 
 const TOPIC: &str = "numbers";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -98,18 +97,13 @@ struct Host {
 impl Host {
     /// Three messages are there. Each delivery panics: so far away a deadline cannot be.
     async fn start(panics: u32) -> Self {
-        let servers = [
-            marquee_testkit::database().await,
-            marquee_testkit::database().await,
-        ];
-        let [database, log] = [("data", &servers[0]), ("bus", &servers[1])].map(|(name, at)| {
-            Database::new(&Config::new(name, Secret::new(at.url()))).expect("a pool")
-        });
-        let ours = marquee_delivery::migrations().expect("they are right");
-        ours.apply(&database).await.expect("applied");
-        let bus = embedded::Embedded::open(log, embedded::Config::default()).await;
+        let Servers {
+            database,
+            bus,
+            kept,
+        } = servers().await;
         let bus = Arc::new(Buggy {
-            bus: bus.expect("a bus"),
+            bus,
             panics: AtomicU32::new(panics),
         });
         bus.ensure_topic(TOPIC, 1).await.expect("a topic");
@@ -118,28 +112,15 @@ impl Host {
             bus: Arc::clone(&bus),
             watch: Watch::default(),
             stop: CancellationToken::new(),
-            _dropped_last: servers,
+            _dropped_last: kept,
         };
         let publish = "select marquee.publish('numbers', 'key-' || n, '{}', 'x')
             from generate_series(1, 3) as n";
         host.execute(publish).await;
         let relay = Relay::new(database.clone(), bus.clone());
         tokio::task::spawn(relay.run(host.stop.clone()));
-        let worker = Worker {
-            runtime: Runtime::new(Lineup::nothing(), 1 << 20).expect("a runtime"),
-            component: "it".parse().expect("a plain name"),
-            database,
-            outbox: Poke::default(),
-        };
         let trigger = Trigger {
-            deliverer: Arc::new(Deliverer {
-                worker,
-                consumer: Consumer::new("it"),
-                deadline: Duration::MAX,
-                partitions: AtomicI32::new(1),
-                budget: Arc::new(Semaphore::new(1)),
-                suspects: Arc::new(Semaphore::new(1)),
-            }),
+            deliverer: deliverer(&database, 1, 1, Duration::MAX),
             group: "it".to_owned(),
             topic: TOPIC.to_owned(),
             partitions: 1,

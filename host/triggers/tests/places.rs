@@ -7,25 +7,18 @@
     reason = "a test fails by its panic"
 )]
 
-use std::{
-    sync::{Arc, atomic::AtomicI32},
-    time::Duration,
-};
+mod support;
 
-use marquee_bus::{
-    BatchLimits, Bus, Partition,
-    embedded::{self, Embedded},
-};
-use marquee_database::{Config, Database, Secret};
-use marquee_delivery::{
-    Consumer,
-    outbox::{Poke, Relay},
-};
-use marquee_runtime::{Lineup, Runtime};
+use std::{sync::Arc, time::Duration};
+
+use marquee_bus::{BatchLimits, Bus, Partition, embedded::Embedded};
+use marquee_database::Database;
+use marquee_delivery::outbox::Relay;
 use marquee_testkit::{TestDatabase, eventually};
-use marquee_triggers::{Deliverer, Watch, Worker, bus, retry};
-use tokio::sync::Semaphore;
+use marquee_triggers::{Deliverer, Watch, bus, retry};
 use tokio_util::sync::CancellationToken;
+
+use crate::support::{Servers, deliverer, servers};
 
 const TOPIC: &str = "numbers";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,41 +39,23 @@ struct Host {
 impl Host {
     /// Each partition has messages, and no delivery gets further than its first statement.
     async fn start(places: usize, starts_before: i32) -> Self {
-        let servers = [
-            marquee_testkit::database().await,
-            marquee_testkit::database().await,
-        ];
-        let [database, log] = [("data", &servers[0]), ("bus", &servers[1])].map(|(name, at)| {
-            Database::new(&Config::new(name, Secret::new(at.url()))).expect("a pool")
-        });
-        let ours = marquee_delivery::migrations().expect("they are right");
-        ours.apply(&database).await.expect("applied");
-        let bus = Embedded::open(log, embedded::Config::default()).await;
-        let bus = Arc::new(bus.expect("a bus"));
+        let Servers {
+            database,
+            bus,
+            kept,
+        } = servers().await;
+        let bus = Arc::new(bus);
         bus.ensure_topic(TOPIC, 2).await.expect("a topic");
         let mut lock = database.unit();
         let sql = "lock table marquee.key_state in access exclusive mode";
         lock.execute(sql, &[]).await.expect("locked");
-        let worker = Worker {
-            runtime: Runtime::new(Lineup::nothing(), 1 << 20).expect("a runtime"),
-            component: "it".parse().expect("a plain name"),
-            database: database.clone(),
-            outbox: Poke::default(),
-        };
         let host = Self {
+            deliverer: deliverer(&database, 2, places, PATIENCE),
             database,
-            deliverer: Arc::new(Deliverer {
-                worker,
-                consumer: Consumer::new("it"),
-                deadline: PATIENCE,
-                partitions: AtomicI32::new(2),
-                budget: Arc::new(Semaphore::new(places)),
-                suspects: Arc::new(Semaphore::new(1)),
-            }),
             bus,
             stop: CancellationToken::new(),
             lock,
-            _dropped_last: servers,
+            _dropped_last: kept,
         };
         for number in 0..2 {
             let topic = TOPIC.to_owned();

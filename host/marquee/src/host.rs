@@ -11,7 +11,7 @@ use marquee_bus::{BatchLimits, Bus, embedded, kafka};
 use marquee_database::Database;
 use marquee_delivery::{Begin, Consumer, Policy, outbox::Relay};
 use marquee_manifest::{App, Canary, ComponentId, Outside, Rates, defaults};
-use marquee_runtime::Runtime;
+use marquee_runtime::{Room, Runtime};
 use marquee_triggers::{Deliverer, Proxies, Watch, Worker, bus, http, retry, schedule};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -264,7 +264,7 @@ impl Parts {
             .map(|component| component.limits.memory_bytes)
             .max()
             .unwrap_or(64 << 20);
-        let runtime = Runtime::new(lineup, memory)
+        let runtime = Runtime::new(lineup, memory, Room::default())
             .map_err(|error| anyhow::anyhow!("wasmtime cannot start: {error:#}"))?;
         let versions = Versions::open(
             &settings.data.value,

@@ -83,7 +83,7 @@ pub(crate) fn compiler(memory_bytes: usize) -> Config {
 /// most. Shorter ones gain nothing beside what requests take of a CPU, and wake an idle machine more often.
 pub(crate) const TICK: Duration = Duration::from_millis(2);
 /// Instances of all components together.
-const INSTANCES: u32 = 1_000;
+pub(crate) const INSTANCES: u32 = 1_000;
 /// A component of wit-bindgen has its module, and small ones that glue it to its imports.
 const CORE_INSTANCES_EACH: u32 = 6;
 const MEMORIES_EACH: u32 = 2;

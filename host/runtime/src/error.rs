@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use marquee_manifest::ComponentId;
 
+use crate::outcome::{Blame, Kind, Outcome};
+
 /// Why a call had no answer. Nothing of it stands, unless the variant says otherwise.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -22,6 +24,12 @@ pub enum CallError {
     /// All its instances are busy and stayed so.
     #[error("component {0} has more calls than it may have at once")]
     Overloaded(ComponentId),
+    /// The instances of all components have all the memory, or all the places, that there are.
+    #[error("the host has no room left for component {0}")]
+    NoRoom(ComponentId),
+    /// Whoever asked did not send the rest of the request, or did not take the answer, before the deadline.
+    #[error("the client of component {0} did not do its part in time")]
+    Client(ComponentId),
     /// It did not end in time and was ended.
     #[error("component {0} did not answer in time")]
     Deadline(ComponentId),
@@ -74,17 +82,42 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Whether it speaks against the version that was called: not against its caller, its load or its database.
-    pub(crate) fn is_of_the_version(&self) -> bool {
-        matches!(
-            self,
-            Self::Trap { .. }
-                | Self::Panicked(_)
-                | Self::Deadline(_)
-                | Self::Instantiate { .. }
-                | Self::NoExport { .. }
-        )
+    /// What came of a call of `component`, and whose doing that was.
+    pub fn outcome(&self, component: &ComponentId) -> Outcome {
+        use Blame::{Client, Dependency, Host, Version};
+        let (of, kind, blame) = match self {
+            Self::UnknownComponent(of) | Self::Overloaded(of) | Self::NoRoom(of) => {
+                (of, Kind::Refused, Host)
+            }
+            Self::NoExport { component: of, .. } => (of, Kind::Refused, Version),
+            Self::Client(of) => (of, Kind::Late, Client),
+            Self::Deadline(of) => (of, Kind::Late, Version),
+            Self::Trap { component: of, .. } | Self::Instantiate { component: of, .. } => {
+                (of, Kind::Trapped, Version)
+            }
+            // What this version does brings it out, and going back to the one before is what helps.
+            Self::Panicked(of) => (of, Kind::Trapped, Version),
+            Self::Cancelled(of) => (of, Kind::Cancelled, Client),
+            Self::RolledBack { component: of, .. } | Self::Unknown { component: of, .. } => {
+                (of, Kind::Undone, Dependency)
+            }
+        };
+        // One that came through from a component which this one called.
+        let blame = if of == component { blame } else { Dependency };
+        Outcome::new(kind, blame)
     }
+}
+
+/// An error and its causes on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// Why a component could not be loaded. What was active stays active.

@@ -2,9 +2,9 @@
 //!
 //! Calls share the worker threads of the async runtime. One that computes gives way at each tick, but a few dozen such
 //! calls would still make everybody wait for their turns. So a call that has computed for some 3 ms (see `control`)
-//! moves to threads of another sort: of a low priority, and at rest for seven eighths of the time while other calls
-//! are under way, since even such a thread is in the way of others that wake up. On an idle machine it is as quick as
-//! before. What it calls runs here too. There is a thread less than there are CPUs, so that one is never theirs.
+//! moves, with its instance, to threads of another sort: of a low priority, and at rest for seven eighths of the time while
+//! other calls are under way, since even such a thread is in the way of others that wake up. On an idle machine it is as
+//! quick as before. What it calls runs here too, and the instance goes back when the call is over. There is a thread less than there are CPUs, so that one is never theirs.
 
 use std::{
     cell::Cell,
@@ -70,36 +70,51 @@ impl SlowLane {
         })
     }
 
-    /// Do the work of a call: here, and on the slow lane from the moment that it has computed for long.
-    pub(crate) async fn drive<T: Send + 'static>(
-        &self,
-        control: &Control,
-        mut work: BoxFuture<'static, T>,
-    ) -> T {
-        let here = |cx: &mut Context<'_>| {
-            if control.computes() || WORKED_US.get().is_some() {
-                Poll::Ready(None)
-            } else {
-                control.turn(|| work.as_mut().poll(cx)).map(Some)
+    /// Drive an instance to its end: here, and on the slow lane while a call in it has computed for long.
+    pub(crate) async fn drive(&self, control: &Arc<Control>, mut work: BoxFuture<'static, ()>) {
+        loop {
+            let here = |cx: &mut Context<'_>| {
+                if control.computes() {
+                    Poll::Ready(false)
+                } else {
+                    control.turn(|| work.as_mut().poll(cx)).map(|()| true)
+                }
+            };
+            if poll_fn(here).await {
+                return;
             }
-        };
-        if let Some(result) = poll_fn(here).await {
-            return result;
-        }
-        let Some(runtime) = &self.runtime else {
-            return work.await;
-        };
-        let pace = Arc::clone(&self.pace);
-        pace.slow.fetch_add(1, Ordering::Relaxed);
-        let paced = async move { poll_fn(|cx| pace.work(|| work.as_mut().poll(cx))).await };
-        let result = runtime.spawn(paced).await;
-        self.pace.slow.fetch_sub(1, Ordering::Relaxed);
-        match result {
-            Ok(result) => result,
-            // Nobody cancels it, and the lane outlives the calls on it.
-            Err(error) => panic::resume_unwind(error.into_panic()),
+            let Some(runtime) = &self.runtime else {
+                return work.await;
+            };
+            let (pace, control) = (Arc::clone(&self.pace), Arc::clone(control));
+            pace.slow.fetch_add(1, Ordering::Relaxed);
+            let moved = runtime.spawn(async move {
+                let ended = poll_fn(|cx| match pace.work(|| work.as_mut().poll(cx)) {
+                    Poll::Ready(()) => Poll::Ready(true),
+                    // The call is over, and what comes next is quick until it shows that it is not.
+                    Poll::Pending if !control.computes() => Poll::Ready(false),
+                    Poll::Pending => Poll::Pending,
+                });
+                (ended.await, work)
+            });
+            let moved = moved.await;
+            self.pace.slow.fetch_sub(1, Ordering::Relaxed);
+            work = match moved {
+                Ok((false, work)) => work,
+                Ok((true, _)) => return,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => panic::resume_unwind(panic),
+                    // The process ends, and this with it.
+                    Err(_) => return,
+                },
+            };
         }
     }
+}
+
+/// Whether this is a thread of the slow lane.
+pub(crate) fn is_here() -> bool {
+    WORKED_US.get().is_some()
 }
 
 impl Pace {

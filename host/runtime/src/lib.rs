@@ -3,23 +3,33 @@
 //! The only crate that makes an `Engine` or a `Store`. It owns the traits that capabilities implement and knows
 //! none of them; it knows no SQL, no bus and no manifest.
 //!
-//! A call runs in an instance of its own from the pool of the version that was active when it began, in a task
-//! that outlives a caller who goes away only to be cancelled. It ends by answering, by a trap, or at its
-//! deadline; in the last two cases the instance and all that it held are thrown away.
+//! Layers, each knowing only those before it: the engine; a component (linked, `component`, `link`); an instance (a task
+//! with a store, `instance`); a pool (a version's instances and their calls, `pool`); the runtime (what is live, and which
+//! version a call gets, `runtime`); entry points (HTTP, messages, jobs, the probe, `guest`) and loading, which uses them.
+//!
+//! A call runs in an instance from the pool of the version that was active when it began. A caller who goes away gives it
+//! up. It ends by answering, by a trap, or at its deadline; in the last two cases the instance and all that it held are
+//! thrown away.
 
 mod artifact;
+mod bindings;
 mod call;
 mod capability;
+mod client;
+mod component;
 mod control;
 mod engine;
 mod error;
 mod failure;
 mod guest;
+mod instance;
 mod lane;
 mod limits;
 mod link;
 mod load;
 mod log;
+mod memory;
+mod outcome;
 mod pool;
 mod runtime;
 mod state;
@@ -27,16 +37,18 @@ mod stats;
 mod types;
 
 pub use artifact::{Artifact, compile, what_else};
+pub use bindings::{CONSUMER, HANDLER, JOB};
 pub use call::Call;
 pub use capability::{Body, Capability, Grant, Lineup, Outbound, Transactor, View};
-pub use error::{CallError, LoadError};
+pub use component::Spec;
+pub use error::{CallError, LoadError, chain};
 pub use failure::is_error;
-pub use guest::consumer::{CONSUMER, Message, Verdict};
-pub use guest::http::{HANDLER, Request, Response, ResponseBody};
-pub use guest::job::JOB;
+pub use guest::consumer::{Message, Verdict};
+pub use guest::http::{Request, Response, ResponseBody};
 pub use lane::background_threads;
 pub use limits::Limits;
-pub use load::Spec;
-pub use runtime::{Prepared, Runtime, chain};
+pub use memory::Room;
+pub use outcome::{Blame, Kind, Outcome};
+pub use runtime::{Prepared, Runtime};
 pub use state::State;
 pub use stats::Figures;

@@ -1,6 +1,8 @@
 //! The bounds of a component's calls.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
+
+use rand::RngExt as _;
 
 /// Bounds per component. The manifest sets them; these are the defaults.
 #[derive(Debug, Clone)]
@@ -17,6 +19,9 @@ pub struct Limits {
     pub queue_timeout: Duration,
     /// Handles (connections, streams, bodies) that an instance holds at once.
     pub handles: usize,
+    /// Calls that an instance serves at the most before it is replaced; the least is half of it, and which it is chance
+    /// decides for each. None: it lives for as long as it is sound. A bound finds what one call leaves to the next.
+    pub instance_calls: Option<NonZeroU32>,
     /// Lines a second that it may log, over all its instances and versions; more are counted and left out.
     pub log_lines: u32,
 }
@@ -34,8 +39,19 @@ impl Default for Limits {
             queue: 128,
             queue_timeout: Duration::from_secs(1),
             handles: 1_000,
+            instance_calls: None,
             log_lines: 100,
         }
+    }
+}
+
+impl Limits {
+    /// How many calls a new instance has before it.
+    pub(crate) fn calls_left(&self) -> u32 {
+        self.instance_calls.map_or(u32::MAX, |most| {
+            let most = most.get();
+            rand::rng().random_range(most.div_ceil(2)..=most)
+        })
     }
 }
 

@@ -1,201 +1,323 @@
-//! Satisfying a component's imports: WASI, the host's capabilities, and other components.
+//! From code to a component: every import is provided with the types that it expects and granted, every export that the
+//! manifest needs is there.
+//!
+//! An import is satisfied by WASI, by the host's capabilities, or by another component.
 
 use std::sync::{Arc, Weak};
 
+use futures::future::BoxFuture;
 use marquee_manifest::ComponentId;
-use wasmtime::component::{
-    Component, Linker, Val,
-    types::{ComponentInstance, ComponentItem},
+use marquee_registry::Digest;
+use wasmtime::{
+    AsContextMut as _, Engine,
+    component::{
+        Component as Code, Linker, Val,
+        types::{ComponentInstance, ComponentItem},
+    },
 };
 
 use crate::{
-    Call, Capability, Grant, LoadError, Spec, State,
+    Call, CallError, Capability, Grant, Lineup, LoadError, Spec, State,
+    component::{Component, exports, is_types_only},
+    error::chain,
     failure::Failure,
-    load::Loaded,
-    runtime::{Shared, Target, chain},
+    log::{Budget, call_span},
     types,
 };
 
-/// The capabilities that a component imports, with what it has of each.
-pub(crate) type Grants = Vec<(Arc<dyn Capability>, Grant)>;
-
-/// What the component is granted of each capability that it imports.
-pub(crate) fn grants(
-    shared: &Shared,
-    spec: &Spec,
-    component: &Component,
-) -> Result<Grants, LoadError> {
-    let engine = &shared.clocked.engine;
-    let mut grants = Vec::new();
-    for capability in &shared.lineup.capabilities {
-        let imports = component.component_type();
-        let used = imports.imports(engine).map(|(name, _)| name).find(|name| {
-            capability.interfaces().contains(name) && spec.dependencies.provider(name).is_none()
-        });
-        let Some(import) = used else { continue };
-        let grant = capability
-            .grant(&spec.id)
-            .map_err(|reason| LoadError::NotGranted {
-                component: spec.id.clone(),
-                import: import.to_owned(),
-                reason,
-            })?;
-        grants.push((Arc::clone(capability), grant));
-    }
-    Ok(grants)
+/// What components are linked with.
+pub(crate) struct Offer {
+    /// WASI, which every component may import; what it may do with it is decided by its store.
+    pub(crate) wasi: Linker<State>,
+    pub(crate) lineup: Lineup,
+    /// Those that are live.
+    pub(crate) others: Weak<dyn Others>,
 }
 
-/// A linker with everything that the component imports.
-pub(crate) fn linker(
-    shared: &Arc<Shared>,
-    spec: &Spec,
-    component: &Component,
-    grants: &[(Arc<dyn Capability>, Grant)],
-) -> Result<Linker<State>, LoadError> {
-    let engine = &shared.clocked.engine;
-    let broken = |source| LoadError::Link {
-        component: spec.id.clone(),
-        source,
-    };
-    let mut linker = shared.wasi.clone();
-    for (capability, _) in grants {
-        capability.link(&mut linker).map_err(broken)?;
-    }
-    for (import, item) in component.component_type().imports(engine) {
-        let host = import.starts_with("wasi:")
-            || grants
-                .iter()
-                .any(|(capability, _)| capability.interfaces().contains(&import));
-        let target = spec.dependencies.provider(import);
-        match (item.ty, target) {
-            _ if host && target.is_none() => {}
-            (ComponentItem::ComponentInstance(interface), _)
-                if is_types_only(shared, &interface) =>
-            {
-                linker.instance(import).map(drop).map_err(broken)?;
-            }
-            (ComponentItem::ComponentInstance(interface), Some(target)) => {
-                dependency(shared, spec, &mut linker, import, &interface, target)?;
-            }
-            _ => {
-                return Err(LoadError::UnknownImport {
-                    component: spec.id.clone(),
-                    import: import.to_owned(),
+/// The other components, as one that imports from them sees them.
+pub(crate) trait Others: Send + Sync + 'static {
+    /// The version whose types its importers are linked with.
+    fn stable(&self, id: &ComponentId) -> Option<Arc<Component>>;
+
+    /// Call a function on behalf of `caller`.
+    fn call<'a>(
+        self: Arc<Self>,
+        target: &'a Arc<Target>,
+        params: Vec<Val>,
+        caller: &'a Call,
+    ) -> BoxFuture<'a, Result<Val, CallError>>;
+}
+
+/// A function of an interface that a component exports.
+pub(crate) struct Target {
+    pub(crate) component: ComponentId,
+    pub(crate) interface: String,
+    pub(crate) function: String,
+}
+
+impl Offer {
+    /// Link a version of a component whose dependencies are live.
+    pub(crate) fn link(
+        &self,
+        engine: &Engine,
+        spec: Spec,
+        version: Digest,
+        code: Code,
+        log: Arc<Budget>,
+    ) -> Result<Component, LoadError> {
+        let grants = self.grants(engine, &spec, &code)?;
+        let pre = self
+            .linker(engine, &spec, version, &code, &grants)?
+            .instantiate_pre(&code)
+            .map_err(|source| broken(&spec, source))?;
+        let exports = exports(engine, &code);
+        for (interface, purpose) in &spec.entry_points {
+            if !exports.contains_key(interface) {
+                return Err(LoadError::MissingExport {
+                    component: spec.id,
+                    interface: interface.clone(),
+                    purpose: purpose.clone(),
                 });
             }
         }
+        Ok(Component {
+            spec,
+            version,
+            code,
+            pre,
+            grants,
+            outbound: Arc::clone(&self.lineup.outbound),
+            log,
+            exports,
+        })
     }
-    Ok(linker)
-}
 
-/// Forward an imported interface to the component that provides it.
-fn dependency(
-    shared: &Arc<Shared>,
-    spec: &Spec,
-    linker: &mut Linker<State>,
-    name: &str,
-    needed: &ComponentInstance,
-    target: &ComponentId,
-) -> Result<(), LoadError> {
-    let engine = &shared.clocked.engine;
-    let exporter = shared.stable(target).ok_or_else(|| LoadError::Mismatch {
-        importer: spec.id.clone(),
-        exporter: target.clone(),
-        interface: name.to_owned(),
-        difference: "that component is not loaded".to_owned(),
-    })?;
-    provided(shared, spec, name, needed, &exporter)?;
-
-    let broken = |source| LoadError::Link {
-        component: spec.id.clone(),
-        source,
-    };
-    let mut instance = linker.instance(name).map_err(broken)?;
-    for (function, item) in needed.exports(engine) {
-        let ComponentItem::ComponentFunc(ty) = item.ty else {
-            continue;
-        };
-        let forward = Arc::new(Forward {
-            shared: Arc::downgrade(shared),
-            target: Arc::new(Target {
-                component: target.clone(),
-                interface: name.to_owned(),
-                function: function.to_owned(),
-            }),
-            failure: Failure::of(&ty),
-        });
-        let defined = if ty.async_() {
-            instance.func_new_concurrent(function, move |accessor, _, params, results| {
-                let call = accessor.with(|mut access| access.data_mut().call().cloned());
-                let forward = Arc::clone(&forward);
-                Box::pin(async move { forward.call(call, params, results).await })
-            })
-        } else {
-            // The caller's instance does nothing else meanwhile: that is what its type says.
-            instance.func_new_async(function, move |context, _, params, results| {
-                let call = context.data().call().cloned();
-                let forward = Arc::clone(&forward);
-                Box::new(async move { forward.call(call, params, results).await })
-            })
-        };
-        defined.map_err(broken)?;
-    }
-    Ok(())
-}
-
-/// A function of another component, as its importer calls it.
-struct Forward {
-    shared: Weak<Shared>,
-    target: Arc<Target>,
-    failure: Failure,
-}
-
-impl Forward {
-    async fn call(
+    /// What the component is granted of each capability that it imports.
+    fn grants(
         &self,
-        call: Option<Call>,
-        params: &[Val],
-        results: &mut [Val],
-    ) -> wasmtime::Result<()> {
-        let (Some(call), Some(shared)) = (call, self.shared.upgrade()) else {
-            return Err(wasmtime::Error::msg(
-                "a component called another outside of any call",
-            ));
-        };
-        let value = match shared.invoke(&self.target, params.to_vec(), &call).await {
-            Ok(value) => value,
-            Err(error) => {
-                tracing::warn!(
-                    callee = %self.target.component, interface = self.target.interface,
-                    function = self.target.function, error = %chain(&error),
-                    "a call of another component failed"
-                );
-                self.failure.result(&error)?
+        engine: &Engine,
+        spec: &Spec,
+        code: &Code,
+    ) -> Result<Vec<(Arc<dyn Capability>, Grant)>, LoadError> {
+        let mut grants = Vec::new();
+        for capability in &self.lineup.capabilities {
+            let imports = code.component_type();
+            let used = imports.imports(engine).map(|(name, _)| name).find(|name| {
+                capability.interfaces().contains(name) && spec.dependencies.provider(name).is_none()
+            });
+            let Some(import) = used else { continue };
+            let grant = capability
+                .grant(&spec.id)
+                .map_err(|reason| LoadError::NotGranted {
+                    component: spec.id.clone(),
+                    import: import.to_owned(),
+                    reason,
+                })?;
+            grants.push((Arc::clone(capability), grant));
+        }
+        Ok(grants)
+    }
+
+    /// A linker with everything that the component imports.
+    fn linker(
+        &self,
+        engine: &Engine,
+        spec: &Spec,
+        version: Digest,
+        code: &Code,
+        grants: &[(Arc<dyn Capability>, Grant)],
+    ) -> Result<Linker<State>, LoadError> {
+        let mut linker = self.wasi.clone();
+        for (capability, _) in grants {
+            let linked = capability.link(&mut linker);
+            linked.map_err(|source| broken(spec, source))?;
+        }
+        for (import, item) in code.component_type().imports(engine) {
+            let host = import.starts_with("wasi:")
+                || grants
+                    .iter()
+                    .any(|(capability, _)| capability.interfaces().contains(&import));
+            let target = spec.dependencies.provider(import);
+            match (item.ty, target) {
+                _ if host && target.is_none() => {}
+                (ComponentItem::ComponentInstance(interface), _)
+                    if is_types_only(engine, &interface) =>
+                {
+                    let linked = linker.instance(import).map(drop);
+                    linked.map_err(|source| broken(spec, source))?;
+                }
+                (ComponentItem::ComponentInstance(interface), Some(target)) => {
+                    let exporter = self.others.upgrade().and_then(|all| all.stable(target));
+                    let exporter = exporter.ok_or_else(|| LoadError::Mismatch {
+                        importer: spec.id.clone(),
+                        exporter: target.clone(),
+                        interface: import.to_owned(),
+                        difference: "that component is not loaded".to_owned(),
+                    })?;
+                    provided(engine, spec, import, &interface, &exporter)?;
+                    self.forward(
+                        engine,
+                        spec,
+                        version,
+                        &mut linker,
+                        import,
+                        &interface,
+                        target,
+                    )
+                    .map_err(|source| broken(spec, source))?;
+                }
+                _ => {
+                    return Err(LoadError::UnknownImport {
+                        component: spec.id.clone(),
+                        import: import.to_owned(),
+                    });
+                }
             }
-        };
-        if let Some(slot) = results.first_mut() {
-            *slot = value;
+        }
+        Ok(linker)
+    }
+
+    /// Forward an imported interface to the component that provides it.
+    #[expect(clippy::too_many_arguments, reason = "an import, and whose it is")]
+    fn forward(
+        &self,
+        engine: &Engine,
+        spec: &Spec,
+        version: Digest,
+        linker: &mut Linker<State>,
+        name: &str,
+        needed: &ComponentInstance,
+        target: &ComponentId,
+    ) -> wasmtime::Result<()> {
+        let mut instance = linker.instance(name)?;
+        for (function, item) in needed.exports(engine) {
+            let ComponentItem::ComponentFunc(ty) = item.ty else {
+                continue;
+            };
+            let forward = Arc::new(Forward {
+                others: Weak::clone(&self.others),
+                importer: spec.id.clone(),
+                version,
+                target: Arc::new(Target {
+                    component: target.clone(),
+                    interface: name.to_owned(),
+                    function: function.to_owned(),
+                }),
+                failure: Failure::of(&ty),
+            });
+            if ty.async_() {
+                instance.func_new_concurrent(function, move |accessor, _, params, results| {
+                    let call = accessor.with(|mut access| access.data_mut().call().cloned());
+                    let forward = Arc::clone(&forward);
+                    Box::pin(async move {
+                        let (value, let_down) = forward.call(call, params).await?;
+                        if let_down {
+                            accessor.with(|mut access| access.data_mut().let_down());
+                        }
+                        answer(results, value);
+                        Ok(())
+                    })
+                })?;
+            } else {
+                // The caller's instance does nothing else meanwhile: that is what its type says.
+                instance.func_new_async(function, move |mut context, _, params, results| {
+                    let call = context.data().call().cloned();
+                    let forward = Arc::clone(&forward);
+                    Box::new(async move {
+                        let (value, let_down) = forward.call(call, params).await?;
+                        if let_down {
+                            context.as_context_mut().data_mut().let_down();
+                        }
+                        answer(results, value);
+                        Ok(())
+                    })
+                })?;
+            }
         }
         Ok(())
     }
 }
 
+fn answer(results: &mut [Val], value: Val) {
+    if let Some(slot) = results.first_mut() {
+        *slot = value;
+    }
+}
+
+fn broken(spec: &Spec, source: wasmtime::Error) -> LoadError {
+    LoadError::Link {
+        component: spec.id.clone(),
+        source,
+    }
+}
+
+/// A function of another component, as its importer calls it.
+struct Forward {
+    others: Weak<dyn Others>,
+    importer: ComponentId,
+    version: Digest,
+    target: Arc<Target>,
+    failure: Failure,
+}
+
+impl Forward {
+    /// The answer, and whether it only says that there is none.
+    async fn call(&self, call: Option<Call>, params: &[Val]) -> wasmtime::Result<(Val, bool)> {
+        let (Some(call), Some(others)) = (call, self.others.upgrade()) else {
+            return Err(wasmtime::Error::msg(
+                "a component called another outside of any call",
+            ));
+        };
+        match others.call(&self.target, params.to_vec(), &call).await {
+            Ok(value) => Ok((value, false)),
+            Err(error) => {
+                let _span = call_span(&call.request_id, &self.importer, self.version).entered();
+                tracing::warn!(
+                    callee = %self.target.component, interface = self.target.interface,
+                    function = self.target.function, error = %chain(&error),
+                    "a call of another component failed"
+                );
+                Ok((self.failure.result(&error)?, true))
+            }
+        }
+    }
+}
+
+/// Whether `importer` can have from `exporter` all that its manifest says it has from there; the error is the first that it
+/// cannot.
+pub(crate) fn check_imports(
+    engine: &Engine,
+    importer: &Component,
+    exporter: &Component,
+) -> Result<(), LoadError> {
+    for (import, item) in importer.code.component_type().imports(engine) {
+        if importer.spec.dependencies.provider(import) != Some(&exporter.spec.id) {
+            continue;
+        }
+        if let ComponentItem::ComponentInstance(needed) = item.ty
+            && !is_types_only(engine, &needed)
+        {
+            provided(engine, &importer.spec, import, &needed, exporter)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether a version provides an interface as an importer needs it.
-pub(crate) fn provided(
-    shared: &Shared,
+fn provided(
+    engine: &Engine,
     importer: &Spec,
     name: &str,
     needed: &ComponentInstance,
-    exporter: &Loaded,
+    exporter: &Component,
 ) -> Result<(), LoadError> {
-    let engine = &shared.clocked.engine;
     let mismatch = |difference: String| LoadError::Mismatch {
         importer: importer.id.clone(),
         exporter: exporter.spec.id.clone(),
         interface: name.to_owned(),
         difference,
     };
-    let had = exporter.interface(shared, name).ok_or_else(|| {
+    let had = exporter.interface(engine, name).ok_or_else(|| {
         let mut has: Vec<_> = exporter.interfaces().collect();
         has.sort_unstable();
         mismatch(format!(
@@ -216,11 +338,4 @@ pub(crate) fn provided(
         }
     }
     Ok(())
-}
-
-/// Whether an interface has no functions: there is nothing to call, and nobody has to provide it.
-pub(crate) fn is_types_only(shared: &Shared, interface: &ComponentInstance) -> bool {
-    interface
-        .exports(&shared.clocked.engine)
-        .all(|(_, item)| matches!(item.ty, ComponentItem::Type(_)))
 }

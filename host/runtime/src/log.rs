@@ -8,7 +8,7 @@ use std::{
     num::NonZeroU32,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -17,6 +17,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use marquee_manifest::ComponentId;
+use marquee_registry::Digest;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::{
     cli::{IsTerminal, StdoutStream},
@@ -60,25 +62,72 @@ impl Budget {
     }
 }
 
+/// Who says something.
+pub(crate) struct Speaker {
+    component: ComponentId,
+    version: Digest,
+    /// On whose behalf, now.
+    request_id: Mutex<Arc<str>>,
+    budget: Arc<Budget>,
+}
+
+impl Speaker {
+    pub(crate) fn new(component: ComponentId, version: Digest, budget: Arc<Budget>) -> Self {
+        Self {
+            component,
+            version,
+            request_id: Mutex::new(Arc::from("")),
+            budget,
+        }
+    }
+
+    /// From now on it speaks for this one.
+    pub(crate) fn speaks_for(&self, request_id: &Arc<str>) {
+        let mut current = self
+            .request_id
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::clone(request_id);
+    }
+
+    /// The span of its lines. Made for a line that is written, since most calls write none.
+    fn span(&self) -> tracing::Span {
+        let request_id = self
+            .request_id
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        call_span(&request_id, &self.component, self.version)
+    }
+}
+
+/// What every line that is written about a call has.
+pub(crate) fn call_span(
+    request_id: &str,
+    component: &ComponentId,
+    version: Digest,
+) -> tracing::Span {
+    tracing::info_span!("call", request_id, %component, %version)
+}
+
 /// One of a guest's two outputs.
 #[derive(Clone)]
 pub(crate) struct Output {
     is_error: bool,
-    budget: Arc<Budget>,
+    speaker: Arc<Speaker>,
 }
 
 impl Output {
-    pub(crate) fn stdout(budget: &Arc<Budget>) -> Self {
+    pub(crate) fn stdout(speaker: &Arc<Speaker>) -> Self {
         Self {
             is_error: false,
-            budget: Arc::clone(budget),
+            speaker: Arc::clone(speaker),
         }
     }
 
-    pub(crate) fn stderr(budget: &Arc<Budget>) -> Self {
+    pub(crate) fn stderr(speaker: &Arc<Speaker>) -> Self {
         Self {
             is_error: true,
-            ..Self::stdout(budget)
+            ..Self::stdout(speaker)
         }
     }
 
@@ -101,7 +150,7 @@ impl StdoutStream for Output {
         Box::new(self.lines())
     }
 
-    /// Not by way of the other one, which would write from a task of its own, in no call's span.
+    /// Not by way of the other one, which would write from a task of its own, when another call may be under way.
     fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(self.lines())
     }
@@ -132,11 +181,13 @@ impl Lines {
         if self.line.is_empty() {
             return;
         }
-        if !self.output.budget.spend() {
+        let speaker = &self.output.speaker;
+        if !speaker.budget.spend() {
             self.line.clear();
             return;
         }
-        if let Some(left_out) = self.output.budget.notice() {
+        let _span = speaker.span().entered();
+        if let Some(left_out) = speaker.budget.notice() {
             tracing::warn!(target: "guest", left_out, "lines were left out: the component logs more than it may");
         }
         // Control characters could forge lines or colours on an operator's terminal.

@@ -1,346 +1,294 @@
-//! Instances of one version of a component, and the calls that run in them.
+//! A version that can be called: its instances, how many calls it may have at once, and what came of them.
 //!
-//! One call at a time in an instance. After a random 128 to 256 calls it is replaced, so that what leaks in a guest
-//! stays small; after a trap, a passed deadline or a cancellation at once. Bounds: `concurrent_calls` instances, `queue`
-//! calls that wait for one.
+//! One call at a time in an instance. Bounds: `concurrent_calls` calls, `queue` that wait for their turn, and over all
+//! components the places and bytes of the host's budget.
 
 use std::{
-    any::Any,
-    future::poll_fn,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt as _, future::BoxFuture};
-use marquee_registry::Digest;
-use rand::RngExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::Instrument as _;
-use wasmtime::{
-    Store, UpdateDeadline,
-    component::{Accessor, Instance, InstancePre},
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+use crate::{
+    Call, CallError,
+    client::ClientTime,
+    component::Component,
+    control::Control,
+    instance::{Ended, Instance, Job, Owner, Work, Workshop},
+    memory::Evict,
+    outcome::{Blame, Kind, Outcome},
+    stats::Stats,
 };
 
-use crate::{Call, CallError, Limits, Spec, State, limits, load::Loaded, runtime::Shared};
+/// What all pools share for the life of the process.
+pub(crate) struct Floor {
+    pub(crate) workshop: Arc<Workshop>,
+    /// The task of every instance.
+    pub(crate) instances: TaskTracker,
+    /// Every call under way, and every one that waits for its turn.
+    pub(crate) calls: TaskTracker,
+}
 
-/// What a call does in its instance. It sends its answer by a channel of its own.
-pub(crate) type Job = Box<
-    dyn for<'a> FnOnce(&'a Accessor<State>, &'a Instance) -> BoxFuture<'a, wasmtime::Result<()>>
-        + Send,
->;
-
-/// The idle instances of a version.
+/// A version with its instances.
 pub(crate) struct Pool {
-    /// None: the version is not live, and keeps no instances.
-    idle: Mutex<Option<Vec<Slot>>>,
+    pub(crate) component: Arc<Component>,
+    pub(crate) stats: Stats,
+    floor: Arc<Floor>,
+    idle: Mutex<Idle>,
     permits: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// None of its calls is to be under way.
+    stopped: AtomicBool,
 }
 
-/// An instance with its store.
-struct Slot {
-    store: Store<State>,
-    instance: Instance,
-    calls_left: u32,
+struct Idle {
+    /// The version is live, and keeps instances.
+    keeps: bool,
+    /// Those that wait for a call; the last one has waited for the shortest time.
+    instances: Vec<Instance>,
+    /// Of all instances, whatever they do.
+    controls: Vec<Weak<Control>>,
 }
 
-/// A call under way. Dropped before its end, it cancels the call.
+/// A call under way. Dropped before its end, it gives the call up.
 pub(crate) struct Running {
     ended: oneshot::Receiver<Result<(), CallError>>,
-    guard: DropGuard,
-    component: marquee_manifest::ComponentId,
+    control: Option<Arc<Control>>,
+    number: u64,
+    component: Arc<Component>,
+}
+
+/// What goes with a call, and comes back with its end.
+struct Ticket {
+    begun: Instant,
+    ended: oneshot::Sender<Result<(), CallError>>,
+    _permit: OwnedSemaphorePermit,
+    _call: TaskTrackerToken,
 }
 
 impl Running {
     /// Let the call run on by itself.
-    pub(crate) fn let_go(self) {
-        self.guard.disarm();
+    pub(crate) fn let_go(mut self) {
+        self.control = None;
     }
 
     /// Wait until the instance has nothing left to do for this call.
-    pub(crate) async fn ended(self) -> Result<(), CallError> {
-        let result = self.ended.await;
-        self.guard.disarm();
+    pub(crate) async fn ended(mut self) -> Result<(), CallError> {
+        let result = (&mut self.ended).await;
+        self.control = None;
         // The task is gone without a word only when the async runtime shuts down.
-        result.unwrap_or(Err(CallError::Cancelled(self.component)))
+        result.unwrap_or_else(|_| Err(CallError::Cancelled(self.component.spec.id.clone())))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(control) = &self.control {
+            control.give_up(self.number);
+        }
     }
 }
 
 impl Pool {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            idle: Mutex::new(Some(Vec::new())),
-            permits: Arc::new(Semaphore::new(limits.concurrent_calls)),
-            waiting: Arc::new(Semaphore::new(limits.queue)),
+    pub(crate) fn new(floor: &Arc<Floor>, component: Arc<Component>) -> Arc<Self> {
+        let limits = &component.spec.limits;
+        let permits = Arc::new(Semaphore::new(limits.concurrent_calls));
+        let waiting = Arc::new(Semaphore::new(limits.queue));
+        let pool = Arc::new(Self {
+            permits,
+            waiting,
+            stats: Stats::new(),
+            floor: Arc::clone(floor),
+            component,
+            idle: Mutex::new(Idle {
+                keeps: true,
+                instances: Vec::new(),
+                controls: Vec::new(),
+            }),
+            stopped: AtomicBool::new(false),
+        });
+        let weak: Weak<Self> = Arc::downgrade(&pool);
+        floor.workshop.budget.add(weak);
+        pool
+    }
+
+    /// Start a call. `client` says how long it waits for whoever asked, where somebody outside did.
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        call: Call,
+        client: Option<Arc<ClientTime>>,
+        job: Job,
+    ) -> Result<Running, CallError> {
+        self.stats.begin();
+        let started = self.hand_over(call, client, job).await;
+        if started.is_err() {
+            self.stats.refuse();
+        }
+        started
+    }
+
+    async fn hand_over(
+        self: &Arc<Self>,
+        call: Call,
+        client: Option<Arc<ClientTime>>,
+        job: Job,
+    ) -> Result<Running, CallError> {
+        let token = self.floor.calls.token();
+        let permit = self.permit(&call).await?;
+        let (ended, end) = oneshot::channel();
+        let patience = self.patience(&call);
+        let ticket = Ticket {
+            begun: Instant::now(),
+            ended,
+            _permit: permit,
+            _call: token,
+        };
+        let owner: Arc<Self> = Arc::clone(self);
+        let mut work = Work::new(call, owner, client, Box::new(ticket), job);
+        loop {
+            if self.stopped.load(Ordering::Acquire) {
+                return Err(CallError::Cancelled(self.component.spec.id.clone()));
+            }
+            let instance = match self.take() {
+                Some(instance) => instance,
+                None => self.new_instance(patience).await?,
+            };
+            let control = Arc::clone(&instance.control);
+            match instance.run(work) {
+                Ok(number) => {
+                    return Ok(Running {
+                        ended: end,
+                        control: Some(control),
+                        number,
+                        component: Arc::clone(&self.component),
+                    });
+                }
+                // It had just gone.
+                Err(back) => work = back,
+            }
         }
     }
 
-    /// Start a call in an instance of `loaded`, in a task of its own.
-    pub(crate) async fn start(
-        &self,
-        shared: &Arc<Shared>,
-        loaded: &Arc<Loaded>,
-        call: Call,
-        job: Job,
-    ) -> Result<Running, CallError> {
-        let component = loaded.spec.id.clone();
-        let permit = self.permit(loaded, &call).await?;
-        let cancel = loaded.stop.child_token();
-        let (send, ended) = oneshot::channel();
-        let span = tracing::info_span!(
-            "call",
-            request_id = %call.request_id,
-            component = %component,
-            version = %loaded.version,
-        );
-        let task = Task {
-            shared: Arc::clone(shared),
-            loaded: Arc::clone(loaded),
-            call,
-            cancel: cancel.clone(),
-            permit,
-        };
-        shared.tasks.spawn(
-            async move {
-                let loaded = Arc::clone(&task.loaded);
-                let begun = Instant::now();
-                let in_flight = loaded.stats.begin();
-                let result = AssertUnwindSafe(task.run(job)).catch_unwind().await;
-                // What it used is gone with it.
-                let result = result.unwrap_or_else(|panic| Err(panicked(&loaded, &*panic)));
-                loaded.stats.took(begun.elapsed());
-                if result.as_ref().is_err_and(CallError::is_of_the_version) {
-                    loaded.stats.error();
-                }
-                drop(in_flight);
-                // Nobody waits for a call whose caller has gone.
-                let _ = send.send(result);
-            }
-            .instrument(span),
-        );
-        Ok(Running {
-            ended,
-            guard: cancel.drop_guard(),
-            component,
-        })
-    }
-
-    async fn permit(
-        &self,
-        loaded: &Loaded,
-        call: &Call,
-    ) -> Result<OwnedSemaphorePermit, CallError> {
+    async fn permit(&self, call: &Call) -> Result<OwnedSemaphorePermit, CallError> {
         let permits = Arc::clone(&self.permits);
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             return Ok(permit);
         }
+        let overloaded = || CallError::Overloaded(self.component.spec.id.clone());
         // Counted for as long as it waits, whether it gets its turn, gives up or goes away.
         let place = Arc::clone(&self.waiting).try_acquire_owned();
-        let Ok(_place) = place else {
-            return Err(CallError::Overloaded(loaded.spec.id.clone()));
-        };
-        let patience = loaded
-            .spec
-            .limits
-            .queue_timeout
-            .min(call.deadline.saturating_duration_since(Instant::now()));
-        match tokio::time::timeout(patience, permits.acquire_owned()).await {
+        let _place = place.map_err(|_| overloaded())?;
+        let turn = tokio::time::timeout(self.patience(call), permits.acquire_owned());
+        match turn.await {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(CallError::Overloaded(loaded.spec.id.clone())),
+            _ => Err(overloaded()),
         }
+    }
+
+    /// How long a call waits for what it needs before it begins.
+    fn patience(&self, call: &Call) -> Duration {
+        let left = call.deadline.saturating_duration_since(Instant::now());
+        self.component.spec.limits.queue_timeout.min(left)
+    }
+
+    async fn new_instance(&self, patience: Duration) -> Result<Instance, CallError> {
+        let slot = self.floor.workshop.budget.slot(patience).await;
+        let slot = slot.ok_or_else(|| CallError::NoRoom(self.component.spec.id.clone()))?;
+        let (instance, life) = Instance::new(Arc::clone(&self.floor.workshop), slot);
+        self.floor.instances.spawn(life);
+        let mut idle = self.lock();
+        idle.controls.retain(|control| control.strong_count() > 0);
+        idle.controls.push(Arc::downgrade(&instance.control));
+        Ok(instance)
     }
 
     /// Keep instances from now on, or let those go that are idle and those that will be.
     pub(crate) fn keep(&self, keep: bool) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = if keep {
-            idle.get_or_insert_default();
-            None
-        } else {
-            idle.take()
+        let mut idle = self.lock();
+        idle.keeps = keep;
+        let gone = match keep {
+            true => Vec::new(),
+            false => std::mem::take(&mut idle.instances),
         };
-        // Not under the lock: dropping a store takes its time.
         drop(idle);
         drop(gone);
     }
 
-    fn take(&self) -> Option<Slot> {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_mut()?
-            .pop()
+    fn take(&self) -> Option<Instance> {
+        self.lock().instances.pop()
     }
 
-    fn give_back(&self, slot: Slot) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = match idle.as_mut() {
-            Some(idle) => {
-                idle.push(slot);
-                None
-            }
-            None => Some(slot),
+    fn give_back(&self, instance: Instance) {
+        let mut idle = self.lock();
+        if !idle.keeps {
+            return;
+        }
+        // The one that has waited for the longest has gone by itself, when nobody had called for long.
+        if idle.instances.first().is_some_and(Instance::is_gone) {
+            idle.instances.retain(|instance| !instance.is_gone());
+        }
+        idle.instances.push(instance);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Owner for Pool {
+    fn component(&self) -> &Arc<Component> {
+        &self.component
+    }
+
+    fn ended(&self, ended: Ended) {
+        if let Some(instance) = ended.instance {
+            self.give_back(instance);
+        }
+        // What it was made from; nothing else comes back.
+        let Ok(ticket) = ended.ticket.downcast::<Ticket>() else {
+            return;
         };
+        let outcome = match &ended.result {
+            Ok(Kind::Failed) if ended.let_down => Outcome::new(Kind::Failed, Blame::Dependency),
+            Ok(Kind::Failed) => Outcome::new(Kind::Failed, Blame::Version),
+            Ok(_) => Outcome::DONE,
+            Err(error) => error.outcome(&self.component.spec.id),
+        };
+        let client = ended.client.as_deref();
+        let waited = client.map_or(Duration::ZERO, ClientTime::waited);
+        let took = ticket.begun.elapsed().saturating_sub(waited);
+        self.stats.end(outcome, took);
+        // Nobody waits for a call whose caller has gone.
+        let _ = ticket.ended.send(ended.result.map(drop));
+    }
+}
+
+impl Evict for Pool {
+    fn oldest(&self) -> Option<Arc<Control>> {
+        let idle = self.lock();
+        let oldest = idle.instances.iter().find(|instance| !instance.is_gone());
+        oldest.map(|instance| Arc::clone(&instance.control))
+    }
+
+    fn evict(&self, oldest: &Control) {
+        let mut idle = self.lock();
+        let place = idle.instances.iter();
+        let place = { place }.position(|instance| std::ptr::eq(&*instance.control, oldest));
+        let gone = place.map(|place| idle.instances.remove(place));
         drop(idle);
-        drop(refused);
-    }
-}
-
-/// One call and all that it needs.
-struct Task {
-    shared: Arc<Shared>,
-    loaded: Arc<Loaded>,
-    call: Call,
-    cancel: CancellationToken,
-    permit: OwnedSemaphorePermit,
-}
-
-impl Task {
-    async fn run(self, job: Job) -> Result<(), CallError> {
-        let mut slot = match self.loaded.pool.take() {
-            Some(slot) => slot,
-            None => self.instantiate().await?,
-        };
-        let views = self.loaded.views(&self.call);
-        let hooks = self
-            .shared
-            .lineup
-            .outbound
-            .hooks(&self.loaded.spec.id, &self.call);
-        slot.store.data_mut().begin(self.call.clone(), views, hooks);
-        slot.store.set_epoch_deadline(1);
-        let shared = Arc::clone(&self.shared);
-        let control = Arc::clone(slot.store.data().control());
-        let work = self.drive(slot, job).in_current_span();
-        shared.slow_lane.drive(&control, Box::pin(work)).await
+        drop(gone);
     }
 
-    /// Run the call in its instance, to its end or to ours.
-    async fn drive(self, mut slot: Slot, job: Job) -> Result<(), CallError> {
-        let id = &self.loaded.spec.id;
-        let instance = slot.instance;
-        let control = Arc::clone(slot.store.data().control());
-        let late = tokio::time::sleep_until((self.call.deadline + GRACE).into());
-        let outcome = {
-            let running = slot.store.run_concurrent(async |accessor| {
-                let work = async {
-                    job(accessor, &instance).await?;
-                    // What the guest does after it has answered belongs to the call. What it has left to the host does
-                    // not: that ends by its own deadline.
-                    poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-                    wasmtime::error::Ok(())
-                };
-                control.unless_over(work).await
-            });
-            let mut running = std::pin::pin!(running);
-            let outcome = tokio::select! {
-                biased;
-                result = running.as_mut() => Ok(result.flatten()),
-                () = late => Err(CallError::Deadline(id.clone())),
-                () = self.cancel.cancelled() => Err(CallError::Cancelled(id.clone())),
-            };
-            if outcome.is_err() {
-                control.end();
-                // Only a guest that waits in a call of the host's that blocks its whole store is not reached: it is
-                // dropped together with its store and with all that it waits for, as wasmtime advises.
-                let _ = tokio::time::timeout(GRACE, running).await;
-            }
-            outcome
-        };
-        match outcome? {
-            Err(_) if slot.store.data().is_late() => return Err(CallError::Deadline(id.clone())),
-            Err(source) => return Err(self.trap(source)),
-            Ok(()) => {}
-        }
-        slot.store.data_mut().end();
-        slot.calls_left -= 1;
-        if slot.calls_left > 0 {
-            self.loaded.pool.give_back(slot);
-        }
-        drop(self.permit);
-        Ok(())
-    }
-
-    async fn instantiate(&self) -> Result<Slot, CallError> {
-        let Loaded {
-            pre, spec, version, ..
-        } = &*self.loaded;
-        let (store, instance) =
-            instantiate(&self.shared, pre, spec, *version, self.call.deadline).await?;
-        Ok(Slot {
-            store,
-            instance,
-            calls_left: rand::rng().random_range(REUSE),
-        })
-    }
-
-    fn trap(&self, source: wasmtime::Error) -> CallError {
-        // A failure that came through from a component called by this one keeps its own name.
-        match source.downcast::<CallError>() {
-            Ok(error) => error,
-            Err(source) => CallError::Trap {
-                component: self.loaded.spec.id.clone(),
-                version: self.loaded.version.to_string(),
-                source: Arc::new(source),
-            },
+    fn end_calls(&self) {
+        self.stopped.store(true, Ordering::Release);
+        let controls = self.lock().controls.clone();
+        for control in controls.iter().filter_map(Weak::upgrade) {
+            control.stop();
         }
     }
 }
-
-/// A bug of the host's, met by one call.
-fn panicked(loaded: &Loaded, panic: &(dyn Any + Send)) -> CallError {
-    let said = panic.downcast_ref::<&str>().copied();
-    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(
-        panic = said,
-        "the host panicked in a call; its instance is thrown away"
-    );
-    CallError::Panicked(loaded.spec.id.clone())
-}
-
-/// A new instance in a new store. What it does while it starts must end by the deadline too.
-pub(crate) async fn instantiate(
-    shared: &Shared,
-    pre: &InstancePre<State>,
-    spec: &Spec,
-    version: Digest,
-    deadline: Instant,
-) -> Result<(Store<State>, Instance), CallError> {
-    let mut state = State::new(spec, &shared.log_budget(spec));
-    state.set_deadline(deadline);
-    let mut store = Store::new(&shared.clocked.engine, state);
-    store.limiter(|state| &mut state.limits);
-    store.set_hostcall_fuel(limits::HOSTCALL_BYTES);
-    store.set_max_component_handles(spec.limits.handles);
-    store.epoch_deadline_callback(|context| {
-        let state = context.data();
-        if state.is_late() || state.control().is_over() {
-            return Ok(UpdateDeadline::Interrupt);
-        }
-        // One tick may just have met it; at the second it has computed for as long as others may wait.
-        Ok(if state.control().tick() {
-            UpdateDeadline::Continue(1)
-        } else {
-            UpdateDeadline::Yield(1)
-        })
-    });
-    store.set_epoch_deadline(1);
-    // A start that computes is ended by the epoch, one that waits is ended here.
-    let started = pre.instantiate_async(&mut store);
-    match tokio::time::timeout_at(deadline.into(), started).await {
-        Ok(Ok(instance)) => Ok((store, instance)),
-        Ok(Err(source)) if !store.data().is_late() => Err(CallError::Instantiate {
-            component: spec.id.clone(),
-            version: version.to_string(),
-            source: Arc::new(source),
-        }),
-        _ => Err(CallError::Deadline(spec.id.clone())),
-    }
-}
-
-/// Calls that an instance serves before it is replaced.
-const REUSE: std::ops::Range<u32> = 128..257;
-/// What a call gets past its deadline to end by itself: its own deadlines for statements and requests come first.
-const GRACE: Duration = Duration::from_millis(100);

@@ -1,8 +1,8 @@
 //! What a store holds: WASI, the views of the call under way, and the bounds.
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{any::Any, sync::Arc};
 
-use wasmtime::{StoreLimits, StoreLimitsBuilder, component::ResourceTable};
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
@@ -12,7 +12,8 @@ use crate::{
     Call, Spec, View,
     control::Control,
     limits,
-    log::{Budget, Output},
+    log::{Output, Speaker},
+    memory::Holding,
 };
 
 /// The data of a store. An instance runs one call at a time, so there is one set of views.
@@ -20,10 +21,10 @@ pub struct State {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    pub(crate) limits: StoreLimits,
+    pub(crate) holding: Holding,
+    speaker: Arc<Speaker>,
     current: Option<Current>,
     closed: Closed,
-    deadline: Instant,
     control: Arc<Control>,
 }
 
@@ -32,39 +33,40 @@ struct Current {
     call: Call,
     views: Vec<View>,
     hooks: Box<dyn WasiHttpHooks>,
+    /// Something that the component relies on was not there for it.
+    let_down: bool,
 }
 
 impl State {
-    pub(crate) fn new(spec: &Spec, log: &Arc<Budget>) -> Self {
+    pub(crate) fn new(
+        spec: &Spec,
+        speaker: Speaker,
+        holding: Holding,
+        control: Arc<Control>,
+    ) -> Self {
+        let speaker = Arc::new(speaker);
         let mut table = ResourceTable::new();
         table.set_max_capacity(spec.limits.handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(limits::FIELDS_BYTES);
         let wasi = WasiCtx::builder()
             .envs(&spec.environment)
-            .stdout(Output::stdout(log))
-            .stderr(Output::stderr(log))
+            .stdout(Output::stdout(&speaker))
+            .stderr(Output::stderr(&speaker))
             .max_random_size(limits::RANDOM_BYTES)
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(spec.limits.memory_bytes)
-            .table_elements(10_000)
-            .instances(32)
-            .memories(4)
-            .trap_on_grow_failure(true)
-            .build();
         Self {
             table,
             wasi,
             http,
-            limits,
+            holding,
+            speaker,
             current: None,
             closed: Closed,
-            deadline: Instant::now(),
-            control: Arc::default(),
+            control,
         }
     }
 
@@ -86,26 +88,37 @@ impl State {
         Some((view, &mut self.table))
     }
 
+    /// Something that the component relies on was not there for it: its database, the bus, another component. Where the
+    /// call fails, that is why.
+    pub fn let_down(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.let_down = true;
+        }
+    }
+
     pub(crate) fn begin(&mut self, call: Call, views: Vec<View>, hooks: Box<dyn WasiHttpHooks>) {
-        self.deadline = call.deadline;
-        self.control.begin();
-        self.current = Some(Current { call, views, hooks });
+        self.speaker.speaks_for(&call.request_id);
+        self.current = Some(Current {
+            call,
+            views,
+            hooks,
+            let_down: false,
+        });
     }
 
-    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
-        self.deadline = deadline;
+    /// The call is over. Whether it was let down.
+    pub(crate) fn end(&mut self) -> bool {
+        let ended = self.current.take();
+        ended.is_some_and(|current| current.let_down)
     }
 
-    pub(crate) fn end(&mut self) {
-        self.current = None;
+    /// Whether what the calls so far have left in it is little: memory, and handles that nobody closed.
+    pub(crate) fn is_sound(&mut self) -> bool {
+        self.holding.is_little() && self.table.iter_mut().nth(HANDLES_LEFT).is_none()
     }
 
     pub(crate) fn control(&self) -> &Arc<Control> {
         &self.control
-    }
-
-    pub(crate) fn is_late(&self) -> bool {
-        Instant::now() >= self.deadline
     }
 }
 
@@ -156,3 +169,6 @@ impl WasiHttpHooks for Closed {
         Box::new(async { Err(Error::HttpRequestDenied) })
     }
 }
+
+/// What a guest may keep from call to call: its standard streams, and a few of its own.
+const HANDLES_LEFT: usize = 32;

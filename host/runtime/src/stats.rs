@@ -7,10 +7,13 @@ use std::{
     time::Duration,
 };
 
+use crate::outcome::{Blame, Outcome};
+
 /// The counters of a version.
 pub(crate) struct Stats {
     calls: AtomicU64,
     errors: AtomicU64,
+    excused: AtomicU64,
     in_flight: AtomicU64,
     buckets: Box<[AtomicU64]>,
 }
@@ -20,46 +23,60 @@ pub(crate) struct Stats {
 pub struct Figures {
     /// Calls that ended.
     pub calls: u64,
-    /// How many of them failed: a trap, a passed deadline, an HTTP status of 500 and above or a status of gRPC that means
-    /// the same, a batch that failed or of which a message was rejected, a job that failed.
+    /// How many of them failed by the version's own doing: see [`Blame::Version`](crate::Blame::Version).
     pub errors: u64,
+    /// How many of them failed by the doing of others: clients, the host, what the component relies on.
+    pub excused: u64,
     /// Calls under way now.
     pub in_flight: u64,
     buckets: Vec<u64>,
 }
-
-/// A call under way. Dropped, it is counted as ended.
-pub(crate) struct InFlight<'a>(&'a Stats);
 
 impl Stats {
     pub(crate) fn new() -> Self {
         Self {
             calls: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            excused: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    pub(crate) fn begin(&self) -> InFlight<'_> {
+    pub(crate) fn begin(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self)
     }
 
-    pub(crate) fn error(&self) {
-        self.errors.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn took(&self, time: Duration) {
-        if let Some(bucket) = self.buckets.get(bucket(time)) {
+    /// A call has ended, after so long.
+    pub(crate) fn end(&self, outcome: Outcome, took: Duration) {
+        if let Some(bucket) = self.buckets.get(bucket(took)) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
+        self.failed(outcome);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A call did not begin after all.
+    pub(crate) fn refuse(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A call that has been counted, or will be, turns out to have failed.
+    pub(crate) fn failed(&self, outcome: Outcome) {
+        let counter = match outcome.blame {
+            None => return,
+            Some(Blame::Version) => &self.errors,
+            Some(Blame::Client | Blame::Host | Blame::Dependency) => &self.excused,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn figures(&self) -> Figures {
         Figures {
             calls: self.calls.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
+            excused: self.excused.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             buckets: self
                 .buckets
@@ -70,20 +87,13 @@ impl Stats {
     }
 }
 
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.0.calls.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 impl Figures {
     /// Those of calls that took so long, of which so many failed.
     pub fn of(latencies: impl IntoIterator<Item = Duration>, errors: u64) -> Self {
         let stats = Stats::new();
         for latency in latencies {
-            drop(stats.begin());
-            stats.took(latency);
+            stats.begin();
+            stats.end(Outcome::DONE, latency);
         }
         Self {
             errors,
@@ -97,6 +107,7 @@ impl Figures {
         Self {
             calls: self.calls.saturating_sub(earlier.calls),
             errors: self.errors.saturating_sub(earlier.errors),
+            excused: self.excused.saturating_sub(earlier.excused),
             in_flight: self.in_flight,
             buckets: self
                 .buckets
@@ -146,6 +157,7 @@ const BUCKETS: usize = 27 * 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Kind;
 
     #[test]
     fn a_percentile_is_right_to_an_eighth_and_never_too_low() {
@@ -154,7 +166,8 @@ mod tests {
         ] {
             let stats = Stats::new();
             let time = Duration::from_micros(us);
-            stats.took(time);
+            stats.begin();
+            stats.end(Outcome::DONE, time);
             let told = stats.figures().percentile(99).expect("a call");
             assert!(
                 told >= time && told <= time.mul_f64(1.13).max(time + Duration::from_micros(1)),
@@ -166,18 +179,22 @@ mod tests {
     #[test]
     fn of_a_hundred_calls_the_slowest_is_beyond_p99_and_a_difference_forgets_what_was_before() {
         let stats = Stats::new();
-        stats.took(Duration::from_secs(1));
+        let end = |took| {
+            stats.begin();
+            stats.end(Outcome::DONE, took);
+        };
+        end(Duration::from_secs(1));
         for _ in 0..99 {
-            stats.took(Duration::from_millis(1));
+            end(Duration::from_millis(1));
         }
         let before = stats.figures();
         assert!(before.percentile(99).expect("calls") < Duration::from_millis(2));
         assert!(before.percentile(100).expect("calls") > Duration::from_millis(900));
-        stats.took(Duration::from_millis(50));
-        drop(stats.begin());
-        stats.error();
+        stats.begin();
+        let failed = Outcome::new(Kind::Failed, Blame::Version);
+        stats.end(failed, Duration::from_millis(50));
         let since = stats.figures().since(&before);
-        assert_eq!((since.calls, since.errors), (1, 1));
+        assert_eq!((since.calls, since.errors, since.excused), (1, 1, 0));
         assert!(since.percentile(50).expect("one") >= Duration::from_millis(50));
     }
 }

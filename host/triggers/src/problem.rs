@@ -104,10 +104,11 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 impl From<&CallError> for Problem {
     fn from(error: &CallError) -> Self {
         match error {
-            CallError::Deadline(_) => DEADLINE,
-            CallError::Overloaded(_) | CallError::Cancelled(_) | CallError::Unknown { .. } => {
-                OVERLOADED
-            }
+            CallError::Deadline(_) | CallError::Client(_) => DEADLINE,
+            CallError::Overloaded(_)
+            | CallError::NoRoom(_)
+            | CallError::Cancelled(_)
+            | CallError::Unknown { .. } => OVERLOADED,
             _ => INTERNAL,
         }
     }

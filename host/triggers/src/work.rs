@@ -86,6 +86,7 @@ impl Worker {
             Ok(Err(error)) => error,
             Err(
                 error @ (CallError::Overloaded(_)
+                | CallError::NoRoom(_)
                 | CallError::Cancelled(_)
                 | CallError::UnknownComponent(_)),
             ) => {

@@ -118,6 +118,11 @@ impl Host {
         Ok(fs::read_to_string(self.data.path().join("log"))?)
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its resident memory, in KiB.
     pub(crate) fn memory_kib(&self) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use marquee_manifest::{ComponentId, Dependencies};
 use marquee_registry::{Digest, Live};
-use marquee_runtime::{Call, Limits, Lineup, Prepared, Runtime, Spec};
+use marquee_runtime::{Call, Limits, Lineup, Prepared, Room, Runtime, Spec};
 
 /// A runtime without host, bus and database.
 pub(crate) struct Lab {
@@ -13,7 +13,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let runtime = Runtime::new(Lineup::nothing(), memory())
+        let runtime = Runtime::new(Lineup::nothing(), memory(), Room::default())
             .map_err(|error| anyhow::anyhow!("{error:#}"))?;
         Ok(Self { runtime })
     }

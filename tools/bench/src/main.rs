@@ -10,6 +10,7 @@ mod lists;
 mod load;
 mod log_ins;
 mod movies;
+mod native;
 mod neighbours;
 mod requests;
 mod seeded;
@@ -39,6 +40,9 @@ enum Verb {
     Requests(requests::Requests),
     Swaps(swaps::Swaps),
     Costs(costs::Costs),
+    Native(native::Native),
+    #[command(hide = true)]
+    NativeProgram(native::Program),
     Neighbours(neighbours::Neighbours),
     LogIns(log_ins::LogIns),
     Lists(lists::Lists),
@@ -58,6 +62,8 @@ async fn main() -> ExitCode {
         Verb::LogIns(verb) => log_ins::run(verb).await.map(|table| (table, true)),
         Verb::Lists(verb) => lists::run(verb).await.map(|table| (table, true)),
         Verb::Events(verb) => events::run(verb).await.map(|table| (table, true)),
+        Verb::Native(verb) => native::run(verb).await.map(|table| (table, true)),
+        Verb::NativeProgram(verb) => native::serve(verb).await.map(|()| (String::new(), true)),
         Verb::Costs(verb) => costs::run(verb).await.map(|table| (table, true)),
     };
     match done {

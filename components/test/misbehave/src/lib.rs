@@ -3,6 +3,7 @@
 use std::{
     hint::black_box,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use bindings::exports::marquee::schedule::job;
@@ -35,6 +36,21 @@ impl job::Guest for Misbehave {
                 let mebibyte = vec![1_u8; 1 << 20];
                 std::mem::forget(black_box(mebibyte));
             },
+            // So many milliseconds.
+            long if long.starts_with("sleep ") => {
+                let number = long.trim_start_matches("sleep ").parse::<u64>();
+                std::thread::sleep(Duration::from_millis(
+                    number.map_err(|error| error.to_string())?,
+                ));
+                Ok(())
+            }
+            // So many MiB.
+            kept if kept.starts_with("keep ") => {
+                let number = kept.trim_start_matches("keep ").parse::<usize>();
+                let bytes = vec![1_u8; number.map_err(|error| error.to_string())? << 20];
+                std::mem::forget(black_box(bytes));
+                Ok(())
+            }
             // More than one answer may carry to the host.
             "huge" => Err("x".repeat(20 << 20)),
             "recurse" => Err(depth(calls).to_string()),

@@ -1,24 +1,14 @@
 //! `marquee:messaging/consumer`: a batch in, one verdict a message out.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
-use wasmtime::{Store, component::Instance};
 
-use crate::{Call, CallError, Runtime, State};
-
-mod bindings {
-    wasmtime::component::bindgen!({
-        path: "../../wit/marquee-messaging",
-        world: "marquee:messaging/subscriber",
-        exports: { default: async | store },
-    });
-}
-
-use bindings::{Subscriber, marquee::messaging::types as wit};
+use crate::{
+    Call, CallError, Runtime, bindings::messaging::marquee::messaging::types as wit, instance::Job,
+    outcome::Kind,
+};
 
 /// A message as a consumer gets it. See `wit/marquee-messaging/types.wit`.
 #[derive(Debug, Clone)]
@@ -50,13 +40,6 @@ pub enum Verdict {
     Reject(String),
 }
 
-/// The interface that a subscribed component exports.
-pub const CONSUMER: &str = "marquee:messaging/consumer@0.1.0";
-
-pub(super) fn fits(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
-    Subscriber::new(store, instance).map(drop)
-}
-
 impl Runtime {
     /// Let a component judge a batch. The inner error is the component's own: the batch failed as a whole.
     pub async fn consume(
@@ -65,14 +48,12 @@ impl Runtime {
         messages: Vec<Message>,
         call: Call,
     ) -> Result<Result<Vec<Verdict>, String>, CallError> {
-        let loaded = self.0.loaded(component, &call.choice)?;
-        let version = Arc::clone(&loaded);
+        let version = self.0.version(component, &call.choice)?;
         let (send, receive) = oneshot::channel();
-        let job: crate::pool::Job = Box::new(move |accessor, instance| {
+        let job: Job = Box::new(move |accessor, bound| {
             async move {
                 let messages: Vec<wit::Message> = messages.into_iter().map(Into::into).collect();
-                let subscriber =
-                    accessor.with(|mut access| Subscriber::new(&mut access, instance))?;
+                let subscriber = accessor.with(|mut access| bound.subscriber(&mut access))?;
                 let verdicts = subscriber
                     .marquee_messaging_consumer()
                     .call_handle(accessor, messages)
@@ -82,16 +63,14 @@ impl Runtime {
                 // What is to be tried again is a verdict on the message, and no fault of the version.
                 let rejects =
                     |all: &Vec<Verdict>| all.iter().any(|one| matches!(one, Verdict::Reject(_)));
-                if verdicts.as_ref().map_or(true, rejects) {
-                    version.stats.error();
-                }
+                let failed = verdicts.as_ref().map_or(true, rejects);
                 // Whoever asked may have gone; then nobody needs the verdicts.
                 let _ = send.send(verdicts);
-                Ok(())
+                Ok(if failed { Kind::Failed } else { Kind::Done })
             }
             .boxed()
         });
-        let running = loaded.pool.start(&self.0, &loaded, call, job).await?;
+        let running = version.start(call, None, job).await?;
         running.ended().await?;
         receive
             .await

@@ -1,27 +1,33 @@
 //! `wasi:http/handler@0.3.0`: a request in, a response out.
 //!
 //! The answer is returned as soon as the guest has it; its body streams on while the call lasts. Whoever drops the
-//! response or its body cancels the call.
+//! response, or its body before its end, gives the call up. What the guest does after its answer is complete it does by
+//! itself, until the call's deadline.
 
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use futures::{FutureExt as _, future::BoxFuture};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
-use wasmtime::{Store, component::Instance};
 use wasmtime_wasi_http::{
-    Error as HttpError, WasiBody, WasiHttpView as _,
-    p3::{Request as WasiRequest, bindings::Service},
+    Error as HttpError, WasiBody, WasiHttpView as _, p3::Request as WasiRequest,
 };
 
-use crate::{Call, CallError, Runtime, State, load::Loaded, pool::Running};
+use crate::{
+    Call, CallError, Runtime,
+    client::ClientTime,
+    instance::Job,
+    outcome::{Blame, Kind, Outcome},
+    pool::{Pool, Running},
+};
 
 /// A request for a component.
 pub type Request = http::Request<WasiBody>;
@@ -33,14 +39,10 @@ pub struct ResponseBody {
     body: WasiBody,
     running: Option<Running>,
     /// Whose answer it is.
-    loaded: Arc<Loaded>,
-}
-
-/// The interface that a component exports to be asked over HTTP.
-pub const HANDLER: &str = "wasi:http/handler@0.3.0";
-
-pub(super) fn fits(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
-    Service::new(store, instance).map(drop)
+    version: Arc<Pool>,
+    client: Arc<ClientTime>,
+    /// What is still to come of it, where its headers say how much it is.
+    left: Option<u64>,
 }
 
 impl Runtime {
@@ -51,12 +53,13 @@ impl Runtime {
         request: Request,
         call: Call,
     ) -> Result<Response, CallError> {
-        let loaded = self.0.loaded(component, &call.choice)?;
-        let version = Arc::clone(&loaded);
+        let version = self.0.version(component, &call.choice)?;
+        let client = Arc::new(ClientTime::default());
+        let request = request.map(|body| RequestBody::of(body, &client));
         let (send, receive) = oneshot::channel();
-        let job: crate::pool::Job = Box::new(move |accessor, instance| {
+        let job: Job = Box::new(move |accessor, bound| {
             async move {
-                let service = accessor.with(|mut access| Service::new(&mut access, instance))?;
+                let service = accessor.with(|mut access| bound.service(&mut access))?;
                 let (request, sent) = accessor.with(|mut access| {
                     let (request, sent) =
                         WasiRequest::from_http(access.data_mut().http().hooks, request);
@@ -71,27 +74,78 @@ impl Runtime {
                         )));
                     }
                 };
-                if answer.status().is_server_error() || has_failed(answer.headers()) {
-                    version.stats.error();
-                }
+                let failed = answer.status().is_server_error() || has_failed(answer.headers());
                 // Whoever asked may have gone; the body is dropped then, which the guest sees.
                 let _ = send.send(answer);
-                Ok(())
+                Ok(if failed { Kind::Failed } else { Kind::Done })
             }
             .boxed()
         });
-        let running = loaded.pool.start(&self.0, &loaded, call, job).await?;
+        let running = version.start(call, Some(Arc::clone(&client)), job).await?;
         match receive.await {
-            Ok(response) => Ok(response.map(|body| ResponseBody {
-                body,
-                running: Some(running),
-                loaded,
-            })),
+            Ok(response) => {
+                let left = response.headers().get(header::CONTENT_LENGTH);
+                let left = left.and_then(|length| length.to_str().ok()?.parse().ok());
+                Ok(response.map(|body| ResponseBody {
+                    body,
+                    running: Some(running),
+                    version,
+                    client,
+                    left,
+                }))
+            }
             Err(_) => match running.ended().await {
                 Err(error) => Err(error),
                 Ok(()) => Err(CallError::Cancelled(component.clone())),
             },
         }
+    }
+}
+
+/// The body of a request, which says when it waits for the client.
+struct RequestBody {
+    body: WasiBody,
+    client: Arc<ClientTime>,
+}
+
+impl RequestBody {
+    fn of(body: WasiBody, client: &Arc<ClientTime>) -> WasiBody {
+        if body.is_end_stream() {
+            return body;
+        }
+        let client = Arc::clone(client);
+        Self { body, client }.boxed_unsync()
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        match frame {
+            Poll::Pending => self.client.waits(),
+            Poll::Ready(_) => self.client.goes_on(),
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.client.goes_on();
     }
 }
 
@@ -110,15 +164,25 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.client.goes_on();
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
-            Poll::Ready(Some(Ok(frame))) if frame.trailers_ref().is_some_and(has_failed) => {
-                self.loaded.stats.error();
+            Some(Ok(frame)) => {
+                if frame.trailers_ref().is_some_and(has_failed) {
+                    let failed = Outcome::new(Kind::Failed, Blame::Version);
+                    self.version.stats.failed(failed);
+                }
+                if let Some(data) = frame.data_ref() {
+                    let more = u64::try_from(data.remaining()).unwrap_or(u64::MAX);
+                    self.left = self.left.map(|left| left.saturating_sub(more));
+                }
+                // Until it asks for more.
+                self.client.waits();
             }
-            Poll::Ready(None) => self.finish(),
-            _ => {}
+            Some(Err(_)) => {}
+            None => self.finish(),
         }
-        frame
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -133,6 +197,7 @@ impl Body for ResponseBody {
 impl ResponseBody {
     /// The answer is complete: what the guest still does, it does by itself.
     fn finish(&mut self) {
+        self.client.goes_on();
         if let Some(running) = self.running.take() {
             running.let_go();
         }
@@ -141,7 +206,8 @@ impl ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if self.body.is_end_stream() {
+        // Over HTTP/1.1 nobody asks for the end of a body whose length was said.
+        if self.left == Some(0) || self.body.is_end_stream() {
             self.finish();
         }
     }

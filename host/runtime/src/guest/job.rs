@@ -1,28 +1,10 @@
 //! `marquee:schedule/job`: work that the clock starts.
 
-use std::sync::Arc;
-
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
-use wasmtime::{Store, component::Instance};
 
-use crate::{Call, CallError, Runtime, State};
-
-mod bindings {
-    wasmtime::component::bindgen!({
-        path: "../../wit/marquee-schedule",
-        world: "marquee:schedule/scheduled",
-        exports: { default: async | store },
-    });
-}
-
-/// The interface that a component with scheduled jobs exports.
-pub const JOB: &str = "marquee:schedule/job@0.1.0";
-
-pub(super) fn fits(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
-    bindings::Scheduled::new(store, instance).map(drop)
-}
+use crate::{Call, CallError, Runtime, instance::Job, outcome::Kind};
 
 impl Runtime {
     /// Run a component's job. The inner error is the component's own.
@@ -33,27 +15,27 @@ impl Runtime {
         due_at_ms: u64,
         call: Call,
     ) -> Result<Result<(), String>, CallError> {
-        let loaded = self.0.loaded(component, &call.choice)?;
-        let version = Arc::clone(&loaded);
+        let version = self.0.version(component, &call.choice)?;
         let (send, receive) = oneshot::channel();
-        let job: crate::pool::Job = Box::new(move |accessor, instance| {
+        let job: Job = Box::new(move |accessor, bound| {
             async move {
-                let scheduled =
-                    accessor.with(|mut access| bindings::Scheduled::new(&mut access, instance))?;
+                let scheduled = accessor.with(|mut access| bound.scheduled(&mut access))?;
                 let result = scheduled
                     .marquee_schedule_job()
                     .call_run(accessor, name, due_at_ms)
                     .await?;
-                if result.is_err() {
-                    version.stats.error();
-                }
+                let kind = if result.is_err() {
+                    Kind::Failed
+                } else {
+                    Kind::Done
+                };
                 // Whoever asked may have gone; then nobody needs the answer.
                 let _ = send.send(result);
-                Ok(())
+                Ok(kind)
             }
             .boxed()
         });
-        let running = loaded.pool.start(&self.0, &loaded, call, job).await?;
+        let running = version.start(call, None, job).await?;
         running.ended().await?;
         receive
             .await

@@ -4,46 +4,27 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use tokio::sync::oneshot;
-use wasmtime::{Store, component::Instance};
 
-use crate::{Call, CallError, State, load::Loaded, runtime::Shared};
-
-mod bindings {
-    wasmtime::component::bindgen!({
-        path: "../../wit/marquee-health",
-        world: "marquee:health/probed",
-        exports: { default: async | store },
-    });
-}
-
-/// The interface that a component exports to be asked.
-pub(crate) const PROBE: &str = "marquee:health/probe@0.1.0";
-
-pub(super) fn fits(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
-    bindings::Probed::new(store, instance).map(drop)
-}
+use crate::{Call, CallError, instance::Job, outcome::Kind, pool::Pool};
 
 /// Ask it. The inner error is the component's own.
 pub(crate) async fn ready(
-    shared: &Arc<Shared>,
-    loaded: &Arc<Loaded>,
+    version: &Arc<Pool>,
     call: Call,
 ) -> Result<Result<(), String>, CallError> {
     let (send, receive) = oneshot::channel();
-    let job: crate::pool::Job = Box::new(move |accessor, instance| {
+    let job: Job = Box::new(move |accessor, bound| {
         async move {
-            let probed =
-                accessor.with(|mut access| bindings::Probed::new(&mut access, instance))?;
+            let probed = accessor.with(|mut access| bound.probed(&mut access))?;
             let result = probed.marquee_health_probe().call_ready(accessor).await?;
             // Whoever asked may have gone; then nobody needs the answer.
             let _ = send.send(result);
-            Ok(())
+            Ok(Kind::Done)
         }
         .boxed()
     });
-    let running = loaded.pool.start(shared, loaded, call, job).await?;
+    let running = version.start(call, None, job).await?;
     running.ended().await?;
-    receive
-        .await
-        .map_err(|_| CallError::Cancelled(loaded.spec.id.clone()))
+    let id = &version.component.spec.id;
+    receive.await.map_err(|_| CallError::Cancelled(id.clone()))
 }

@@ -4,6 +4,8 @@
 
 mod advisories;
 mod calling;
+mod http;
 mod loading;
 mod misdeeds;
+mod room;
 mod support;

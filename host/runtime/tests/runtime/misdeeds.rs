@@ -1,6 +1,7 @@
 //! One test for each thing that a component should not do.
 
 use std::{
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -150,23 +151,49 @@ async fn more_calls_than_may_wait_are_refused_at_once() {
     assert!(answered < until, "it did not wait");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_is_replaced_after_128_to_256_calls() {
-    let bench = Bench::misbehaving(Limits::default()).await;
+/// How many calls the instances had that are gone, of so many calls one after the other.
+async fn lives(bench: &Bench, calls: u32) -> Vec<u64> {
     let mut last = 0;
     let mut lives = Vec::new();
-    for _ in 0..1_000 {
+    for _ in 0..calls {
         let count = bench.count().await;
         if count == 1 && last > 0 {
             lives.push(last);
         }
         last = count;
     }
-    assert!(lives.len() >= 3, "{lives:?}");
+    lives
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_lives_as_long_as_it_is_sound() {
+    let bench = Bench::misbehaving(Limits::default()).await;
+    assert_eq!(lives(&bench, 2_000).await, [] as [u64; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_manifest_says_so_an_instance_is_replaced_after_so_many_calls_by_chance() {
+    let limits = Limits {
+        instance_calls: NonZeroU32::new(100),
+        ..Limits::default()
+    };
+    let bench = Bench::misbehaving(limits).await;
+    let lives = lives(&bench, 1_000).await;
+    assert!(lives.len() >= 9, "{lives:?}");
     assert!(
-        lives.iter().all(|calls| (128..=256).contains(calls)),
+        lives.iter().all(|calls| (50..=100).contains(calls)),
         "{lives:?}"
     );
+}
+
+/// A quarter of what it may have is what an instance may keep for the next call.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_a_call_left_with_much_memory_is_replaced() {
+    let bench = Bench::misbehaving(Limits::default()).await;
+    assert!(matches!(bench.run("keep 10").await, Ok(Ok(()))));
+    assert_eq!(bench.count().await, 2, "it is little");
+    assert!(matches!(bench.run("keep 10").await, Ok(Ok(()))));
+    assert_eq!(bench.count().await, 1, "a new instance");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,8 @@ use std::{
 use marquee_manifest::{ComponentId, Dependencies};
 use marquee_registry::{Digest, Live};
 use marquee_runtime::{
-    Call, CallError, Capability, Grant, JOB, Limits, Lineup, LoadError, Prepared, Runtime, Spec,
-    State, View,
+    Call, CallError, Capability, Figures, Grant, JOB, Limits, Lineup, LoadError, Prepared, Room,
+    Runtime, Spec, State, View,
 };
 use wasmtime::component::Linker;
 
@@ -72,29 +72,34 @@ pub(crate) const IT: &str = "it";
 impl Bench {
     /// Without components.
     pub(crate) fn empty(limits: Limits) -> Self {
+        Self::with_room(limits, Room::default())
+    }
+
+    /// The same with so much room for instances.
+    pub(crate) fn with_room(limits: Limits, room: Room) -> Self {
         let lineup = Lineup {
             capabilities: vec![Arc::new(Refused), Arc::new(Buggy)],
             ..Lineup::nothing()
         };
-        let runtime = Runtime::new(lineup, limits.memory_bytes).expect("a runtime");
+        let runtime = Runtime::new(lineup, limits.memory_bytes, room).expect("a runtime");
         Self { runtime, limits }
     }
 
     /// With the test component `misbehave`.
     pub(crate) async fn misbehaving(limits: Limits) -> Self {
         let bench = Self::empty(limits);
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../target/wasm32-wasip2/guest/misbehave.wasm"
-        );
-        let bytes = std::fs::read(path).expect("run scripts/components --tests");
+        bench.misbehave(IT).await;
+        bench
+    }
+
+    /// Another component of this kind.
+    pub(crate) async fn misbehave(&self, name: &str) {
         let spec = Spec {
             entry_points: BTreeMap::from([(JOB.to_owned(), "its schedules".to_owned())]),
-            ..bench.spec(IT)
+            ..self.spec(name)
         };
-        let prepared = bench.prepare(spec, &bytes).await.expect("prepared");
-        bench.go_live(IT, prepared);
-        bench
+        let prepared = self.prepare(spec, &guest("misbehave")).await;
+        self.go_live(name, prepared.expect("prepared"));
     }
 
     /// A component that imports nothing of others.
@@ -140,10 +145,26 @@ impl Bench {
         what: &str,
         deadline: Instant,
     ) -> Result<Result<(), String>, CallError> {
+        self.run_in(IT, what, deadline).await
+    }
+
+    /// The same of another component.
+    pub(crate) async fn run_in(
+        &self,
+        name: &str,
+        what: &str,
+        deadline: Instant,
+    ) -> Result<Result<(), String>, CallError> {
         let call = Call::new("test", deadline);
         self.runtime
-            .run_job(&id(IT), what.to_owned(), 0, call)
+            .run_job(&id(name), what.to_owned(), 0, call)
             .await
+    }
+
+    /// What became of a component's calls.
+    pub(crate) fn figures(&self, name: &str) -> Figures {
+        let live = self.runtime.live(&id(name)).expect("it is live");
+        live.stable.payload.figures()
     }
 
     /// How many calls the instance has had that answers this one.
@@ -151,6 +172,15 @@ impl Bench {
         let answer = self.run("count").await.expect("a call");
         answer.expect_err("a number").parse().expect("a number")
     }
+}
+
+/// A component of the tests.
+pub(crate) fn guest(name: &str) -> Vec<u8> {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../target/wasm32-wasip2/guest"
+    );
+    std::fs::read(format!("{folder}/{name}.wasm")).expect("run scripts/components --tests")
 }
 
 pub(crate) fn id(name: &str) -> ComponentId {

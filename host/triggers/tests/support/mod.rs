@@ -8,7 +8,7 @@ use std::{
 use marquee_bus::embedded::{self, Embedded};
 use marquee_database::{Config, Database, Secret};
 use marquee_delivery::{Consumer, outbox::Poke};
-use marquee_runtime::{Lineup, Runtime};
+use marquee_runtime::{Lineup, Room, Runtime};
 use marquee_testkit::TestDatabase;
 use marquee_triggers::{Deliverer, Worker};
 use tokio::sync::Semaphore;
@@ -48,7 +48,7 @@ pub(crate) fn deliverer(
     deadline: Duration,
 ) -> Arc<Deliverer> {
     let worker = Worker {
-        runtime: Runtime::new(Lineup::nothing(), 1 << 20).expect("a runtime"),
+        runtime: Runtime::new(Lineup::nothing(), 1 << 20, Room::default()).expect("a runtime"),
         component: "it".parse().expect("a plain name"),
         database: database.clone(),
         outbox: Poke::default(),

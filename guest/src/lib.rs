@@ -54,6 +54,8 @@
 //! features are on.
 
 pub mod cursor;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "messaging")]
 pub mod messaging;
 #[cfg(feature = "sql")]

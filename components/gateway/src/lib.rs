@@ -19,13 +19,14 @@ mod routes;
 mod upstream;
 
 use axum::{body::Body, response::Response};
-use bindings::exports::marquee::health::probe;
+use bindings::exports::marquee::{health::probe, http::handler};
 
 // What the records of the other components say is what clients see.
 marquee_guest::component!(Gateway, {
     path: [
         "../../wit/marquee-messaging",
         "../../wit/marquee-health",
+        "../../wit/marquee-http",
         "../../wit/movie-metadata",
         "../../wit/movie-metadata-0.2",
         "../../wit/movie-rating",
@@ -36,6 +37,7 @@ marquee_guest::component!(Gateway, {
     ],
     world: "movie:gateway/gateway",
     generate_all,
+    with: { "marquee:http/types@0.1.0": marquee_guest::http },
     additional_derives: [serde::Serialize, utoipa::ToSchema],
 });
 
@@ -46,6 +48,14 @@ impl probe::Guest for Gateway {
     async fn ready() -> Result<(), String> {
         http::check_settings().await?;
         caller::announce().await
+    }
+}
+
+impl handler::Guest for Gateway {
+    /// The same as `handle`, for a small request in one piece.
+    async fn handle(request: marquee_guest::http::Request) -> marquee_guest::http::Response {
+        let answer = |request: axum::http::Request<_>| http::answer(request.map(Body::from));
+        marquee_guest::http::answer(request, answer).await
     }
 }
 

@@ -32,6 +32,16 @@ pub(crate) mod health {
     });
 }
 
+pub(crate) mod whole {
+    wasmtime::component::bindgen!({
+        path: "../../wit/marquee-http",
+        world: "marquee:http/service",
+        exports: { default: async | store },
+    });
+}
+
+/// The interface that a component exports to be asked with whole requests, which are small.
+pub(crate) const WHOLE: &str = "marquee:http/handler@0.1.0";
 /// The interface that a component exports to be asked over HTTP.
 pub const HANDLER: &str = "wasi:http/handler@0.3.0";
 /// The interface that a subscribed component exports.
@@ -45,6 +55,7 @@ pub(crate) const PROBE: &str = "marquee:health/probe@0.1.0";
 pub(crate) struct Bound {
     pub(crate) instance: Instance,
     service: OnceLock<Service>,
+    whole: OnceLock<whole::Service>,
     subscriber: OnceLock<Subscriber>,
     scheduled: OnceLock<Scheduled>,
     probed: OnceLock<Probed>,
@@ -55,6 +66,7 @@ impl Bound {
         Self {
             instance,
             service: OnceLock::new(),
+            whole: OnceLock::new(),
             subscriber: OnceLock::new(),
             scheduled: OnceLock::new(),
             probed: OnceLock::new(),
@@ -66,6 +78,13 @@ impl Bound {
         store: impl AsContextMut<Data = State>,
     ) -> wasmtime::Result<&Service> {
         kept(&self.service, || Service::new(store, &self.instance))
+    }
+
+    pub(crate) fn whole(
+        &self,
+        store: impl AsContextMut<Data = State>,
+    ) -> wasmtime::Result<&whole::Service> {
+        kept(&self.whole, || whole::Service::new(store, &self.instance))
     }
 
     pub(crate) fn subscriber(
@@ -98,6 +117,7 @@ impl Bound {
     ) -> wasmtime::Result<()> {
         match interface {
             HANDLER => self.service(store).map(drop),
+            WHOLE => self.whole(store).map(drop),
             CONSUMER => self.subscriber(store).map(drop),
             JOB => self.scheduled(store).map(drop),
             PROBE => self.probed(store).map(drop),

@@ -44,12 +44,15 @@ pub(crate) struct Component {
     pub(crate) code: Code,
     pub(crate) pre: InstancePre<State>,
     /// The capabilities that it imports, with what it has of each.
-    pub(crate) grants: Vec<(Arc<dyn Capability>, Grant)>,
+    pub(crate) grants: Grants,
     pub(crate) outbound: Arc<dyn Outbound>,
     /// What it may log, over all its versions.
     pub(crate) log: Arc<Budget>,
     pub(crate) exports: HashMap<String, HashMap<String, Export>>,
 }
+
+/// Capabilities, with what a component has of each.
+pub(crate) type Grants = Vec<(Arc<dyn Capability>, Grant)>;
 
 /// A function of an exported interface.
 #[derive(Clone, Copy)]

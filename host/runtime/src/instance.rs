@@ -149,7 +149,7 @@ impl Instance {
     }
 
     /// Run a call. It comes back if the instance has gone.
-    pub(crate) fn run(self, mut work: Work) -> Result<u64, Work> {
+    pub(crate) fn run(self, mut work: Work) -> Result<u64, Box<Work>> {
         let (inbox, number) = (self.inbox.clone(), self.control.next_call());
         work.number = number;
         work.instance = Some(self);
@@ -158,7 +158,7 @@ impl Instance {
             Err(back) => {
                 let mut work = back.into_inner();
                 work.instance = None;
-                Err(work)
+                Err(Box::new(work))
             }
         }
     }

@@ -17,8 +17,8 @@ use wasmtime::{
 };
 
 use crate::{
-    Call, CallError, Capability, Grant, Lineup, LoadError, Spec, State,
-    component::{Component, exports, is_types_only},
+    Call, CallError, Lineup, LoadError, Spec, State,
+    component::{Component, Grants, exports, is_types_only},
     error::chain,
     failure::Failure,
     log::{Budget, call_span},
@@ -93,12 +93,7 @@ impl Offer {
     }
 
     /// What the component is granted of each capability that it imports.
-    fn grants(
-        &self,
-        engine: &Engine,
-        spec: &Spec,
-        code: &Code,
-    ) -> Result<Vec<(Arc<dyn Capability>, Grant)>, LoadError> {
+    fn grants(&self, engine: &Engine, spec: &Spec, code: &Code) -> Result<Grants, LoadError> {
         let mut grants = Vec::new();
         for capability in &self.lineup.capabilities {
             let imports = code.component_type();
@@ -125,7 +120,7 @@ impl Offer {
         spec: &Spec,
         version: Digest,
         code: &Code,
-        grants: &[(Arc<dyn Capability>, Grant)],
+        grants: &Grants,
     ) -> Result<Linker<State>, LoadError> {
         let mut linker = self.wasi.clone();
         for (capability, _) in grants {

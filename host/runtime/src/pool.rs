@@ -169,7 +169,7 @@ impl Pool {
                     });
                 }
                 // It had just gone.
-                Err(back) => work = back,
+                Err(back) => work = *back,
             }
         }
     }

@@ -6,28 +6,55 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use bindings::exports::marquee::http::handler;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header::CONTENT_LENGTH};
+use http_body_util::{BodyExt as _, Full};
 use spin_sdk::{
-    http::{HeaderMap, HeaderValue, IntoResponse, Request, StatusCode, body::IncomingBodyExt as _},
     http_service,
     wasip3::{clocks::monotonic_clock, http::types::Fields},
     wit_bindgen::{self, yield_async},
 };
 
+marquee_guest::component!(Faulty, {
+    path: "../../../wit/marquee-http",
+    world: "marquee:http/service",
+    with: { "marquee:http/types@0.1.0": marquee_guest::http },
+});
+
+struct Faulty;
+
 /// What was left for after an answer is done.
 static DONE: AtomicBool = AtomicBool::new(false);
 
 #[http_service]
-async fn faulty(request: Request) -> impl IntoResponse {
-    let (status, text) = answer(request).await;
-    let length = HeaderValue::from(text.len());
-    let mut headers = HeaderMap::new();
-    headers.insert("content-length", length);
-    (status, headers, text)
+async fn faulty(request: spin_sdk::http::Request) -> http::Response<Full<Bytes>> {
+    respond("streams", request).await
 }
 
-async fn answer(request: Request) -> (StatusCode, String) {
+impl handler::Guest for Faulty {
+    async fn handle(request: marquee_guest::http::Request) -> marquee_guest::http::Response {
+        let respond = |request: http::Request<_>| respond("whole", request.map(Full::new));
+        marquee_guest::http::answer(request, respond).await
+    }
+}
+
+async fn respond<B: http_body::Body>(
+    way: &str,
+    request: http::Request<B>,
+) -> http::Response<Full<Bytes>> {
+    let (status, text) = answer(way, request).await;
+    let length = HeaderValue::from(text.len());
+    let mut response = http::Response::new(Full::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response
+}
+
+async fn answer<B: http_body::Body>(way: &str, request: http::Request<B>) -> (StatusCode, String) {
     let calls = request.uri().path().len();
     match request.uri().path() {
+        "/faulty/way" => return (StatusCode::OK, way.to_owned()),
         "/faulty/fine" => return (StatusCode::OK, "Fine.\n".to_owned()),
         "/faulty/trap" => std::process::abort(),
         "/faulty/spin" => loop {
@@ -48,11 +75,9 @@ async fn answer(request: Request) -> (StatusCode, String) {
         "/faulty/huge" => return (StatusCode::OK, "x".repeat(20 << 20)),
         "/faulty/chatter" => chatter(),
         "/faulty/read" => {
-            let read = request.into_body().bytes().await;
-            return (
-                StatusCode::OK,
-                read.map_or(0, |body| body.len()).to_string(),
-            );
+            let read = request.into_body().collect().await;
+            let read = read.map_or(0, |body| body.to_bytes().len());
+            return (StatusCode::OK, read.to_string());
         }
         // Answers, and works on for a while.
         "/faulty/later" => {

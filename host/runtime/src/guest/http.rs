@@ -1,5 +1,8 @@
 //! `wasi:http/handler@0.3.0`: a request in, a response out.
 //!
+//! A small request of a component that exports `marquee:http/handler` goes to that, in one piece: see [`whole`]. Its body is
+//! read before an instance is taken, so that a slow client keeps none waiting.
+//!
 //! The answer is returned as soon as the guest has it; its body streams on while the call lasts. Whoever drops the
 //! response, or its body before its end, gives the call up. What the guest does after its answer is complete it does by
 //! itself, until the call's deadline.
@@ -21,8 +24,11 @@ use wasmtime_wasi_http::{
     Error as HttpError, WasiBody, WasiHttpView as _, p3::Request as WasiRequest,
 };
 
+mod whole;
+
 use crate::{
     Call, CallError, Runtime,
+    bindings::WHOLE,
     client::ClientTime,
     instance::Job,
     outcome::{Blame, Kind, Outcome},
@@ -55,32 +61,17 @@ impl Runtime {
     ) -> Result<Response, CallError> {
         let version = self.0.version(component, &call.choice)?;
         let client = Arc::new(ClientTime::default());
-        let request = request.map(|body| RequestBody::of(body, &client));
         let (send, receive) = oneshot::channel();
-        let job: Job = Box::new(move |accessor, bound| {
-            async move {
-                let service = accessor.with(|mut access| bound.service(&mut access))?;
-                let (request, sent) = accessor.with(|mut access| {
-                    let (request, sent) =
-                        WasiRequest::from_http(access.data_mut().http().hooks, request);
-                    (request, Box::pin(sent) as BoxFuture<'static, _>)
-                });
-                let answer = service.handle(accessor, request).await?;
-                let answer = match answer {
-                    Ok(response) => accessor.with(|access| response.into_http(access, sent))?,
-                    Err(code) => {
-                        return Err(wasmtime::Error::msg(format!(
-                            "the handler answered {code:?}"
-                        )));
-                    }
-                };
-                let failed = answer.status().is_server_error() || has_failed(answer.headers());
-                // Whoever asked may have gone; the body is dropped then, which the guest sees.
-                let _ = send.send(answer);
-                Ok(if failed { Kind::Failed } else { Kind::Done })
-            }
-            .boxed()
-        });
+        let is_small = request
+            .body()
+            .size_hint()
+            .upper()
+            .is_some_and(|bytes| bytes <= WHOLE_BYTES);
+        let job = if is_small && version.component.exports.contains_key(WHOLE) {
+            whole::job(component, request, call.deadline, send).await?
+        } else {
+            streamed(request.map(|body| RequestBody::of(body, &client)), send)
+        };
         let running = version.start(call, Some(Arc::clone(&client)), job).await?;
         match receive.await {
             Ok(response) => {
@@ -100,6 +91,41 @@ impl Runtime {
             },
         }
     }
+}
+
+/// By `wasi:http`, with a stream for each body.
+fn streamed(request: Request, send: oneshot::Sender<http::Response<WasiBody>>) -> Job {
+    Box::new(move |accessor, bound| {
+        async move {
+            let service = accessor.with(|mut access| bound.service(&mut access))?;
+            let (request, sent) = accessor.with(|mut access| {
+                let (request, sent) =
+                    WasiRequest::from_http(access.data_mut().http().hooks, request);
+                (request, Box::pin(sent) as BoxFuture<'static, _>)
+            });
+            let answer = service.handle(accessor, request).await?;
+            let answer = match answer {
+                Ok(response) => accessor.with(|access| response.into_http(access, sent))?,
+                Err(code) => {
+                    return Err(wasmtime::Error::msg(format!(
+                        "the handler answered {code:?}"
+                    )));
+                }
+            };
+            Ok(hand_over(answer, send))
+        }
+        .boxed()
+    })
+}
+
+fn hand_over(
+    answer: http::Response<WasiBody>,
+    send: oneshot::Sender<http::Response<WasiBody>>,
+) -> Kind {
+    let failed = answer.status().is_server_error() || has_failed(answer.headers());
+    // Whoever asked may have gone; the body is dropped then, which the guest sees.
+    let _ = send.send(answer);
+    if failed { Kind::Failed } else { Kind::Done }
 }
 
 /// The body of a request, which says when it waits for the client.
@@ -212,6 +238,9 @@ impl Drop for ResponseBody {
         }
     }
 }
+
+/// A larger request goes by streams.
+const WHOLE_BYTES: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

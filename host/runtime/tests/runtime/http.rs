@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Frame;
-use http_body_util::{BodyExt as _, Empty, StreamBody};
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use marquee_runtime::{Call, CallError, HANDLER, Limits, Request, Response, Spec};
 
 use crate::support::{Bench, IT, guest, id};
@@ -35,6 +35,31 @@ fn get(path: &str) -> Request {
 async fn text(response: Response) -> String {
     let body = response.into_body().collect().await.expect("a body");
     String::from_utf8(body.to_bytes().to_vec()).expect("text")
+}
+
+fn post(path: &str, bytes: usize) -> Request {
+    let request = http::Request::post(format!("http://localhost/faulty/{path}"));
+    let body = Full::from(vec![b'x'; bytes]).map_err(|never| match never {});
+    request.body(body.boxed_unsync()).expect("a request")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_request_goes_in_one_piece_and_a_large_one_as_a_stream() {
+    let bench = faulty().await;
+    for (request, way) in [
+        (get("way"), "whole"),
+        (post("way", 64 * 1024), "whole"),
+        (post("way", 64 * 1024 + 1), "streams"),
+        (slow(Duration::ZERO), "2"),
+    ] {
+        let answer = send(&bench, request, Duration::from_secs(10)).await;
+        assert_eq!(text(answer.expect("an answer")).await, way);
+    }
+    let read = send(&bench, post("read", 1_000), Duration::from_secs(10)).await;
+    assert_eq!(text(read.expect("an answer")).await, "1000");
+    let failed = send(&bench, get("unknown"), Duration::from_secs(10)).await;
+    assert_eq!(failed.expect("an answer").status(), 500);
+    assert_eq!(bench.figures(IT).errors, 1);
 }
 
 /// One byte of a body at once, and the second one after so long.

@@ -4,7 +4,10 @@
 //! who do hold a [`Database`] and say SQL.
 
 mod backoff;
+mod cancel;
 mod config;
+mod connect;
+mod connection;
 mod error;
 mod fitness;
 mod kind;
@@ -21,10 +24,11 @@ mod unit;
 
 pub use backoff::Backoff;
 pub use config::{Config, Secret};
+pub use connection::Connection;
 pub use error::{CommitError, Error, chain, code};
 pub use fitness::Unfit;
 pub use listen::Listener;
 pub use migrate::Migrations;
-pub use pool::{Connection, Database};
+pub use pool::Database;
 pub use session::{Alone, Transaction, begins};
 pub use unit::Unit;

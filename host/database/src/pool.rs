@@ -1,9 +1,9 @@
 //! A database and its pooled connections.
 //!
 //! Bounds: `pool_size` connections, `acquire_timeout` for one of them, `statement_timeout` and a little for an answer,
-//! whether the server is there to keep it or not. A connection goes back to the pool only when it is known to be outside
-//! a transaction and as it was; one in doubt is closed. One that was opened before the server was found to be read only is
-//! not used again: its session may stay so when others can write.
+//! whether the server is there to keep it or not. One that was opened before the server was found to be read only is
+//! not used again: its session may stay so when others can write. What drives connections lives on the runtime that the
+//! database was made on.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,13 +12,16 @@ use std::{
 
 use deadpool::managed::QueueMode;
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
 };
-use tokio_postgres::{NoTls, Row, Statement, config::SslMode, types::ToSql};
+use tokio::runtime::Handle;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Config, Error, Listener, Unit,
+    Config, Connection, Error, Listener, Unit,
+    connect::Connector,
     error::{chain, is_of_the_session, is_read_only, is_stale},
     tls,
 };
@@ -37,10 +40,11 @@ struct Inner {
     sessions: Arc<Mutex<Sessions>>,
     /// For connections that are not the pool's.
     postgres: tokio_postgres::Config,
+    tls: Option<MakeRustlsConnect>,
+    /// Where connections live, and what is done for them.
+    runtime: Handle,
     /// Owns the short tasks that end statements nobody waits for any more.
     reapers: TaskTracker,
-    /// Whether the reapers' cancel requests go over TLS too.
-    tls: Option<tokio_postgres_rustls::MakeRustlsConnect>,
 }
 
 /// Which sessions may be used again.
@@ -53,12 +57,13 @@ struct Sessions {
 }
 
 impl Database {
-    /// Prepare a pool. Nothing is connected yet.
+    /// Prepare a pool. Nothing is connected yet. Its connections will live on the async runtime that this is called on.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let bad = |reason: String| Error::Url {
             database: config.name.clone(),
             reason,
         };
+        let runtime = Handle::try_current().map_err(|error| bad(error.to_string()))?;
         let (mut postgres, root_file) = parse(config.url.reveal()).map_err(bad)?;
         postgres.connect_timeout(config.acquire_timeout);
         // Set for the whole session when it starts, so that they cost no round trip later.
@@ -72,23 +77,20 @@ impl Database {
             postgres.application_name("marquee");
         }
 
+        let tls = if postgres.get_ssl_mode() == SslMode::Require {
+            Some(tls::connector(root_file.as_deref()).map_err(bad)?)
+        } else {
+            postgres.ssl_mode(SslMode::Disable);
+            None
+        };
+        let connector = Connector {
+            runtime: runtime.clone(),
+            tls: tls.clone(),
+        };
         let manager_config = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let (manager, tls) = if postgres.get_ssl_mode() == SslMode::Require {
-            let connector = tls::connector(root_file.as_deref()).map_err(|reason| Error::Url {
-                database: config.name.clone(),
-                reason,
-            })?;
-            (
-                Manager::from_config(postgres.clone(), connector.clone(), manager_config),
-                Some(connector),
-            )
-        } else {
-            postgres.ssl_mode(SslMode::Disable);
-            let manager = Manager::from_config(postgres.clone(), NoTls, manager_config);
-            (manager, None)
-        };
+        let manager = Manager::from_connect(postgres.clone(), connector, manager_config);
         let sessions = Arc::new(Mutex::new(Sessions::default()));
         let of_now = Arc::clone(&sessions);
         let pool = Pool::builder(manager)
@@ -117,8 +119,9 @@ impl Database {
             patience: config.statement_timeout + ON_THE_WAY,
             sessions,
             postgres,
-            reapers: TaskTracker::new(),
             tls,
+            runtime,
+            reapers: TaskTracker::new(),
         })))
     }
 
@@ -138,13 +141,7 @@ impl Database {
         if object.statement_cache.size() > STATEMENTS_CACHED {
             object.statement_cache.clear();
         }
-        Ok(Connection {
-            object: Some(object),
-            patience: Some(self.0.patience),
-            database: self.clone(),
-            busy: false,
-            tainted: false,
-        })
+        Ok(Connection::new(object, self.clone(), self.0.patience))
     }
 
     /// A unit of work. Nothing is sent, and no connection taken, before its first statement.
@@ -254,186 +251,35 @@ impl Database {
         }
     }
 
-    /// End what the connection is doing and close it. The server rolls back what was open.
-    fn discard(&self, object: Object) {
-        let client = Object::take(object);
-        let token = client.cancel_token();
-        let tls = self.0.tls.clone();
-        drop(client);
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        self.0.reapers.spawn_on(
-            async move {
-                let cancelled = async {
-                    match tls {
-                        Some(tls) => token.cancel_query(tls).await,
-                        None => token.cancel_query(NoTls).await,
-                    }
-                };
-                if let Ok(Err(error)) = tokio::time::timeout(CANCEL_TIMEOUT, cancelled).await {
-                    tracing::debug!(%error, "a statement could not be cancelled; its timeout ends it");
-                }
-            },
-            &runtime,
-        );
-    }
-}
-
-/// A pooled connection outside a transaction. Dropped while a statement is under way, it is closed and the
-/// statement cancelled; otherwise it goes back to the pool.
-pub struct Connection {
-    object: Option<Object>,
-    database: Database,
-    patience: Option<Duration>,
-    busy: bool,
-    tainted: bool,
-}
-
-impl Connection {
-    /// Run a statement and read its rows. One round trip once the statement is prepared on this connection.
-    pub async fn query(
-        &mut self,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, Error> {
-        self.during(async |client| {
-            let statement = client.prepare_cached(sql).await?;
-            client.query(&statement, params).await
-        })
-        .await
+    /// What is wrong with the session after this error, or with all of them, so that it is not used again.
+    pub(crate) fn spoils(&self, error: &tokio_postgres::Error) -> bool {
+        if is_stale(error) {
+            // What else was prepared before the same change is as stale, on every connection.
+            self.0.pool.manager().statement_caches.clear();
+        }
+        if is_read_only(error) {
+            self.found_read_only();
+        }
+        is_stale(error) || is_of_the_session(error)
     }
 
-    /// As [`Self::query`], with a plan for the tables as they are now and not one that was kept from when they were empty.
-    /// For statements of the host's on tables that fill and empty quicker than their statistics are renewed. It costs the
-    /// server the planning each time, and no round trip.
-    pub async fn query_planned(
-        &mut self,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, Error> {
-        self.during(async |client| {
-            let statement = client.prepare_cached(sql).await?;
-            planned(client, sql, &statement, params).await
-        })
-        .await
-    }
-
-    /// Run a statement that changes rows and learn how many.
-    pub async fn execute(
-        &mut self,
-        sql: &str,
-        params: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64, Error> {
-        self.during(async |client| {
-            let statement = client.prepare_cached(sql).await?;
-            client.execute(&statement, params).await
-        })
-        .await
-    }
-
-    /// The prepared form of a statement, from the connection's cache.
-    pub async fn prepare(&mut self, sql: &str) -> Result<Statement, Error> {
-        self.during(async |client| client.prepare_cached(sql).await)
-            .await
-    }
-
-    /// Run statements without parameters, several where they are separated by semicolons. They are one
-    /// transaction unless they say otherwise themselves. After a failure the connection is closed when it is dropped:
-    /// the transaction that they began may still be open.
-    pub async fn batch(&mut self, sql: &str) -> Result<(), Error> {
-        let result = self
-            .during(async |client| client.batch_execute(sql).await)
-            .await;
-        self.tainted |= result.is_err();
-        result
-    }
-
-    /// Do something with the driver's client; an unfinished use closes the connection.
-    pub async fn during<T>(
-        &mut self,
-        work: impl AsyncFnOnce(&deadpool_postgres::ClientWrapper) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<T, Error> {
-        let Some(object) = &self.object else {
-            return Err(Error::Unavailable {
-                database: self.database.name().to_owned(),
-                reason: "the connection was closed".to_owned(),
-            });
-        };
-        self.busy = true;
-        let answered = match self.patience {
-            None => Ok(work(object).await),
-            Some(patience) => tokio::time::timeout(patience, work(object)).await,
-        };
-        let Ok(result) = answered else {
-            return Err(Error::Unavailable {
-                database: self.database.name().to_owned(),
-                reason: "the server did not answer in time".to_owned(),
-            });
-        };
-        self.busy = false;
-        result.map_err(|error| {
-            if is_stale(&error) {
-                // What else was prepared before the same change is as stale, on every connection.
-                self.database.0.pool.manager().statement_caches.clear();
-            }
-            if is_read_only(&error) {
-                self.database.found_read_only();
-            }
-            self.tainted |= is_stale(&error) || is_of_the_session(&error);
-            self.database.driver_error(error)
-        })
-    }
-
-    /// Wait for each answer as long as this, or as long as it takes: for statements that set the server another bound.
-    pub(crate) fn wait_for(&mut self, patience: Option<Duration>) {
-        self.patience = patience;
-    }
-
-    /// Close it when it is dropped, instead of giving it back: it is not as it was.
-    pub(crate) fn taint(&mut self) {
-        self.tainted = true;
-    }
-
-    /// Close it instead of giving it back.
-    pub fn discard(mut self) {
-        self.busy = true;
-    }
-
-    fn opened(&self) -> Option<Instant> {
-        let object = self.object.as_ref()?;
-        Some(Object::metrics(object).created)
-    }
-
-    pub(crate) fn mark_busy(&mut self, busy: bool) {
-        self.busy = busy;
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some(object) = self.object.take()
-            && (self.busy || self.tainted)
-        {
-            self.database.discard(object);
+    /// No answer came in time.
+    pub(crate) fn silent(&self) -> Error {
+        Error::Unavailable {
+            database: self.name().to_owned(),
+            reason: "the server did not answer in time".to_owned(),
         }
     }
-}
 
-/// Run a statement that is known by its prepared form, without that form's plan. The driver's unnamed statement is
-/// planned with its parameters, each time.
-pub(crate) async fn planned(
-    client: &deadpool_postgres::ClientWrapper,
-    sql: &str,
-    known: &Statement,
-    params: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let typed: Vec<_> = params
-        .iter()
-        .zip(known.params())
-        .map(|(value, kind)| (*value, kind.clone()))
-        .collect();
-    client.query_typed(sql, &typed).await
+    /// How other connections to the same server are opened.
+    pub(crate) fn postgres(&self) -> (&tokio_postgres::Config, Option<MakeRustlsConnect>) {
+        (&self.0.postgres, self.0.tls.clone())
+    }
+
+    /// Do what is left to do for a connection that nobody waits for.
+    pub(crate) fn reap(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.reapers.spawn_on(work, &self.0.runtime);
+    }
 }
 
 fn session(config: &Config) -> [(&'static str, String); 3] {
@@ -502,5 +348,3 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// Statements kept prepared on a connection. A component that builds SQL as it goes would fill the server's
 /// memory otherwise; past this the cache starts anew.
 const STATEMENTS_CACHED: usize = 256;
-/// A cancel request is one packet; a server that does not take it in this time ends the statement by its timeout.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);

@@ -38,6 +38,7 @@ impl Database {
             }
         }
         let mut connection = self.connection().await.map_err(Alone::NotSent)?;
+        connection.stand_alone();
         let statement = connection.prepare(sql).await.map_err(Alone::NotSent)?;
         if is_suspect(sql) {
             connection.taint();
@@ -86,7 +87,7 @@ impl Transaction {
             })
             .await;
         // From here on it goes back to the pool only by the end of the transaction.
-        connection.mark_busy(true);
+        connection.in_transaction(true);
         begun.map(|begun| (Self(connection), begun))
     }
 
@@ -112,7 +113,7 @@ impl Transaction {
         }
         .await;
         let is_over = kind == Kind::End && result.is_ok();
-        self.0.mark_busy(!is_over);
+        self.0.in_transaction(!is_over);
         let lost = result.as_ref().is_err_and(Error::is_unavailable);
         ((!is_over && !lost).then_some(self), result)
     }

@@ -3,7 +3,7 @@
 //! Promises: BEGIN travels with the first statement, so a unit costs one round trip more than its statements
 //! (the commit). After a failed statement nothing of the unit can commit. It is one transaction: statements that end it
 //! or outlive it are refused, and at its commit it proves that it is still the one that was begun. Dropped, it leaves
-//! nothing: the connection is closed, and the server rolls back. A connection goes back to the pool only after COMMIT or
+//! nothing: its statement is cancelled and rolled back, or its connection closed. A connection goes back to the pool only after COMMIT or
 //! ROLLBACK was answered, and only if no statement may have changed its session.
 //!
 //! Bounds: one connection; between two statements the time to the deadline. Not here: deciding whether to commit.
@@ -14,8 +14,8 @@ use tokio_postgres::{Row, Statement, error::SqlState, types::ToSql};
 
 use crate::{
     CommitError, Connection, Database, Error,
+    connection::planned,
     kind::{Kind, is_suspect},
-    pool::planned,
     seeded::{Bug, seeded},
 };
 
@@ -331,7 +331,7 @@ pub(crate) fn left_until(deadline: Instant) -> Duration {
 }
 
 fn in_doubt(mut connection: Connection) -> Connection {
-    connection.mark_busy(true);
+    connection.in_transaction(true);
     connection
 }
 

@@ -25,6 +25,8 @@
 mod bindings;
 mod client;
 mod config;
+#[cfg(test)]
+mod hang_up_tests;
 mod host;
 mod params;
 #[cfg(test)]

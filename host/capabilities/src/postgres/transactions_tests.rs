@@ -21,7 +21,7 @@ use super::{
 const TWO: u32 = 2;
 
 /// What another call of the component has.
-fn another(client: &Client) -> Client {
+pub(super) fn another(client: &Client) -> Client {
     Client {
         transactions: Transactions::default(),
         ..client.clone()
@@ -29,7 +29,7 @@ fn another(client: &Client) -> Client {
 }
 
 /// The same component on a pool of its own.
-fn on(bench: &Bench, change: impl FnOnce(&mut Config)) -> (Client, Database) {
+pub(super) fn on(bench: &Bench, change: impl FnOnce(&mut Config)) -> (Client, Database) {
     let mut config = Config::new("notes", Secret::new(bench.server.url()));
     change(&mut config);
     let database = Database::new(&config).expect("a URL");
@@ -45,12 +45,12 @@ fn on(bench: &Bench, change: impl FnOnce(&mut Config)) -> (Client, Database) {
     (client, database)
 }
 
-async fn done(client: &Client, connection: u32, sql: &str) {
+pub(super) async fn done(client: &Client, connection: u32, sql: &str) {
     let done = client.query(connection, sql, Vec::new()).await;
     done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
-async fn number(client: &Client, sql: &str) -> i64 {
+pub(super) async fn number(client: &Client, sql: &str) -> i64 {
     let rows = client.query(ONE, sql, Vec::new()).await.expect("a row");
     rows[0].get(0)
 }

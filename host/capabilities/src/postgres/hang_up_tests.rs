@@ -1,0 +1,115 @@
+//! What becomes of a connection whose user has gone, on a real PostgreSQL.
+
+use std::time::Duration;
+
+use marquee_testkit::eventually;
+use tokio::task::JoinHandle;
+
+use super::{
+    client::Client,
+    tests::{Bench, INSERT, ONE, bench, text},
+    transactions_tests::{another, done, number, on},
+    unit::UnitOfWork,
+};
+
+const BACKEND: &str = "select pg_backend_pid()::bigint";
+const SLOW: &str = "select pg_sleep(30) as slow";
+
+/// Send a statement that does not end by itself, and wait until the server is at it.
+async fn begun(bench: &Bench, client: Client) -> JoinHandle<()> {
+    let call = tokio::spawn(async move {
+        let _ = client.query(ONE, SLOW, Vec::new()).await;
+    });
+    eventually(Duration::from_secs(10), "it is begun", async || {
+        under_way(bench).await == 1
+    })
+    .await;
+    call
+}
+
+async fn under_way(bench: &Bench) -> i64 {
+    let mut connection = bench.database.connection().await.expect("a connection");
+    let sql = "select count(*) from pg_stat_activity
+        where datname = current_database() and state = 'active' and query = $1";
+    connection.query(sql, &[&SLOW]).await.expect("a count")[0].get(0)
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_up_ends_its_statement_and_leaves_its_connection_to_the_next() {
+    let bench = bench().await;
+    let (client, database) = on(&bench, |config| config.pool_size = 1);
+    let before = number(&client, BACKEND).await;
+    for _ in 0..3 {
+        // By itself, in a transaction of the guest's own, and in a unit of work.
+        begun(&bench, another(&client)).await.abort();
+        assert_eq!(number(&client, BACKEND).await, before);
+
+        let own = another(&client);
+        done(&own, ONE, "begin").await;
+        own.execute(ONE, INSERT, text("gone")).await.expect("kept");
+        begun(&bench, own).await.abort();
+        assert_eq!(number(&client, BACKEND).await, before);
+
+        let inside = Client {
+            unit: Some(UnitOfWork::new(database.unit()).into()),
+            ..another(&client)
+        };
+        inside
+            .execute(ONE, INSERT, text("gone"))
+            .await
+            .expect("kept");
+        begun(&bench, inside).await.abort();
+        assert_eq!(number(&client, BACKEND).await, before);
+    }
+    assert_eq!(under_way(&bench).await, 0);
+    assert_eq!(bench.count("notes").await, 0);
+    assert_eq!(bench.left_open().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_statement_that_was_given_up_is_not_the_end_of_the_next() {
+    let bench = bench().await;
+    let (client, _) = on(&bench, |config| config.pool_size = 1);
+    for after_us in 0..100 {
+        let given_up = client.query(ONE, "select pg_sleep(0.001)", Vec::new());
+        let _ = tokio::time::timeout(Duration::from_micros(30 * after_us), given_up).await;
+        number(&client, "select 1::bigint").await;
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_was_given_up_while_it_was_prepared_is_not_kept_by_the_server() {
+    let bench = bench().await;
+    let (client, _) = on(&bench, |config| config.pool_size = 1);
+    let before = number(&client, BACKEND).await;
+    let mut lock = bench.database.unit();
+    lock.execute("lock table notes in access exclusive mode", &[])
+        .await
+        .expect("nobody has it");
+    let prepared = client.query(ONE, "select note from notes", Vec::new());
+    let given_up = tokio::time::timeout(Duration::from_millis(50), prepared).await;
+    assert!(given_up.is_err(), "it waits for the lock");
+    lock.rollback().await;
+    let kept = "select count(*) from pg_prepared_statements where statement like '%from notes'";
+    assert_eq!(number(&client, kept).await, 0);
+    assert_eq!(number(&client, BACKEND).await, before);
+}
+
+#[tokio::test]
+async fn a_connection_outlives_the_threads_of_whoever_asked_for_it_first() {
+    let bench = bench().await;
+    let (client, _) = on(&bench, |config| config.pool_size = 1);
+    let first = another(&client);
+    // As the slow lane has threads and timers of its own.
+    let elsewhere = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime
+            .expect("a runtime")
+            .block_on(number(&first, BACKEND))
+    });
+    let asked = tokio::task::spawn_blocking(|| elsewhere.join());
+    let before = asked.await.expect("joined").expect("no panic");
+    assert_eq!(number(&client, BACKEND).await, before);
+}

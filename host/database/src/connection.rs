@@ -118,10 +118,7 @@ impl Connection {
         work: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Error> {
         let Some(object) = &self.object else {
-            return Err(Error::Unavailable {
-                database: self.database.name().to_owned(),
-                reason: "the connection was closed".to_owned(),
-            });
+            return Err(self.database.closed());
         };
         self.left = Left::Statement;
         let answered = match self.patience {
@@ -138,6 +135,11 @@ impl Connection {
         })
     }
 
+    /// The driver's client, for whoever answers for what is sent and keeps the connection until all is answered.
+    pub(crate) fn client(&self) -> Result<&ClientWrapper, Error> {
+        self.object.as_deref().ok_or_else(|| self.database.closed())
+    }
+
     /// No transaction is begun on it. To roll back what is not there would be a warning in the server's log.
     pub(crate) fn stand_alone(&mut self) {
         self.end = NOTHING;
@@ -151,6 +153,11 @@ impl Connection {
     /// Close it when it is dropped, instead of giving it back: it is not as it was.
     pub(crate) fn taint(&mut self) {
         self.tainted = true;
+    }
+
+    /// A statement that it was preparing was given up: see [`Self::prepare`].
+    pub(crate) fn litter(&mut self) {
+        self.littered = true;
     }
 
     /// Close it instead of giving it back.
@@ -282,4 +289,4 @@ const ROLLBACK: &str = "rollback";
 const NOTHING: &str = "";
 /// What was cancelled is answered in milliseconds. Less than anybody waits for a connection: where all are at this, the next
 /// still gets one.
-const SETTLED_IN: Duration = Duration::from_secs(2);
+pub(crate) const SETTLED_IN: Duration = Duration::from_secs(2);

@@ -88,20 +88,39 @@ pub(crate) fn is_suspect(sql: &str) -> bool {
     if opaque.iter().any(|word| first.eq_ignore_ascii_case(word)) {
         return true;
     }
+    words_of(sql).any(|(word, behind)| {
+        let is = |wanted: &&str| word.eq_ignore_ascii_case(wanted);
+        SUSPECT.iter().any(is) || is(&"set_config") && !is_local(behind)
+    })
+}
+
+/// Whether a statement that is [`Kind::Work`] reads and does not wait for the locks of others, as far as its text says. What
+/// a function does inside it cannot say.
+pub(crate) fn reads(sql: &str) -> bool {
+    let first = Words(sql).next().unwrap_or_default();
+    let is_query = ["select", "with", "values", "table"]
+        .iter()
+        .any(|word| first.eq_ignore_ascii_case(word));
+    is_query
+        && !words_of(sql).any(|(word, _)| {
+            WRITES
+                .iter()
+                .any(|wanted| word.eq_ignore_ascii_case(wanted))
+        })
+}
+
+/// All words of a statement, also those in its strings and comments, with what comes behind each.
+fn words_of(sql: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = sql;
-    while let Some(start) = rest.find(is_of_word) {
-        rest = rest.get(start..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        rest = rest.get(rest.find(is_of_word)?..)?;
         let end = rest
             .find(|letter| !is_of_word(letter))
             .unwrap_or(rest.len());
-        let (word, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let (word, behind) = rest.split_at_checked(end)?;
         rest = behind;
-        let is = |wanted: &&str| word.eq_ignore_ascii_case(wanted);
-        if SUSPECT.iter().any(is) || is(&"set_config") && !is_local(behind) {
-            return true;
-        }
-    }
-    false
+        Some((word, behind))
+    })
 }
 
 fn is_of_word(letter: char) -> bool {
@@ -139,6 +158,20 @@ const SUSPECT: [&str; 8] = [
     "pg_advisory_unlock_shared",
     "temp",
     "temporary",
+];
+
+/// `for update` and the like among them.
+const WRITES: [&str; 10] = [
+    "insert",
+    "update",
+    "delete",
+    "merge",
+    "into",
+    "for",
+    "nextval",
+    "setval",
+    "pg_notify",
+    "pg_advisory_xact_lock",
 ];
 
 /// The words at the beginning of a statement, without blanks, comments and the empty statements before it. Ends at the

@@ -17,12 +17,14 @@ use deadpool_postgres::{
 use tokio::runtime::Handle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     Config, Connection, Error, Listener, Unit,
     connect::Connector,
     error::{chain, is_of_the_session, is_read_only, is_stale},
+    known::Known,
+    shared::Shared,
     tls,
 };
 
@@ -38,6 +40,8 @@ struct Inner {
     /// How long a statement's answer is waited for: the server's own bound does not help where it cannot be reached.
     patience: Duration,
     sessions: Arc<Mutex<Sessions>>,
+    known: Known,
+    shared: Shared,
     /// For connections that are not the pool's.
     postgres: tokio_postgres::Config,
     tls: Option<MakeRustlsConnect>,
@@ -118,6 +122,8 @@ impl Database {
             config: config.clone(),
             patience: config.statement_timeout + ON_THE_WAY,
             sessions,
+            known: Known::default(),
+            shared: Shared::default(),
             postgres,
             tls,
             runtime,
@@ -189,6 +195,8 @@ impl Database {
         let mut sessions = self.sessions();
         sessions.since = Some(Instant::now());
         sessions.read_only = true;
+        drop(sessions);
+        self.0.shared.retire();
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
@@ -268,6 +276,56 @@ impl Database {
         Error::Unavailable {
             database: self.name().to_owned(),
             reason: "the server did not answer in time".to_owned(),
+        }
+    }
+
+    pub(crate) fn closed(&self) -> Error {
+        Error::Unavailable {
+            database: self.name().to_owned(),
+            reason: "the connection was closed".to_owned(),
+        }
+    }
+
+    pub(crate) fn known(&self) -> &Known {
+        &self.0.known
+    }
+
+    pub(crate) fn lines(&self) -> &Shared {
+        &self.0.shared
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.0.patience
+    }
+
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.0.config.statement_timeout
+    }
+
+    /// Whether whoever asks for a connection now has to wait.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        let status = self.0.pool.status();
+        status.available == 0 && status.size >= status.max_size
+    }
+
+    /// Whether somebody waits for a connection.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.0.pool.status().waiting > 0
+    }
+
+    /// Do something on the threads that connections live on, to its end or until the caller goes away: whoever reads an
+    /// answer that others wait behind is to have its turn when it comes.
+    pub async fn drive<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        match AbortOnDropHandle::new(self.0.runtime.spawn(work)).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime stops, and the caller with it.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 

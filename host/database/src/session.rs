@@ -14,6 +14,7 @@ use tokio_postgres::Statement;
 use crate::{
     Connection, Database, Error,
     kind::{Kind, is_suspect},
+    known::Manner,
     unit::{OUTLIVES, UNSUPPORTED, idle_until, left_until},
 };
 
@@ -23,13 +24,23 @@ pub fn begins(sql: &str) -> bool {
 }
 
 impl Database {
-    /// Run a statement that stands alone. `work` must read the whole answer.
+    /// Run a statement that stands alone, on a connection of its own. `work` must read the whole answer.
     pub async fn alone<T>(
         &self,
         sql: &str,
         work: impl AsyncFnOnce(&ClientWrapper, &Statement) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Alone> {
-        match Kind::of(sql) {
+        let manner = self.known().of(sql);
+        self.by_itself(sql, &manner, work).await
+    }
+
+    pub(crate) async fn by_itself<T>(
+        &self,
+        sql: &str,
+        manner: &Manner,
+        work: impl AsyncFnOnce(&ClientWrapper, &Statement) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Alone> {
+        match manner.kind {
             // To end what was not begun changes nothing; the server says so.
             Kind::Work | Kind::End | Kind::Savepoint => {}
             Kind::Session => return Err(Alone::NotSent(Error::Refused(OUTLIVES))),
@@ -40,7 +51,7 @@ impl Database {
         let mut connection = self.connection().await.map_err(Alone::NotSent)?;
         connection.stand_alone();
         let statement = connection.prepare(sql).await.map_err(Alone::NotSent)?;
-        if is_suspect(sql) {
+        if manner.is_suspect {
             connection.taint();
         }
         let result = connection

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Instant};
 
 use deadpool_postgres::ClientWrapper;
 use futures::TryStreamExt as _;
-use marquee_database::{Alone, Error, Transaction, begins};
+use marquee_database::{Alone, Error, Transaction, Work, begins};
 use tokio_postgres::{Row, RowStream, Statement, types::ToSql};
+use tracing::Instrument as _;
 
 use super::{
     bindings::wit,
@@ -41,6 +42,18 @@ impl Client {
         ))
     }
 
+    /// Read an answer while the guest does something else. Outside a unit of work others may wait behind it for theirs, and
+    /// the guest may not give way for long.
+    pub(super) async fn drive<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        match (&self.granted, &self.unit) {
+            (Some(granted), None) => granted.database.drive(work.in_current_span()).await,
+            _ => work.await,
+        }
+    }
+
     /// A statement with rows.
     pub(super) async fn query(
         &self,
@@ -48,22 +61,15 @@ impl Client {
         sql: &str,
         params: Vec<wit::ParameterValue>,
     ) -> Result<Vec<Row>, wit::Error> {
-        let params = checked(sql, params)?;
-        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
+        let (params, size) = checked(sql, params)?;
         let granted = self.granted.as_ref();
         let (rows, bytes) = granted.map_or((0, 0), |granted| (granted.rows, granted.result_bytes));
-        let mut again = true;
-        loop {
-            let params = params.iter().copied();
-            let sent = self.send(connection, sql, async |client, statement| {
-                let answer = client.query_raw(statement, params).await?;
-                within(answer, rows, bytes).await
-            });
-            match sent.await {
-                Err(Failed::Stale(_)) if again => again = false,
-                result => return result?,
-            }
-        }
+        let query = Query {
+            params,
+            rows,
+            bytes,
+        };
+        self.send(connection, sql, size, &query).await?
     }
 
     /// A statement that changes rows.
@@ -73,27 +79,31 @@ impl Client {
         sql: &str,
         params: Vec<wit::ParameterValue>,
     ) -> Result<u64, wit::Error> {
-        let params = checked(sql, params)?;
-        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|param| param as _).collect();
-        let mut again = true;
-        loop {
-            let sent = self.send(connection, sql, async |client, statement| {
-                client.execute(statement, &params).await
-            });
-            match sent.await {
-                Err(Failed::Stale(_)) if again => again = false,
-                result => return Ok(result?),
-            }
+        let (params, size) = checked(sql, params)?;
+        self.send(connection, sql, size, &Execute { params }).await
+    }
+
+    async fn send<T>(
+        &self,
+        connection: u32,
+        sql: &str,
+        size: usize,
+        work: &impl Work<Output = T>,
+    ) -> Result<T, wit::Error> {
+        match self.send_once(connection, sql, size, work).await {
+            Err(Failed::Stale(_)) => Ok(self.send_once(connection, sql, size, work).await?),
+            result => Ok(result?),
         }
     }
 
     /// Send a statement on one of the guest's connections: in the call's unit of work, in the transaction that the guest
     /// has begun on this connection, or by itself.
-    async fn send<T>(
+    async fn send_once<T>(
         &self,
         connection: u32,
         sql: &str,
-        work: impl AsyncFnOnce(&ClientWrapper, &Statement) -> Result<T, tokio_postgres::Error>,
+        size: usize,
+        work: &impl Work<Output = T>,
     ) -> Result<T, Failed> {
         let Some(granted) = &self.granted else {
             let none = "the component has no database".to_owned();
@@ -110,14 +120,15 @@ impl Client {
                 .unwrap_or_default();
             format!("set marquee.traceparent = '{traceparent}'")
         });
-        let work = async |client: &ClientWrapper, statement: &Statement| match context {
-            Some(context) => {
-                let (set, result) =
-                    futures::join!(client.batch_execute(&context), work(client, statement));
-                set?;
-                result
-            }
-            None => work(client, statement).await,
+        let alone = async |client: &ClientWrapper, statement: &Statement| {
+            let (set, result) = match &context {
+                Some(context) => {
+                    futures::join!(client.batch_execute(context), work.run(client, statement))
+                }
+                None => (Ok(()), work.run(client, statement).await),
+            };
+            set?;
+            result.map(|(value, _)| value)
         };
         let sent = async {
             if let Some(shared) = &self.unit {
@@ -129,22 +140,26 @@ impl Client {
                 if publishes {
                     shared.publish();
                 }
-                return Ok(unit.run(sql, work).await.map_err(error)?);
+                return Ok(unit.run(sql, alone).await.map_err(error)?);
             }
             if let Some(mut open) = self.transactions.of(connection).await {
-                let (result, published) = open.run(sql, publishes, work).await;
+                let (result, published) = open.run(sql, publishes, alone).await;
                 if published {
                     (granted.poke)();
                 }
                 return Ok(result.map_err(sent_error)?);
             }
             if begins(sql) {
-                let begun = Transaction::begin(&granted.database, sql, self.deadline, work).await;
+                let begun = Transaction::begin(&granted.database, sql, self.deadline, alone).await;
                 let (transaction, value) = begun.map_err(error)?;
                 self.transactions.keep(connection, transaction);
                 return Ok(value);
             }
-            let value = granted.database.alone(sql, work).await;
+            // What sets something first, or takes long to send, has a connection of its own.
+            let value = match size <= SHARED_BYTES && !publishes {
+                true => granted.database.shared(sql, work).await,
+                false => granted.database.alone(sql, alone).await,
+            };
             let value = value.map_err(|failed| match failed {
                 Alone::NotSent(cause) => Failed::Error(error(cause)),
                 Alone::Stale(cause) => Failed::Stale(error(cause)),
@@ -161,6 +176,44 @@ impl Client {
                 let late = "the call's deadline passed while the database worked";
                 Err(unanswered(late).into())
             })
+    }
+}
+
+/// A statement with rows, no more than so many.
+struct Query {
+    params: Vec<Param>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Work for Query {
+    type Output = Result<Vec<Row>, wit::Error>;
+
+    async fn run(
+        &self,
+        client: &ClientWrapper,
+        statement: &Statement,
+    ) -> Result<(Self::Output, usize), tokio_postgres::Error> {
+        let answer = client.query_raw(statement, &self.params).await?;
+        within(answer, self.rows, self.bytes).await
+    }
+}
+
+/// A statement that changes rows.
+struct Execute {
+    params: Vec<Param>,
+}
+
+impl Work for Execute {
+    type Output = u64;
+
+    async fn run(
+        &self,
+        client: &ClientWrapper,
+        statement: &Statement,
+    ) -> Result<(Self::Output, usize), tokio_postgres::Error> {
+        let params: Vec<&(dyn ToSql + Sync)> = self.params.iter().map(|param| param as _).collect();
+        Ok((client.execute(statement, &params).await?, 0))
     }
 }
 
@@ -186,12 +239,12 @@ impl From<Failed> for wit::Error {
 }
 
 /// Read an answer to its end, keeping no more than the bounds: what is beyond is read, since the next answer comes
-/// after it, and thrown away.
+/// after it, and thrown away. And how many bytes it had.
 async fn within(
     answer: RowStream,
     rows: usize,
     bytes: usize,
-) -> Result<Result<Vec<Row>, wit::Error>, tokio_postgres::Error> {
+) -> Result<(Result<Vec<Row>, wit::Error>, usize), tokio_postgres::Error> {
     let mut answer = std::pin::pin!(answer);
     let (mut kept, mut size, mut beyond) = (Vec::new(), 0, None);
     while let Some(row) = answer.try_next().await? {
@@ -208,26 +261,29 @@ async fn within(
             kept.push(row);
         }
     }
-    Ok(match beyond {
+    let kept = match beyond {
         None => Ok(kept),
         Some(bound) => Err(wit::Error::Other(format!(
             "a result has at most {bound}; ask with a limit"
         ))),
-    })
+    };
+    Ok((kept, size))
 }
 
-fn checked(sql: &str, params: Vec<wit::ParameterValue>) -> Result<Vec<Param>, wit::Error> {
+/// The parameters, and how many bytes they have.
+fn checked(sql: &str, params: Vec<wit::ParameterValue>) -> Result<(Vec<Param>, usize), wit::Error> {
     if sql.len() > STATEMENT_BYTES {
         return Err(wit::Error::BadParameter(format!(
             "a statement has at most {STATEMENT_BYTES} bytes"
         )));
     }
-    if params.iter().map(params::size).sum::<usize>() > PARAMETER_BYTES {
+    let size = params.iter().map(params::size).sum();
+    if size > PARAMETER_BYTES {
         return Err(wit::Error::BadParameter(format!(
             "parameters have at most {PARAMETER_BYTES} bytes together"
         )));
     }
-    Ok(params.into_iter().map(Param).collect())
+    Ok((params.into_iter().map(Param).collect(), size))
 }
 
 fn error(error: Error) -> wit::Error {
@@ -291,6 +347,8 @@ fn is_plain(text: &str) -> bool {
 
 /// What makes a statement one that publishes.
 const PUBLISH: &str = "marquee.publish";
+/// More parameters are sent by themselves: they would hold up what others send.
+const SHARED_BYTES: usize = 16 * 1024;
 /// Longer statements are data in disguise.
 const STATEMENT_BYTES: usize = 64 * 1024;
 /// A full batch of messages, several times over.

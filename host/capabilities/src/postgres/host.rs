@@ -173,7 +173,9 @@ impl<T: Send> wit::HostConnectionWithStore<T> for Postgres {
         FutureReader<Result<(), wit::Error>>,
     )> {
         let client = accessor.with(|mut access| access.get().client(&connection))?;
-        let set = match rows(client, connection.rep(), &statement, params).await {
+        let (asking, connection) = (client.clone(), connection.rep());
+        let asked = async move { rows(asking, connection, &statement, params).await };
+        let set = match client.drive(asked).await {
             Ok(set) => set,
             Err(error) => return Ok(Err(error)),
         };

@@ -1,8 +1,8 @@
 //! `spin:postgres/postgres@4.2.0`.
 //!
 //! **What a guest gets**: a connection to each address that it was granted, which is its own database's. Opening one
-//! costs nothing: a pooled connection is taken for each statement, or the one of the unit of work that the call runs
-//! in. The numbers of a statement's types are prepared once a connection, so that it costs one round trip.
+//! costs nothing: a pooled connection is taken for each statement, alone or together with other reads, or the one of the
+//! unit of work that the call runs in. The numbers of a statement's types are prepared once a connection, so that it costs one round trip.
 //!
 //! **Bounds**: 64 KiB of statement, 16 MiB of parameters, 1,000 rows and 4 MiB of result, the call's deadline. A result
 //! is read whole within these bounds before the guest sees its first row: a failure half-way cannot then go unnoticed
@@ -29,6 +29,8 @@ mod config;
 mod hang_up_tests;
 mod host;
 mod params;
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;
 mod transactions;

@@ -1,11 +1,11 @@
 //! Versions of components on this machine: from the bytes of one to what the runtime can load.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use marquee_manifest::ComponentId;
-use marquee_registry::{Digest, Entry, Store, StoreError};
-use marquee_runtime::{Artifact, Runtime};
+use marquee_registry::{Digest, Entry, Need, Store, StoreError};
+use marquee_runtime::{Artifact, Health, Runtime};
 use tokio::sync::Semaphore;
 
 use crate::compiler::{self, Meanwhile};
@@ -82,29 +82,49 @@ impl Versions {
         &self,
         digest: Digest,
         meanwhile: Meanwhile,
+        health: Health,
     ) -> anyhow::Result<Artifact> {
-        if let Some(artifact) = self.blocking(move |inner| inner.artifact(digest)).await?? {
+        self.want(digest, health).await?;
+        let known = move |inner: &Inner| inner.artifact(digest);
+        if let Some(artifact) = self.blocking(known).await?? {
             return Ok(artifact);
         }
         let _turn = self.0.compiling.acquire().await;
+        // Another step may have had its turn for the same one.
+        if let Some(artifact) = self.blocking(known).await?? {
+            return Ok(artifact);
+        }
         let bytes = self.bytes(digest).await?;
         let artifact = compiler::compile(&bytes, self.0.memory_bytes, meanwhile)
             .await
             .context("it cannot be compiled")?;
         self.blocking(move |inner| {
-            inner
-                .store
-                .put_artifact(&digest, &inner.engine, artifact.bytes())?;
-            Ok(artifact)
+            let bytes = artifact.bytes();
+            if let Err(error) = inner.store.put_artifact(&digest, &inner.engine, bytes) {
+                // It is there, and runs; the next one compiles it once more.
+                let error = marquee_runtime::chain(&error);
+                tracing::warn!(version = %digest, error, "what was compiled of a version cannot be kept");
+            }
+            artifact
         })
-        .await?
+        .await
     }
 
-    /// A version is wanted that is in memory: it is the newest from now on.
-    pub(crate) async fn touch(&self, digest: Digest) -> anyhow::Result<()> {
-        Ok(self
+    /// A version is wanted, of which the code may be all that is needed: it is the newest from now on. One whose bytes are
+    /// gone is refused, unless it is forced: the next start could not load it.
+    pub(crate) async fn want(&self, digest: Digest, health: Health) -> anyhow::Result<()> {
+        let touched = self
             .blocking(move |inner| inner.store.touch(&digest))
-            .await??)
+            .await?;
+        match touched {
+            Err(error @ StoreError::Missing(_)) if health == Health::Asked => Err(error.into()),
+            Err(error) => {
+                let error = marquee_runtime::chain(&error);
+                tracing::warn!(version = %digest, error, "a version is wanted whose file cannot be had");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// A version has passed every check.
@@ -114,15 +134,25 @@ impl Versions {
             .await??)
     }
 
-    /// Remove old versions, but none of these.
-    pub(crate) async fn collect(&self, needed: BTreeSet<Digest>) -> anyhow::Result<()> {
-        let gone = self
-            .blocking(move |inner| inner.store.collect(inner.kept, &needed))
-            .await??;
-        for digest in gone {
-            tracing::debug!(version = %digest, "an old version was removed from the store");
-        }
-        Ok(())
+    /// Remove old versions, but none of these, and say what stays though it is old.
+    pub(crate) async fn collect(&self, needed: BTreeMap<Digest, Need>) -> anyhow::Result<()> {
+        self.blocking(move |inner| {
+            let collection = inner.store.collect(inner.kept, &needed)?;
+            let labelled = collection.needed.iter();
+            let labelled = labelled.filter(|digest| needed.get(digest) == Some(&Need::Label));
+            let (labelled, removed) = (labelled.count(), collection.gone.len());
+            if removed > 0 || labelled > 0 {
+                tracing::info!(
+                    removed,
+                    kept_for_labels = labelled,
+                    kept_live = collection.needed.len() - labelled,
+                    kept_newest = inner.kept,
+                    "old versions were collected"
+                );
+            }
+            Ok(())
+        })
+        .await?
     }
 
     async fn blocking<T: Send + 'static>(
@@ -139,7 +169,6 @@ impl Versions {
 impl Inner {
     /// What was compiled of a version that is wanted now.
     fn artifact(&self, digest: Digest) -> anyhow::Result<Option<Artifact>> {
-        self.store.touch(&digest)?;
         match self.store.artifact(&digest, &self.engine) {
             Ok(artifact) => Ok(artifact.map(Artifact::vouched_for)),
             Err(error @ StoreError::Foreign(_)) => {

@@ -17,6 +17,6 @@ pub use book::Book;
 pub use digest::{Digest, NotADigest};
 pub use history::{Event, History};
 pub use metadata::Metadata;
-pub use state::{Active, Refused, State, Trial};
-pub use store::{Entry, Store, StoreError};
+pub use state::{Active, Need, Refused, State, Trial};
+pub use store::{Collection, Entry, Store, StoreError};
 pub use weight::{NotAWeight, Weight};

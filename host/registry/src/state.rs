@@ -2,7 +2,7 @@
 //!
 //! Every step is a function from one state to the next, without effects: who makes it carry out decides when it stands.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +10,18 @@ use crate::{Digest, Weight};
 
 /// The state of one component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct State {
     /// What is live.
     pub active: Active,
     /// What was stable before, without what was tried beside it then; none after a rollback to it, so that a second one does
     /// not bring the bad version back.
+    #[serde(default)]
     pub previous: Option<Active>,
     /// Names of versions.
+    #[serde(default)]
     pub labels: BTreeMap<String, Digest>,
     /// Whether it stays as it is, whoever asks.
+    #[serde(default)]
     pub pinned: bool,
     /// What the manifest's file was when it was last looked at: only if that changed does a start change what is live.
     pub source: Digest,
@@ -27,22 +29,32 @@ pub struct State {
 
 /// What is live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Active {
     /// Gets every call that the canary does not.
     pub stable: Digest,
     /// A version that is tried.
+    #[serde(default)]
     pub canary: Option<Trial>,
 }
 
 /// A version that is tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Trial {
     /// Which.
     pub digest: Digest,
     /// With how much of the calls.
     pub weight: Weight,
+}
+
+/// Why a version is kept, the weightiest reason first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// It gets calls.
+    Live,
+    /// A rollback brings it back.
+    Previous,
+    /// It has a name.
+    Label,
 }
 
 /// Why a step is not taken.
@@ -55,6 +67,9 @@ pub enum Refused {
     /// There is nothing before what is live.
     #[error("there is nothing to go back to; name a version to promote instead")]
     NoPrevious,
+    /// It never passed every check, so it cannot have been live.
+    #[error("version {0} was never live here; promote it instead")]
+    NeverLive(Digest),
     /// A version cannot be tried against itself.
     #[error("version {0} is the stable one already")]
     IsStable(Digest),
@@ -148,6 +163,16 @@ impl State {
         Ok(next)
     }
 
+    /// Go back to this version, whatever came since. What is left gets no call, and a second rollback does not bring it back.
+    pub fn rollback_to(&self, digest: Digest) -> Result<Self, Refused> {
+        let mut next = self.unpinned()?;
+        if digest != self.active.stable {
+            next.previous = None;
+        }
+        next.active = Active::only(digest);
+        Ok(next)
+    }
+
     /// The canary is taken away, pinned or not. None if `digest` is not the canary.
     pub fn withdraw(&self, digest: Digest) -> Option<Self> {
         let is_canary = |trial: &Trial| trial.digest == digest;
@@ -181,6 +206,14 @@ impl State {
         Ok(next)
     }
 
+    /// Take a name away. The version stays for as long as something else keeps it.
+    pub fn unlabel(&self, label: &str) -> Result<Self, Refused> {
+        let mut next = self.clone();
+        let had = next.labels.remove(label);
+        had.map(|_| next)
+            .ok_or_else(|| Refused::Unknown(label.to_owned()))
+    }
+
     /// The version that a person means: by label, or by the first digits, six at least, of one that is `known`.
     pub fn resolve(&self, name: &str, known: &[Digest]) -> Result<Digest, Refused> {
         if let Some(digest) = self.labels.get(name) {
@@ -200,11 +233,13 @@ impl State {
         }
     }
 
-    /// Every version that it needs: what is live, what a rollback brings back, what has a name.
-    pub fn needed(&self) -> impl Iterator<Item = Digest> {
-        let sets = std::iter::once(&self.active).chain(&self.previous);
-        sets.flat_map(Active::digests)
-            .chain(self.labels.values().copied())
+    /// Every version that it needs, and why.
+    pub fn needed(&self) -> impl Iterator<Item = (Digest, Need)> {
+        let live = self.active.digests().map(|digest| (digest, Need::Live));
+        let previous = self.previous.iter().flat_map(Active::digests);
+        let previous = previous.map(|digest| (digest, Need::Previous));
+        let labels = self.labels.values().map(|digest| (*digest, Need::Label));
+        live.chain(previous).chain(labels)
     }
 
     fn unpinned(&self) -> Result<Self, Refused> {
@@ -220,6 +255,20 @@ impl State {
         if before.stable != self.active.stable {
             self.previous = Some(Active::only(before.stable));
         }
+    }
+}
+
+/// What is live, in words.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is live", self.active.stable)?;
+        if let Some(Trial { digest, weight }) = &self.active.canary {
+            write!(f, ", {weight} of the calls go to {digest}")?;
+        }
+        if self.pinned {
+            f.write_str(", pinned")?;
+        }
+        Ok(())
     }
 }
 

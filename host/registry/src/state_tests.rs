@@ -158,23 +158,68 @@ fn what_is_live_what_it_may_go_back_to_and_what_has_a_name_is_needed() {
         .and_then(|state| state.deploy(digest("three"), Weight::ALL, None))
         .and_then(|state| state.deploy(digest("four"), weight("1%"), None))
         .expect("deployed");
-    let needed: std::collections::BTreeSet<Digest> = state.needed().collect();
-    assert_eq!(needed, ["two", "three", "four"].map(digest).into());
+    let needed: Vec<_> = state.needed().collect();
+    let is = |name, need| (digest(name), need);
+    assert_eq!(
+        needed,
+        [
+            is("three", Need::Live),
+            is("four", Need::Live),
+            is("two", Need::Previous),
+            is("two", Need::Label)
+        ]
+    );
 }
 
 #[test]
-fn it_reads_what_it_writes_and_nothing_else() {
+fn a_name_is_taken_away_and_keeps_nothing_any_more() {
+    let state = State::new(digest("one"))
+        .label("old", digest("zero"))
+        .expect("a label");
+    let next = state.unlabel("old").expect("it has it");
+    assert_eq!(next, State::new(digest("one")));
+    let unknown = Refused::Unknown("old".to_owned());
+    assert_eq!(next.unlabel("old"), Err(unknown));
+}
+
+#[test]
+fn a_rollback_to_a_version_leaves_all_that_came_since_for_good() {
+    let three = State::new(digest("one"))
+        .deploy(digest("two"), Weight::ALL, None)
+        .and_then(|state| state.deploy(digest("three"), Weight::ALL, None))
+        .and_then(|state| state.deploy(digest("four"), weight("10%"), None))
+        .expect("deployed");
+    let back = three.rollback_to(digest("one")).expect("a step");
+    assert_eq!(back.active, Active::only(digest("one")));
+    assert_eq!(back.rollback(), Err(Refused::NoPrevious));
+    // To what is live: only the canary is left.
+    let same = three.rollback_to(digest("three")).expect("a step");
+    assert_eq!(same.active, Active::only(digest("three")));
+    assert_eq!(same.previous, three.previous);
+    assert_eq!(
+        three.pin(true).rollback_to(digest("one")),
+        Err(Refused::Pinned)
+    );
+}
+
+#[test]
+fn it_reads_what_it_writes_and_what_is_not_there_yet() {
     let state = State::new(digest("one"))
         .deploy(digest("two"), weight("0.5%"), Some("next"))
         .expect("tried");
     let text = serde_json::to_string(&state).expect("JSON");
     assert!(text.contains("\"0.5%\"") && text.contains(&format!("{:#}", digest("two"))));
     assert_eq!(serde_json::from_str::<State>(&text).expect("read"), state);
-    for broken in [
-        text.replace("0.5%", "500%"),
-        text.replacen("pinned", "nailed", 1),
-        text[1..].to_owned(),
-    ] {
+    // Of a release before or after: what it does not know is nothing to it.
+    let newer = text.replacen('{', "{\"waves\":[1,2],", 1);
+    assert_eq!(serde_json::from_str::<State>(&newer).expect("read"), state);
+    let one = digest("one");
+    let older = format!("{{\"active\":{{\"stable\":\"{one:#}\"}},\"source\":\"{one:#}\"}}");
+    assert_eq!(
+        serde_json::from_str::<State>(&older).expect("read"),
+        State::new(one)
+    );
+    for broken in [text.replace("0.5%", "500%"), text[1..].to_owned()] {
         assert!(serde_json::from_str::<State>(&broken).is_err(), "{broken}");
     }
 }

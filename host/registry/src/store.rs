@@ -14,7 +14,7 @@
 //! Not here: which version is live, compiling.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -44,6 +44,15 @@ pub struct Entry {
     pub digest: Digest,
     /// What is known of it.
     pub metadata: Metadata,
+}
+
+/// What became of old versions.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Collection {
+    /// Those that went.
+    pub gone: Vec<Digest>,
+    /// Those that are not among the newest and stay because they are needed.
+    pub needed: Vec<Digest>,
 }
 
 /// Why the store cannot do what it was asked.
@@ -85,6 +94,18 @@ pub enum StoreError {
         /// What is wrong with it.
         #[source]
         source: serde_json::Error,
+    },
+    /// A release too far ahead wrote it.
+    #[error(
+        "{} is of format {format}, and this release reads formats up to {}: start the release that wrote it or the one \
+         before that, or remove the file and the manifest's versions are live",
+        path.display(), crate::book::FORMAT + 1
+    )]
+    TooNew {
+        /// Which.
+        path: PathBuf,
+        /// The number that it has.
+        format: u64,
     },
     /// Another process changes what is live.
     #[error("{} is another host's on this machine: only that one changes what is live; give this one a --data of its own", .0.display())]
@@ -260,15 +281,16 @@ impl Store {
             .collect())
     }
 
-    /// Remove all but the newest `keep` versions and those that are `needed`. Returns what went.
-    pub fn collect(
+    /// Remove all but the newest `keep` versions and those that are `needed`.
+    pub fn collect<N>(
         &self,
         keep: usize,
-        needed: &BTreeSet<Digest>,
-    ) -> Result<Vec<Digest>, StoreError> {
-        let mut gone = Vec::new();
+        needed: &BTreeMap<Digest, N>,
+    ) -> Result<Collection, StoreError> {
+        let mut collection = Collection::default();
         for digest in self.newest()?.into_iter().skip(keep) {
-            if needed.contains(&digest) {
+            if needed.contains_key(&digest) {
+                collection.needed.push(digest);
                 continue;
             }
             let place = self.place(&digest);
@@ -279,9 +301,9 @@ impl Store {
             let going = going.map_err(io_error("written", &self.folder))?;
             fs::rename(&place, going.path().join("version"))
                 .map_err(io_error("removed", &place))?;
-            gone.push(digest);
+            collection.gone.push(digest);
         }
-        Ok(gone)
+        Ok(collection)
     }
 
     /// All versions, the newest first.

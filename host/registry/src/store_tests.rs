@@ -140,9 +140,10 @@ fn the_oldest_go_but_never_one_that_is_needed() {
             digest
         })
         .collect();
-    let needed = BTreeSet::from([digests[0]]);
-    let gone = store.collect(2, &needed).expect("collected");
-    assert_eq!(gone, [digests[2], digests[1]]);
+    let needed = BTreeMap::from([(digests[0], ())]);
+    let collection = store.collect(2, &needed).expect("collected");
+    assert_eq!(collection.gone, [digests[2], digests[1]]);
+    assert_eq!(collection.needed, [digests[0]]);
     assert_eq!(list(&store), [digests[4], digests[3], digests[0]]);
     let names = fs::read_dir(&store.folder).expect("a folder").count();
     assert_eq!(names, 4, "three versions and the key");

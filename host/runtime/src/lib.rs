@@ -47,6 +47,7 @@ pub use guest::consumer::{Message, Verdict};
 pub use guest::http::{Request, Response, ResponseBody};
 pub use lane::background_threads;
 pub use limits::Limits;
+pub use load::Health;
 pub use memory::Room;
 pub use outcome::{Blame, Kind, Outcome};
 pub use runtime::{Prepared, Runtime};

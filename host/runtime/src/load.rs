@@ -15,6 +15,15 @@ use crate::{
     guest::probe, instance::Job, link::check_imports, outcome::Kind, pool::Pool,
 };
 
+/// Whether a version is asked by its own probe before it is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It is, if it has one.
+    Asked,
+    /// It is not: a person knows better.
+    Forced,
+}
+
 impl Runtime {
     /// Load a version of a component, check it, try it. What is live stays so. Its dependencies must be live.
     pub async fn prepare(
@@ -22,6 +31,7 @@ impl Runtime {
         spec: Spec,
         version: Digest,
         artifact: Artifact,
+        health: Health,
     ) -> Result<Prepared, LoadError> {
         let id = spec.id.clone();
         let engine = self.0.engine().clone();
@@ -32,15 +42,19 @@ impl Runtime {
                 component: id,
                 source,
             })?;
-        self.try_out(spec, version, code).await
+        self.try_out(spec, version, code, health).await
     }
 
     /// The version once more, as if it were new, with the code that it has in memory: checked against what is live now,
     /// and tried. One that was live may have been told to end its calls, so it does not come back itself.
-    pub async fn prepare_again(&self, version: &Prepared) -> Result<Prepared, LoadError> {
+    pub async fn prepare_again(
+        &self,
+        version: &Prepared,
+        health: Health,
+    ) -> Result<Prepared, LoadError> {
         let component = &version.0.component;
         let (spec, code) = (component.spec.clone(), component.code.clone());
-        self.try_out(spec, component.version, code).await
+        self.try_out(spec, component.version, code, health).await
     }
 
     /// Whether a version still fits what is live of the others: those that import from it, and those that it imports
@@ -61,11 +75,19 @@ impl Runtime {
         Ok(())
     }
 
+    /// Whether `importer`, which need not be live, can have from `exporter` all that it has from there: calls that it has
+    /// under way get the version that is live when they get there.
+    pub fn check_between(&self, importer: &Prepared, exporter: &Prepared) -> Result<(), LoadError> {
+        let engine = self.0.engine();
+        check_imports(engine, &importer.0.component, &exporter.0.component)
+    }
+
     async fn try_out(
         &self,
         spec: Spec,
         version: Digest,
         code: Code,
+        health: Health,
     ) -> Result<Prepared, LoadError> {
         let log = self.0.log_budget(&spec);
         let engine = self.0.engine();
@@ -74,7 +96,9 @@ impl Runtime {
         // Of its own, so that what it counts are the calls of others.
         let trial = Pool::new(&self.0.floor, Arc::clone(&component));
         start(&trial).await?;
-        ask(&trial).await?;
+        if health == Health::Asked {
+            ask(&trial).await?;
+        }
         let prepared = Prepared(Pool::new(&self.0.floor, component));
         self.check(&prepared)?;
         Ok(prepared)

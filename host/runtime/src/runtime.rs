@@ -43,6 +43,16 @@ impl Prepared {
         self.0.component.version
     }
 
+    /// Whether it is this one, and not the same version loaded once more.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether no call of it is under way, and none waits for its turn.
+    pub fn is_idle(&self) -> bool {
+        self.0.stats.figures().in_flight == 0
+    }
+
     /// End every call of it that is under way, and every one that still begins: a version that is no longer live and
     /// whose calls had their time. Each is rolled back and answered with [`CallError::Cancelled`].
     pub fn end_calls(&self) {

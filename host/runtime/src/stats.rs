@@ -27,7 +27,7 @@ pub struct Figures {
     pub errors: u64,
     /// How many of them failed by the doing of others: clients, the host, what the component relies on.
     pub excused: u64,
-    /// Calls under way now.
+    /// Calls under way now, and those that wait for their turn.
     pub in_flight: u64,
     buckets: Vec<u64>,
 }

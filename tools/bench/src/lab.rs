@@ -37,7 +37,10 @@ impl Lab {
             limits: Limits::default(),
         };
         let digest = Digest::of(&bytes);
-        Ok(self.runtime.prepare(spec, digest, artifact).await?)
+        Ok(self
+            .runtime
+            .prepare(spec, digest, artifact, marquee_runtime::Health::Asked)
+            .await?)
     }
 
     /// The same, live.

@@ -15,13 +15,14 @@ use axum::{
     http::header,
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 use hyper::{body::Incoming, service::Service as _};
 use hyper_util::service::TowerToHyperService;
 use marquee_manifest::ComponentId;
 use marquee_problem::{METHOD_NOT_ALLOWED, NO_SUCH_RESOURCE, UNAVAILABLE};
 use marquee_registry::Event;
+use marquee_runtime::Health;
 use marquee_triggers::server;
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -30,7 +31,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    documents::{Deploy, HistoryOf, Pin, Promote},
+    documents::{Deploy, HistoryOf, Pin, Promote, Rollback},
     events,
     health::{self, Part},
     messages, outbox,
@@ -40,7 +41,7 @@ use super::{
 };
 use crate::{
     events::Events,
-    releases::{ComponentReport, Deployment, Releases},
+    releases::{Back, ComponentReport, Deployment, Releases},
 };
 
 /// The API of a host. Cheap to clone.
@@ -97,6 +98,7 @@ impl Api {
             .route(&format!("{component}/promote"), post(promote))
             .route(&format!("{component}/rollback"), post(rollback))
             .route(&format!("{component}/pin"), put(pin))
+            .route(&format!("{component}/labels/{{label}}"), delete(unlabel))
             .route("/history", get(history))
             .route("/openapi.json", get(openapi))
             .merge(events::routes())
@@ -150,7 +152,7 @@ async fn deploy(
         return Err(UNAVAILABLE.with(detail).into());
     };
     let deployment = Deployment {
-        bytes: upload::reader(body),
+        bytes: upload::reader(body, api.releases.stopping()),
         weight: how.weight,
         label: how.label,
         widen: how.widen,
@@ -192,10 +194,27 @@ async fn rollback(
     State(api): State<Api>,
     Named(id): Named,
     Who(who): Who,
+    query: Result<Query<Rollback>, QueryRejection>,
 ) -> Answer<ComponentReport> {
+    let Query(Rollback { to, force }) = query?;
+    let health = if force { Health::Forced } else { Health::Asked };
+    let (releases, component) = (api.releases.clone(), id.clone());
+    let back = Back { to, health };
+    api.releases
+        .carry_out(async move { releases.rollback(&who, &component, back).await })
+        .await?;
+    api.report(&id).await
+}
+
+async fn unlabel(
+    State(api): State<Api>,
+    Path((component, label)): Path<(String, String)>,
+    Who(who): Who,
+) -> Answer<ComponentReport> {
+    let id = named(&component)?;
     let (releases, component) = (api.releases.clone(), id.clone());
     api.releases
-        .carry_out(async move { releases.rollback(&who, &component).await })
+        .carry_out(async move { releases.unlabel(&who, &component, &label).await })
         .await?;
     api.report(&id).await
 }

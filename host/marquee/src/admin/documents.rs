@@ -33,6 +33,17 @@ pub(crate) struct Promote {
     pub(crate) widen: bool,
 }
 
+/// `POST .../rollback`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rollback {
+    /// A label, or the first digits of a digest; what was live before by default.
+    pub(crate) to: Option<String>,
+    /// Whether it is not asked if it is healthy.
+    #[serde(default)]
+    pub(crate) force: bool,
+}
+
 /// `PUT .../pin`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,7 +7,9 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use marquee_problem::{BODY_TOO_LARGE, CONFLICT, INTERNAL, Kind, MEDIA_TYPE, NO_SUCH_RESOURCE};
+use marquee_problem::{
+    BODY_TOO_LARGE, CONFLICT, INTERNAL, Kind, MEDIA_TYPE, NO_SUCH_RESOURCE, UNAVAILABLE,
+};
 use marquee_registry::{Refused, StoreError};
 
 use super::{documents::UPLOAD_BYTES, upload};
@@ -66,6 +68,7 @@ impl From<Error> for Problem {
             | Error::Store(StoreError::Missing(_)) => NO_SUCH_RESOURCE,
             Error::Refused(Refused::Label(_)) => INVALID,
             Error::Refused(_) | Error::Store(StoreError::Elsewhere(_)) => CONFLICT,
+            Error::Late(_) | Error::Stopping => UNAVAILABLE,
             Error::Compile(_) | Error::Load(_) | Error::Widens(_) => REFUSED,
             Error::Store(StoreError::Arrival(source)) if upload::is_too_large(source) => {
                 let detail = format!("a component has at most {} MiB", UPLOAD_BYTES >> 20);

@@ -1,4 +1,4 @@
-//! `marquee deploy`, `promote`, `rollback` and `pin`: what is live, changed.
+//! `marquee deploy`, `promote`, `rollback`, `unlabel` and `pin`: what is live, changed.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -71,12 +71,33 @@ pub(crate) struct PromoteVerb {
     format: Format,
 }
 
-/// Roll back to what was live before, one step.
+/// Roll back to what was live before, one step, or to a version.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  marquee rollback rating")]
-pub(crate) struct Rollback {
+#[command(after_help = "Examples:
+  marquee rollback rating
+  marquee rollback rating --to 1.4.0 --force")]
+pub(crate) struct RollbackVerb {
     #[command(flatten)]
     step: Step,
+    /// To this version, whatever came since: a label, or its first digits, six at least
+    #[arg(long, value_name = "VERSION")]
+    to: Option<String>,
+    /// Do not ask it whether it is healthy, and take it though its file is gone, if its code is there
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// Take names of versions away: what nothing else keeps is removed in time.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  marquee unlabel rating 1.3.0 1.3.1")]
+pub(crate) struct Unlabel {
+    #[command(flatten)]
+    step: Step,
+    /// The names
+    #[arg(required = true)]
+    labels: Vec<String>,
     #[command(flatten)]
     format: Format,
 }
@@ -135,11 +156,29 @@ impl PromoteVerb {
     }
 }
 
-impl Rollback {
+impl RollbackVerb {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        self.step
-            .take(Method::POST, "/rollback", &(), self.format)
-            .await
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("force", &self.force.to_string());
+        if let Some(to) = &self.to {
+            query.append_pair("to", to);
+        }
+        let rest = format!("/rollback?{}", query.finish());
+        self.step.take(Method::POST, &rest, &(), self.format).await
+    }
+}
+
+impl Unlabel {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let remote = self.step.host.remote()?;
+        let mut reports = Vec::new();
+        for label in &self.labels {
+            let label: String = form_urlencoded::byte_serialize(label.as_bytes()).collect();
+            let address = at(&self.step.component, &format!("/labels/{label}"));
+            let report = remote.send(Method::DELETE, &address, &()).await?;
+            reports = vec![report];
+        }
+        show(reports, self.format)
     }
 }
 

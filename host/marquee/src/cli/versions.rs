@@ -143,6 +143,12 @@ fn show_all(reports: &[ComponentReport], format: Format) -> anyhow::Result<ExitC
             ))?;
         }
     }
+    // The same of each component.
+    if let Some(why) = reports.iter().find_map(|one| one.not_remembered.as_ref()) {
+        print(format!(
+            "not on the disk yet, and tried again: {why}. After a restart the version before would be live"
+        ))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,6 @@
 //! Why a step is not taken. What was live stays so.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use marquee_manifest::ComponentId;
 use marquee_registry::{Refused, StoreError};
@@ -23,6 +23,14 @@ pub(crate) enum Error {
     /// It asks for more than the version that is live.
     #[error("step grants: it imports {}, which the live version does not; if that is meant, deploy it with --widen", list(.0))]
     Widens(BTreeSet<String>),
+    /// It took too long.
+    #[error(
+        "nothing was changed: it took more than {} s; look at what the machine is busy with, and try again", .0.as_secs()
+    )]
+    Late(Duration),
+    /// The host is on its way down.
+    #[error("nothing was changed: the host is stopping; try again when it is back")]
+    Stopping,
     /// The store of versions.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -30,7 +38,6 @@ pub(crate) enum Error {
     #[error("the host failed")]
     Host(#[source] HostError),
 }
-
 /// An error with its causes, which it tells in one line.
 #[derive(Debug)]
 pub(crate) struct HostError(pub(crate) anyhow::Error);

@@ -22,6 +22,9 @@ pub(crate) struct ComponentReport {
     /// Of each topic that it consumes, what its canary gets, if there is one.
     #[serde(default)]
     pub(crate) shares: Vec<Share>,
+    /// Why what is live is not on the disk yet, if it is not: after a restart it would be what was live before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) not_remembered: Option<String>,
 }
 
 /// What a canary gets of a topic: messages choose by their partition, so its weight is met only roughly.
@@ -136,6 +139,7 @@ impl Releases {
             pinned: state.pinned,
             versions,
             shares: Vec::new(),
+            not_remembered: lock(&self.0.unsaved).clone(),
         }
     }
 }

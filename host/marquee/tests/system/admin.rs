@@ -43,7 +43,7 @@ async fn it_is_what_its_document_says_and_its_errors_are_problems() {
         .await
         .json();
     let paths = document["paths"].as_object().expect("paths");
-    assert!(paths.len() >= 26);
+    assert!(paths.len() >= 27);
     for (path, operations) in paths {
         let path = path
             .replace("{component}", "rating")
@@ -51,7 +51,8 @@ async fn it_is_what_its_document_says_and_its_errors_are_problems() {
             .replace("{database}", "rating")
             .replace("{number}", "1")
             .replace("{consumer}", "rating")
-            .replace("{topic}", "metadata");
+            .replace("{topic}", "metadata")
+            .replace("{label}", "unheard-of");
         for method in ["get", "post", "put", "delete"] {
             // An empty body is not what any operation that changes something takes.
             let answer = ask(&setup, &method.to_uppercase(), &path, "").await;

@@ -400,6 +400,56 @@ async fn a_canary_that_does_worse_is_taken_back_by_the_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_nothing_can_be_remembered_the_guard_and_a_person_roll_back_all_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = Setup::application(hello(folder.path(), ""), &[]).await;
+    let host = setup.start().await;
+    let good = stable(&setup, "hello")["version"].clone();
+    let other = remade("hello", "v2", folder.path());
+    done(&setup, &["deploy", "hello", &other]);
+    let faulty = guest("faulty");
+    let faulty = faulty.to_str().expect("text");
+    done(&setup, &["deploy", "hello", faulty, "--weight", "50%"]);
+
+    // A folder in the place of a file refuses everybody, root too.
+    let live = setup.data().join("versions/live.json");
+    let aside = setup.data().join("versions/aside.json");
+    fs::rename(&live, &aside).expect("moved");
+    fs::create_dir(&live).expect("a folder");
+    let third = remade("hello", "v3", folder.path());
+    let said = refused(&setup, &["deploy", "hello", &third]);
+    assert!(said.contains("cannot be written"), "{said}");
+    eventually(
+        Duration::from_secs(30),
+        "the guard takes it back",
+        async || {
+            status(&host, &[]).await;
+            versions(&setup, "hello")
+                .iter()
+                .all(|version| version["state"] != "canary")
+        },
+    )
+    .await;
+    let said = done(&setup, &["rollback", "hello"]);
+    assert!(said.contains("not on the disk yet"), "{said}");
+    assert_eq!(stable(&setup, "hello")["version"], good);
+    assert_eq!(status(&host, &[]).await, 200);
+    let history = done(&setup, &["history", "hello"]);
+    assert_eq!(history.matches(" rollback ").count(), 2, "{history}");
+
+    fs::remove_dir(&live).expect("removed");
+    eventually(Duration::from_secs(20), "it is remembered", async || {
+        !done(&setup, &["versions", "hello"]).contains("not on the disk yet")
+    })
+    .await;
+    host.kill();
+    let host = setup.start().await;
+    assert_eq!(stable(&setup, "hello")["version"], good);
+    assert_eq!(done(&setup, &["history", "hello"]), history);
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_live_survives_a_restart_until_the_manifests_file_changes() {
     let folder = tempfile::tempdir().expect("a folder");
     let setup = Setup::application(hello(folder.path(), ""), &[]).await;

@@ -9,7 +9,7 @@ use std::{
 use marquee_manifest::{ComponentId, Dependencies};
 use marquee_registry::{Digest, Live};
 use marquee_runtime::{
-    Call, CallError, Capability, Figures, Grant, JOB, Limits, Lineup, LoadError, Prepared, Room,
+    Call, CallError, Capability, Figures, Grant, Health, JOB, Limits, Lineup, LoadError, Prepared, Room,
     Runtime, Spec, State, View,
 };
 use wasmtime::component::Linker;
@@ -118,7 +118,7 @@ impl Bench {
     pub(crate) async fn prepare(&self, spec: Spec, bytes: &[u8]) -> Result<Prepared, LoadError> {
         let artifact = marquee_runtime::compile(bytes, self.limits.memory_bytes).expect("compiled");
         self.runtime
-            .prepare(spec, Digest::of(bytes), artifact)
+            .prepare(spec, Digest::of(bytes), artifact, Health::Asked)
             .await
     }
 

@@ -1,0 +1,407 @@
+//! Steps and what they do to each other, on a runtime and a folder of their own.
+
+use std::{collections::BTreeMap, fs};
+
+use marquee_manifest::{Dependencies, Guard};
+use marquee_registry::Store;
+use marquee_runtime::{Call, Figures, JOB, Limits, Lineup, LoadError};
+use tempfile::TempDir;
+
+use super::*;
+
+/// What may be released here: `it`, and `words`, whose interface it may import.
+struct Lab {
+    folder: TempDir,
+    releases: Releases,
+}
+
+/// Keeps so many versions that nobody needs.
+const KEPT: usize = 1;
+
+impl Lab {
+    /// With these versions live, and the first of them loaded.
+    async fn with(it: &str, words: &str, deadline: Duration) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let runtime = Runtime::new(Lineup::nothing(), 1 << 20).expect("a runtime");
+        let versions = Versions::open(folder.path(), &runtime, 1 << 20, KEPT).expect("a store");
+        let stored = folder.path().join("versions");
+        let component = |name: &str, dependencies| {
+            let spec = Spec {
+                id: id(name),
+                dependencies,
+                transactional: BTreeSet::new(),
+                entry_points: BTreeMap::new(),
+                environment: Vec::new(),
+                limits: Limits {
+                    deadline,
+                    memory_bytes: 1 << 20,
+                    ..Limits::default()
+                },
+            };
+            let component = Component {
+                spec,
+                guard: Guard::default(),
+                patience: deadline + Duration::from_secs(1),
+            };
+            (id(name), component)
+        };
+        let from_words = [("test:words".parse().expect("a package"), id("words"))];
+        let components = BTreeMap::from([
+            component("it", from_words.into_iter().collect()),
+            component("words", Dependencies::default()),
+        ]);
+        let book = Book::open(&stored).expect("a book");
+        let releases = Releases(Arc::new(Inner {
+            runtime,
+            versions,
+            components,
+            history: History::of(&stored),
+            book: Arc::new(tokio::sync::Mutex::new(book)),
+            unsaved: Mutex::default(),
+            under_way: Arc::default(),
+            watched: Mutex::default(),
+            since: Mutex::default(),
+            draining: drain::Draining::default(),
+            left: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }));
+        let lab = Self { folder, releases };
+        for (name, text) in [("words", words), ("it", it)] {
+            let digest = lab.store(name, text);
+            lab.begin(name, State::new(digest)).await;
+        }
+        lab
+    }
+
+    async fn new() -> Self {
+        Self::with(&plain("one"), &plain("words"), Duration::from_secs(5)).await
+    }
+
+    /// A version in the store, with what was compiled of it: there is no compiler beside a test.
+    fn store(&self, name: &str, text: &str) -> Digest {
+        let bytes = wat::parse_str(text).expect("a component");
+        let store = Store::open(self.folder.path().join("versions")).expect("a store");
+        let digest = store.put(&*bytes, &id(name), "ann").expect("stored");
+        let artifact = marquee_runtime::compile(&bytes, 1 << 20).expect("compiled");
+        let engine = self.releases.0.runtime.engine_key().to_owned();
+        let kept = store.put_artifact(&digest, &engine, artifact.bytes());
+        kept.expect("kept");
+        digest
+    }
+
+    /// As at a start.
+    async fn begin(&self, name: &str, state: State) {
+        let inner = &self.releases.0;
+        let (id, stable) = (id(name), state.active.stable);
+        let meanwhile = crate::compiler::Meanwhile::Waits;
+        let prepared = inner.load(&id, stable, meanwhile, Health::Asked).await;
+        let versions = BTreeMap::from([(stable, prepared.expect("loaded"))]);
+        let live = step::live(&id, &state, versions).expect("all is loaded");
+        inner.set_live(&id, live, Judged::No);
+        inner.versions.mark_ready(stable).await.expect("marked");
+        inner.book.lock().await.put([(id, state)]).expect("put");
+    }
+
+    async fn deploy(&self, name: &str, text: &str) -> Result<(), Error> {
+        self.deploy_labelled(name, text, None).await
+    }
+
+    async fn deploy_labelled(
+        &self,
+        name: &str,
+        text: &str,
+        label: Option<&str>,
+    ) -> Result<(), Error> {
+        self.store(name, text);
+        let deployment = Deployment {
+            bytes: io::Cursor::new(wat::parse_str(text).expect("a component")),
+            weight: Weight::ALL,
+            label: label.map(str::to_owned),
+            widen: false,
+        };
+        self.releases.deploy("ann", &id(name), deployment).await
+    }
+
+    async fn rollback(&self, to: Option<&str>, health: Health) -> Result<(), Error> {
+        let to = to.map(str::to_owned);
+        let back = Back { to, health };
+        self.releases.rollback("ann", &id("it"), back).await
+    }
+
+    fn live(&self, name: &str) -> Digest {
+        let live = self.releases.0.runtime.live(&id(name));
+        live.expect("it is live").stable.digest
+    }
+
+    fn figures(&self, name: &str) -> Figures {
+        let live = self.releases.0.runtime.live(&id(name));
+        live.expect("it is live").stable.payload.figures()
+    }
+
+    /// Actions and results, newest first.
+    async fn history(&self) -> Vec<(String, String)> {
+        let events = self.releases.history(100, Some(id("it"))).await;
+        let events = events.expect("read").into_iter();
+        events.map(|event| (event.action, event.result)).collect()
+    }
+
+    /// Whether a step is.
+    fn is_under_way(&self) -> bool {
+        self.releases.0.under_way.try_write().is_err()
+    }
+
+    fn is_stored(&self, digest: Digest) -> bool {
+        let versions = self.folder.path().join("versions");
+        versions.join(format!("{digest:#}")).exists()
+    }
+}
+
+fn id(name: &str) -> ComponentId {
+    name.parse().expect("a plain name")
+}
+
+fn digest(text: &str) -> Digest {
+    Digest::of(&wat::parse_str(text).expect("a component"))
+}
+
+/// A component that does nothing, one for each mark.
+fn plain(mark: &str) -> String {
+    format!(r#"(component (core module (@custom "mark" "{mark}")))"#)
+}
+
+/// One that computes at its start for longer than it may.
+fn slow() -> String {
+    "(component
+      (core module $m (func $start (loop (br 0))) (start $start))
+      (core instance (instantiate $m)))"
+        .to_owned()
+}
+
+/// One whose probe traps.
+fn ailing() -> String {
+    r#"(component
+      (core module $m
+        (memory (export "memory") 1)
+        (func (export "ready") (result i32) unreachable))
+      (core instance $i (instantiate $m))
+      (type $ready (func async (result (result (error string)))))
+      (func $ready (type $ready)
+        (canon lift (core func $i "ready") (memory $i "memory")))
+      (instance $probe (export "ready" (func $ready)))
+      (export "marquee:health/probe@0.1.0" (instance $probe)))"#
+        .to_owned()
+}
+
+/// One that exports `test:words/it`.
+fn words() -> String {
+    r#"(component
+      (core module $m (func (export "f") (result i32) unreachable))
+      (core instance $i (instantiate $m))
+      (type $t (func (result u32)))
+      (func $f (type $t) (canon lift (core func $i "f")))
+      (instance $has (export "say" (func $f)))
+      (export "test:words/it" (instance $has)))"#
+        .to_owned()
+}
+
+/// One that imports it, and whose job computes until its deadline.
+fn speaking() -> String {
+    format!(
+        r#"(component
+      (import "test:words/it" (instance (export "say" (func (result u32)))))
+      (core module $m
+        (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8))
+        (func (export "run") (param i32 i32 i64) (result i32) (loop (br 0)) unreachable))
+      (core instance $i (instantiate $m))
+      (type $run (func async (param "name" string) (param "due-at-ms" u64)
+        (result (result (error string)))))
+      (func $run (type $run)
+        (canon lift (core func $i "run") (memory $i "memory") (realloc (func $i "realloc"))))
+      (instance $job (export "run" (func $run)))
+      (export "{JOB}" (instance $job)))"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_version_on_its_way_out_still_calls_is_not_taken_from_it() {
+    let lab = Lab::with(&speaking(), &words(), Duration::from_secs(2)).await;
+    let runtime = lab.releases.0.runtime.clone();
+    let call = tokio::spawn(async move {
+        let deadline = std::time::Instant::now() + Duration::from_secs(2);
+        let call = Call::new("test", deadline);
+        runtime.run_job(&id("it"), "it".to_owned(), 0, call).await
+    });
+    let begun = async || lab.figures("it").in_flight > 0;
+    marquee_testkit::eventually(Duration::from_secs(5), "it has begun", begun).await;
+    // The new version needs nothing of the other one: who looks at what is live only, takes it away.
+    lab.deploy("it", &plain("quiet")).await.expect("live");
+    assert!(!call.is_finished());
+    lab.deploy("words", &plain("mute")).await.expect("live");
+    assert!(call.is_finished(), "it was waited for");
+    assert_eq!(lab.live("words"), digest(&plain("mute")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_prepared_holds_up_no_step_of_another_component() {
+    let lab = Arc::new(Lab::new().await);
+    lab.deploy("it", &plain("two")).await.expect("live");
+    let slow = tokio::spawn({
+        let lab = Arc::clone(&lab);
+        async move { lab.deploy("words", &slow()).await }
+    });
+    let under_way = async || lab.is_under_way();
+    marquee_testkit::eventually(Duration::from_secs(5), "it is under way", under_way).await;
+    lab.rollback(None, Health::Asked).await.expect("live");
+    assert_eq!(lab.live("it"), digest(&plain("one")));
+    assert!(!slow.is_finished(), "it still computes");
+    // Nor is anything removed that it may need: of old versions that nobody needs, one is kept.
+    for mark in ["three", "four"] {
+        lab.deploy("it", &plain(mark)).await.expect("live");
+    }
+    assert!(!slow.is_finished() && lab.is_stored(digest(&plain("two"))));
+    let ended = slow.await.expect("no panic");
+    assert!(matches!(
+        ended,
+        Err(Error::Load(LoadError::Instantiate { .. }))
+    ));
+    lab.deploy("it", &plain("five")).await.expect("live");
+    assert!(!lab.is_stored(digest(&plain("two"))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_stops_gives_up_what_is_not_committed() {
+    let lab = Arc::new(Lab::with(&plain("one"), &plain("words"), Duration::from_secs(60)).await);
+    let releases = lab.releases.clone();
+    let deploying = tokio::spawn({
+        let lab = Arc::clone(&lab);
+        async move {
+            let inner = Arc::clone(&lab);
+            let step = async move { inner.deploy("it", &slow()).await };
+            lab.releases.carry_out(step).await
+        }
+    });
+    let under_way = async || lab.is_under_way();
+    marquee_testkit::eventually(Duration::from_secs(5), "it is under way", under_way).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(10), releases.drained()).await;
+    stopped.expect("it does not wait for the step");
+    let ended = deploying.await.expect("no panic");
+    assert!(matches!(ended, Err(Error::Stopping)));
+    assert_eq!(lab.live("it"), digest(&plain("one")));
+    let (_, result) = lab.history().await.remove(0);
+    assert!(result.contains("the host is stopping"), "{result}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_takes_effect_though_it_cannot_be_remembered_and_is_when_it_can() {
+    let lab = Lab::new().await;
+    lab.deploy("it", &plain("two")).await.expect("live");
+    let path = lab.folder.path().join("versions/live.json");
+    // A folder in its place refuses everybody, root too.
+    let aside = lab.folder.path().join("aside");
+    fs::rename(&path, &aside).expect("moved");
+    fs::create_dir(&path).expect("a folder");
+    let refused = lab.deploy("it", &plain("three")).await;
+    assert!(matches!(refused, Err(Error::Store(_))), "{refused:?}");
+    assert_eq!(lab.live("it"), digest(&plain("two")));
+
+    lab.rollback(None, Health::Asked)
+        .await
+        .expect("it takes effect");
+    assert_eq!(lab.live("it"), digest(&plain("one")));
+    let said = async || {
+        let reports = lab.releases.report(Some(&id("it"))).await;
+        reports.expect("a report").remove(0).not_remembered
+    };
+    let why = said().await.expect("it is said");
+    assert!(why.contains("live.json"), "{why}");
+    lab.releases.0.remember_all().await;
+    assert!(said().await.is_some());
+
+    fs::remove_dir(&path).expect("removed");
+    lab.releases.0.remember_all().await;
+    assert_eq!(said().await, None);
+    let text = fs::read_to_string(&path).expect("it is there again");
+    let expected = format!("\"stable\": \"{:#}\"", digest(&plain("one")));
+    assert!(text.contains(&expected), "{text}");
+    // Nor does a second rollback find anything.
+    let none = lab.rollback(None, Health::Asked).await;
+    assert!(matches!(none, Err(Error::Refused(Refused::NoPrevious))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_to_what_is_not_healthy_or_not_whole_is_forced_or_not_made() {
+    let lab = Lab::new().await;
+    let ill = lab.store("it", &ailing());
+    let mut state = State::new(lab.live("it"));
+    state.previous = Some(marquee_registry::Active::only(ill));
+    lab.begin("it", state).await;
+    let refused = lab.rollback(None, Health::Asked).await;
+    assert!(
+        matches!(refused, Err(Error::Load(LoadError::Unhealthy { .. }))),
+        "{refused:?}"
+    );
+    lab.rollback(None, Health::Forced).await.expect("forced");
+    assert_eq!(lab.live("it"), ill);
+    let (action, _) = lab.history().await.remove(0);
+    assert_eq!(action, "forced rollback");
+
+    // One whose file is gone, and whose code is not.
+    lab.deploy("it", &plain("two")).await.expect("live");
+    lab.deploy("it", &plain("three")).await.expect("live");
+    let two = digest(&plain("two"));
+    let file = format!("versions/{two:#}/component.wasm");
+    fs::remove_file(lab.folder.path().join(file)).expect("removed");
+    let refused = lab.rollback(None, Health::Asked).await;
+    assert!(matches!(refused, Err(Error::Store(_))), "{refused:?}");
+    lab.rollback(None, Health::Forced).await.expect("forced");
+    assert_eq!(lab.live("it"), two);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_goes_to_a_version_that_was_live_and_to_no_other() {
+    let lab = Lab::new().await;
+    let of = |text: &str| format!("{:#}", digest(text));
+    lab.deploy_labelled("it", &plain("two"), Some("2.0"))
+        .await
+        .expect("live");
+    lab.deploy("it", &plain("three")).await.expect("live");
+    lab.deploy("it", &plain("four")).await.expect("live");
+    lab.rollback(Some("2.0"), Health::Asked)
+        .await
+        .expect("live");
+    assert_eq!(lab.live("it"), digest(&plain("two")));
+    let none = lab.rollback(None, Health::Asked).await;
+    assert!(matches!(none, Err(Error::Refused(Refused::NoPrevious))));
+
+    let trapping = slow().replace("(loop (br 0))", "unreachable");
+    assert!(lab.deploy("it", &trapping).await.is_err());
+    let never = lab.rollback(Some(&of(&trapping)), Health::Asked).await;
+    assert!(
+        matches!(never, Err(Error::Refused(Refused::NeverLive(_)))),
+        "{never:?}"
+    );
+    let unknown = lab.rollback(Some("3.0"), Health::Asked).await;
+    assert!(matches!(unknown, Err(Error::Refused(Refused::Unknown(_)))));
+    assert_eq!(lab.live("it"), digest(&plain("two")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_without_its_name_is_kept_no_longer() {
+    let lab = Lab::new().await;
+    lab.deploy_labelled("it", &plain("two"), Some("2.0"))
+        .await
+        .expect("live");
+    for mark in ["three", "four", "five"] {
+        lab.deploy("it", &plain(mark)).await.expect("live");
+    }
+    let [two, three] = ["two", "three"].map(|mark| digest(&plain(mark)));
+    assert!(lab.is_stored(two) && !lab.is_stored(three));
+    let unlabel = async |label| lab.releases.unlabel("ann", &id("it"), label).await;
+    let unknown = unlabel("1.0").await;
+    assert!(matches!(unknown, Err(Error::Refused(Refused::Unknown(_)))));
+    unlabel("2.0").await.expect("unlabelled");
+    assert!(!lab.is_stored(two));
+    assert_eq!(lab.history().await[0].0, "unlabel");
+}

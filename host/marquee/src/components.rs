@@ -7,7 +7,7 @@ use marquee_manifest::{App, Component};
 use marquee_runtime::{CONSUMER, HANDLER, JOB, Limits, Spec};
 
 /// The file that the manifest names.
-pub(crate) fn open(root: &Path, component: &Component) -> anyhow::Result<File> {
+fn open(root: &Path, component: &Component) -> anyhow::Result<File> {
     let path = root.join(&component.source);
     File::open(&path).with_context(|| {
         let how = component

@@ -77,6 +77,25 @@ impl Versions {
             .await??)
     }
 
+    /// Store the version of a component that its manifest names. Where it is there already nothing is written: a host
+    /// starts on a full disk.
+    pub(crate) async fn keep(
+        &self,
+        bytes: Vec<u8>,
+        component: &ComponentId,
+    ) -> anyhow::Result<Digest> {
+        let component = component.clone();
+        Ok(self
+            .blocking(move |inner| {
+                let digest = Digest::of(&bytes);
+                if inner.store.has(&digest, &component) {
+                    return Ok(digest);
+                }
+                inner.store.put(&*bytes, &component, "manifest")
+            })
+            .await??)
+    }
+
     /// What was compiled of a stored version; it is now, if it was not before.
     pub(crate) async fn compiled(
         &self,

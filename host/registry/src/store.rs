@@ -186,6 +186,13 @@ impl Store {
         Ok(digest)
     }
 
+    /// Whether a version of the component is there, whole: to store it once more would change nothing.
+    pub fn has(&self, digest: &Digest, component: &ComponentId) -> bool {
+        let known = Metadata::read(&self.place(digest));
+        known.is_some_and(|known| known.components.contains(component))
+            && self.bytes(digest).is_ok()
+    }
+
     /// Make a version the newest: of those that nobody needs, the oldest go first.
     pub fn touch(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.place(digest).join(COMPONENT);

@@ -171,6 +171,8 @@ fn it_is_known_whose_version_one_is_since_when_and_by_whom() {
     assert_eq!((before.size_bytes, before.by.as_str()), (3, "ann"));
     assert!(before.stored_at_ms > 0);
     assert_eq!(known("gateway"), []);
+    let has = |component| store.has(&digest, &id(component));
+    assert!(has("rating") && !has("gateway"));
     // The same bytes for another component are the same version.
     store
         .put(&b"one"[..], &id("gateway"), "bob")
@@ -189,6 +191,8 @@ fn it_is_known_whose_version_one_is_since_when_and_by_whom() {
     assert_eq!(known("rating"), []);
     put(&store, b"one").expect("stored");
     assert_eq!(known("rating").len(), 1);
+    fs::write(file(&store, &digest, COMPONENT), "two").expect("damaged");
+    assert!(!has("rating"));
 }
 
 #[test]

@@ -62,8 +62,8 @@ impl Releases {
         let compiled = order.iter().map(|component| {
             let versions = &releases.0.versions;
             async move {
-                let file = components::open(settings.root(), component)?;
-                let digest = versions.put(file, &component.id, "manifest").await?;
+                let bytes = components::read(settings.root(), component)?;
+                let digest = versions.keep(bytes, &component.id).await?;
                 let artifact = versions
                     .compiled(digest, Meanwhile::Waits, Health::Asked)
                     .await
@@ -88,7 +88,7 @@ impl Releases {
             book = put(book, states)
                 .await
                 .context("what is live cannot be remembered")?;
-            releases.0.versions.collect(book.needed()).await?;
+            releases.0.collect_but(book.needed()).await;
         }
         drop(book);
         Ok(releases)

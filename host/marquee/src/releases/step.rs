@@ -13,7 +13,9 @@ use std::{
 };
 
 use marquee_manifest::ComponentId;
-use marquee_registry::{Book, Canary, Digest, Event, Live, Refused, State, StoreError, Version};
+use marquee_registry::{
+    Book, Canary, Digest, Event, Live, Need, Refused, State, StoreError, Version,
+};
 use marquee_runtime::{Health, LoadError, Prepared};
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 
@@ -272,6 +274,11 @@ impl Inner {
             return;
         };
         let needed = self.book.lock().await.needed();
+        self.collect_but(needed).await;
+    }
+
+    /// Remove what is old, but none of these.
+    pub(super) async fn collect_but(&self, needed: BTreeMap<Digest, Need>) {
         if let Err(error) = self.versions.collect(needed).await {
             let error = format!("{error:#}");
             tracing::warn!(error, "old versions were not removed");

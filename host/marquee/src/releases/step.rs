@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
 use marquee_registry::{
     Book, Canary, Digest, Event, Live, Need, Refused, State, StoreError, Version,
@@ -96,8 +97,8 @@ impl Inner {
                 }
                 Committed::Lacks => {}
                 Committed::Waits(version) => {
-                    let ended = self.draining.ended(&version);
-                    self.bounded(step, async { Ok(ended.await) }).await?;
+                    let ended = self.draining.ended(&version).map(Ok);
+                    self.bounded(step, ended).await?;
                 }
             }
         }

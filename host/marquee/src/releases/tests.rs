@@ -228,7 +228,7 @@ fn speaking() -> String {
 async fn what_a_version_on_its_way_out_still_calls_is_not_taken_from_it() {
     let lab = Lab::with(&speaking(), &words(), Duration::from_secs(2)).await;
     let runtime = lab.releases.0.runtime.clone();
-    let call = tokio::spawn(async move {
+    let call = TaskTracker::new().spawn(async move {
         let deadline = std::time::Instant::now() + Duration::from_secs(2);
         let call = Call::new("test", deadline);
         runtime.run_job(&id("it"), "it".to_owned(), 0, call).await
@@ -247,7 +247,7 @@ async fn what_a_version_on_its_way_out_still_calls_is_not_taken_from_it() {
 async fn what_is_being_prepared_holds_up_no_step_of_another_component() {
     let lab = Arc::new(Lab::new().await);
     lab.deploy("it", &plain("two")).await.expect("live");
-    let slow = tokio::spawn({
+    let slow = TaskTracker::new().spawn({
         let lab = Arc::clone(&lab);
         async move { lab.deploy("words", &slow()).await }
     });
@@ -274,7 +274,7 @@ async fn what_is_being_prepared_holds_up_no_step_of_another_component() {
 async fn a_host_that_stops_gives_up_what_is_not_committed() {
     let lab = Arc::new(Lab::with(&plain("one"), &plain("words"), Duration::from_secs(60)).await);
     let releases = lab.releases.clone();
-    let deploying = tokio::spawn({
+    let deploying = TaskTracker::new().spawn({
         let lab = Arc::clone(&lab);
         async move {
             let inner = Arc::clone(&lab);

@@ -126,6 +126,33 @@ async fn more_calls_than_there_may_be_are_refused_after_a_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_idle_when_no_call_has_its_turn_and_none_waits_for_it() {
+    let bench = Bench::misbehaving(Limits {
+        concurrent_calls: 1,
+        ..Limits::default()
+    })
+    .await;
+    let version = bench.runtime.live(&id(IT)).expect("it is live");
+    let version = version.stable.payload.clone();
+    assert!(version.is_idle());
+    let until = Instant::now() + Duration::from_millis(500);
+    let (_, second, ()) = tokio::join!(
+        biased;
+        bench.run_until("wait", until),
+        bench.run("count"),
+        async { assert!(!version.is_idle()) }
+    );
+    assert!(second.is_ok(), "{second:?}");
+    while !version.is_idle() {
+        assert!(
+            Instant::now() < until + Duration::from_secs(5),
+            "both have ended"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_calls_than_may_wait_are_refused_at_once() {
     let bench = Bench::misbehaving(Limits {
         concurrent_calls: 1,

@@ -231,7 +231,7 @@ mod tests {
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
-                random % 100 == 0
+                random.is_multiple_of(100)
             });
             u64::try_from(failed.count()).expect("small")
         };

@@ -1,6 +1,7 @@
 //! The states of all components, remembered over restarts: `live.json` in the folder of versions.
 //!
-//! Promise: what was put is there after a crash, whole; what was set is there once it was saved. One process at a time
+//! Promise: what was put is there after a crash, whole; what was set is there once it was saved, for which a file of its
+//! size is kept beside it (`live.spare`): a full disk does not hinder it, other errors may. One process at a time
 //! writes; another one that opens the same folder reads what is there and is refused when it writes. A host reads what
 //! the release before and the one after it wrote: what it does not know of the latter it leaves out. Not here: making a
 //! state take effect.
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Digest, Need, State, StoreError,
-    files::{io_error, read, replace},
+    files::{io_error, read, replace, replace_by, reserve},
 };
 
 /// The states of all components.
@@ -124,8 +125,13 @@ impl Book {
             source,
         })?;
         text.push(b'\n');
-        replace(&self.path, &text)?;
+        // A rollback makes it no longer, so it fits into the spare file also where the disk is full.
+        let spare = self.path.with_extension("spare");
+        replace(&self.path, &text)
+            .or_else(|error| replace_by(&spare, &self.path, &text).map_err(|_| error))?;
         self.is_saved = true;
+        // Without one the next state waits for room, and this one stands.
+        let _ = reserve(&spare, text.len());
         Ok(())
     }
 
@@ -259,7 +265,7 @@ mod tests {
         book.put([(id("rating"), one.clone())])
             .expect("nothing new needs no disk");
         let refused = book.put([(id("rating"), two.clone())]);
-        assert!(matches!(refused, Err(StoreError::Io { .. })));
+        assert!(matches!(refused, Err(StoreError::Io { .. })), "{refused:?}");
         assert_eq!(book.state(&id("rating")), Some(&one));
         book.set([(id("rating"), two.clone())]).expect("set");
         assert_eq!(book.state(&id("rating")), Some(&two));

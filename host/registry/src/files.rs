@@ -29,6 +29,32 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     sync(folder)
 }
 
+/// The same on a full disk: the bytes go into `spare`, which has its place on the disk already, and that one takes the
+/// name. What it is longer is blank lines.
+pub(crate) fn replace_by(spare: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let at = io_error("written", spare);
+    let mut file = fs::File::options().write(true).open(spare).map_err(&at)?;
+    let length = file.metadata().map_err(&at)?.len();
+    let blank = length.checked_sub(bytes.len() as u64);
+    let blank = blank.ok_or_else(|| at(io::ErrorKind::StorageFull.into()))?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| io::copy(&mut io::repeat(b'\n').take(blank), &mut file))
+        .and_then(|_| file.sync_all());
+    written.map_err(&at)?;
+    fs::rename(spare, path).map_err(io_error("written", path))?;
+    sync(path.parent().unwrap_or_else(|| Path::new(".")))
+}
+
+/// Have a spare file for so many bytes.
+pub(crate) fn reserve(spare: &Path, bytes: usize) -> Result<(), StoreError> {
+    let known = fs::metadata(spare).map_or(0, |metadata| metadata.len());
+    if known >= bytes as u64 {
+        return Ok(());
+    }
+    replace(spare, &vec![b'\n'; bytes.next_multiple_of(BLOCK)])
+}
+
 /// Durable when it returns, but for its name.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let written = create(path).and_then(|mut file| {
@@ -56,5 +82,40 @@ pub(crate) fn io_error(what: &'static str, path: &Path) -> impl Fn(io::Error) ->
         what,
         path: path.to_owned(),
         source,
+    }
+}
+
+/// Of a file system.
+const BLOCK: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_takes_the_place_of_a_spare_file_needs_nothing_new_on_the_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, spare) = (folder.path().join("it"), folder.path().join("spare"));
+        replace(&path, b"before\n").expect("written");
+        let none = replace_by(&spare, &path, b"after\n");
+        assert!(none.is_err(), "there is no spare file");
+        reserve(&spare, 7).expect("reserved");
+        let reserved = fs::metadata(&spare).expect("it is there");
+        assert!(reserved.blocks() > 0);
+        let large = replace_by(&spare, &path, &[b'x'; BLOCK + 1]);
+        assert!(large.is_err(), "it would have to grow");
+        assert_eq!(read(&path).expect("read").expect("there"), b"before\n");
+
+        replace_by(&spare, &path, b"after\n").expect("replaced");
+        let bytes = read(&path).expect("read").expect("there");
+        assert_eq!(bytes.trim_ascii_end(), b"after");
+        let now = fs::metadata(&path).expect("it is there");
+        assert_eq!(
+            (now.ino(), now.blocks(), now.len()),
+            (reserved.ino(), reserved.blocks(), reserved.len())
+        );
+        assert!(!spare.exists());
     }
 }

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fs};
 
-use marquee_manifest::{Dependencies, Guard};
+use marquee_manifest::{Dependencies, Guard, Guarded};
 use marquee_registry::Store;
-use marquee_runtime::{Call, Figures, JOB, Limits, Lineup, LoadError};
+use marquee_runtime::{Call, Figures, Limits, Lineup, LoadError};
 use tempfile::TempDir;
 
 use super::*;
@@ -40,7 +40,11 @@ impl Lab {
             };
             let component = Component {
                 spec,
-                guard: Guard::default(),
+                guard: Guard {
+                    on: Guarded::Always,
+                    calls: 10,
+                    factor: 2,
+                },
                 patience: deadline + Duration::from_secs(1),
             };
             (id(name), component)
@@ -134,6 +138,17 @@ impl Lab {
         live.expect("it is live").stable.digest
     }
 
+    /// Have the live version of `it` run ten jobs of this name.
+    async fn run(&self, job: &str) {
+        for _ in 0..10 {
+            let deadline = std::time::Instant::now() + Duration::from_secs(5);
+            let call = Call::new("test", deadline);
+            let runtime = &self.releases.0.runtime;
+            // Whether it failed is in the figures.
+            let _ = runtime.run_job(&id("it"), job.to_owned(), 0, call).await;
+        }
+    }
+
     fn figures(&self, name: &str) -> Figures {
         let live = self.releases.0.runtime.live(&id(name));
         live.expect("it is live").stable.payload.figures()
@@ -205,6 +220,29 @@ fn words() -> String {
         .to_owned()
 }
 
+/// One whose jobs succeed, but for those with a long name; one for each mark.
+fn working(mark: &str) -> String {
+    format!(
+        r#"(component
+      (core module $m (@custom "mark" "{mark}")
+        (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64))
+        (func (export "run") (param i32 i32 i64) (result i32)
+          (if (i32.gt_u (local.get 1) (i32.const 2)) (then unreachable))
+          (i32.const 16)))
+      {JOB_OF_M})"#
+    )
+}
+
+/// Exports the core module `$m`'s functions as a job.
+const JOB_OF_M: &str = r#"(core instance $i (instantiate $m))
+      (type $run (func async (param "name" string) (param "due-at-ms" u64)
+        (result (result (error string)))))
+      (func $run (type $run)
+        (canon lift (core func $i "run") (memory $i "memory") (realloc (func $i "realloc"))))
+      (instance $job (export "run" (func $run)))
+      (export "marquee:schedule/job@0.1.0" (instance $job))"#;
+
 /// One that imports it, and whose job computes until its deadline.
 fn speaking() -> String {
     format!(
@@ -214,13 +252,7 @@ fn speaking() -> String {
         (memory (export "memory") 1)
         (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8))
         (func (export "run") (param i32 i32 i64) (result i32) (loop (br 0)) unreachable))
-      (core instance $i (instantiate $m))
-      (type $run (func async (param "name" string) (param "due-at-ms" u64)
-        (result (result (error string)))))
-      (func $run (type $run)
-        (canon lift (core func $i "run") (memory $i "memory") (realloc (func $i "realloc"))))
-      (instance $job (export "run" (func $run)))
-      (export "{JOB}" (instance $job)))"#
+      {JOB_OF_M})"#
     )
 }
 
@@ -404,4 +436,36 @@ async fn a_version_without_its_name_is_kept_no_longer() {
     unlabel("2.0").await.expect("unlabelled");
     assert!(!lab.is_stored(two));
     assert_eq!(lab.history().await[0].0, "unlabel");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_with_all_calls_is_judged_by_what_the_one_before_did_and_for_an_hour() {
+    let lab = Lab::with(&working("one"), &plain("words"), Duration::from_secs(5)).await;
+    let inner = &lab.releases.0;
+    let now = std::time::Instant::now;
+    lab.run("ok").await;
+    lab.deploy("it", &working("two")).await.expect("live");
+    assert_eq!(inner.worse(now()), []);
+    lab.run("trap").await;
+    let [(component, version, reason)] = inner.worse(now()).try_into().expect("one is");
+    assert_eq!((component, version), (id("it"), digest(&working("two"))));
+    assert!(
+        reason.contains("10 of its 10 calls failed, of the old one's 0 of 10"),
+        "{reason}"
+    );
+    lab.rollback(None, Health::Asked).await.expect("live");
+    // What somebody went back to is not judged by what was worse.
+    lab.run("trap").await;
+    assert_eq!(inner.worse(now()), []);
+
+    // One that did well for an hour is as good as any: what goes wrong weeks later is not its being new.
+    let lab = Lab::with(&working("one"), &plain("words"), Duration::from_secs(5)).await;
+    let inner = &lab.releases.0;
+    lab.run("ok").await;
+    lab.deploy("it", &working("two")).await.expect("live");
+    lab.run("ok").await;
+    let later = now() + Duration::from_secs(2 * 3_600);
+    assert_eq!(inner.worse(later), []);
+    lab.run("trap").await;
+    assert_eq!(inner.worse(later), []);
 }

@@ -145,7 +145,7 @@ impl Inner {
     }
 
     /// Those that are to be rolled back, and why.
-    fn worse(&self, at: Instant) -> Vec<(ComponentId, Digest, String)> {
+    pub(super) fn worse(&self, at: Instant) -> Vec<(ComponentId, Digest, String)> {
         let mut watched = lock(&self.watched);
         let worse = watched.iter_mut().filter_map(|(id, watch)| {
             let reason = watch.look(at, &self.components.get(id)?.guard)?;

@@ -43,6 +43,9 @@ kinds! {
     /// The client accepts nothing that the resource can send.
     NOT_ACCEPTABLE = 406 "not-acceptable", "The resource cannot be sent as the client accepts it",
         "`Accept` leaves out what the path sends.";
+    /// The body does not come.
+    BODY_TOO_SLOW = 408 "body-too-slow", "The body came too slowly",
+        "A body has to come with a rate that the server sets, after its first seconds. What had come of it may have been taken.";
     /// The state of the resource does not allow it.
     CONFLICT = 409 "conflict", "The state does not allow it",
         "Read the resource again before the next try.";
@@ -64,13 +67,13 @@ kinds! {
     /// Anything else.
     INTERNAL = 500 "internal", "Something went wrong on our side",
         "The server's log has it under the problem's `instance`.";
-    /// Something that is needed is not there now.
+    /// Something that is needed is not there now, and nothing was done.
     UNAVAILABLE = 503 "unavailable", "A part of the service is not available",
         "The server is busy or stopping, or a database cannot be reached. `Retry-After` says when to try again.";
     /// What the request asks for needs another version of HTTP.
     HTTP_VERSION_NOT_SUPPORTED = 505 "http-version-not-supported", "It needs another version of HTTP",
         "A call of gRPC over HTTP/1.1: its status would be lost. It needs HTTP/2 all the way.";
-    /// Something that is needed did not answer in time.
+    /// Something that is needed did not answer in time: nobody knows whether it was done.
     DEADLINE_PASSED = 504 "deadline-passed", "A part of the service did not answer in time",
-        "It may have been done nevertheless: trying again is safe.";
+        "It may have been done nevertheless. Try again where doing it twice is doing it once: GET, PUT, DELETE, or with an `Idempotency-Key`.";
 }

@@ -48,8 +48,8 @@ impl Kind {
         }
     }
 
-    /// Seconds until it is worth trying again, for the header `Retry-After`: where something is not there now. Long
-    /// enough for a failover's next try, short enough for a person.
+    /// Seconds until it is worth trying again, for the header `Retry-After`: where something is not there now, and nothing
+    /// was done. Long enough for a failover's next try, short enough for a person.
     pub fn retry_after_s(&self) -> Option<u32> {
         retry_after_s(self.status)
     }
@@ -128,7 +128,7 @@ impl Problem {
 }
 
 fn retry_after_s(status: u16) -> Option<u32> {
-    matches!(status, 503 | 504).then_some(2)
+    (status == UNAVAILABLE.status).then_some(2)
 }
 
 /// Where the types of problems are described.
@@ -190,6 +190,8 @@ mod tests {
     #[test]
     fn only_what_passes_is_worth_a_second_try() {
         assert_eq!(UNAVAILABLE.with("").retry_after_s(), Some(2));
+        // It may have been done.
+        assert_eq!(DEADLINE_PASSED.with("").retry_after_s(), None);
         assert_eq!(INTERNAL.with("").retry_after_s(), None);
     }
 }

@@ -59,7 +59,7 @@ fn complete(operation: &mut Operation) -> Vec<u16> {
         .map(|kind| kind.status)
         .filter(|status| match status {
             401 | 403..=405 | 409 => false,
-            415 | 422 => with_body,
+            408 | 415 | 422 => with_body,
             _ => true,
         });
     let responses = &mut operation.responses.responses;

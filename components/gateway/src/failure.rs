@@ -119,14 +119,14 @@ impl Failure {
         let lower = text.to_ascii_lowercase();
         let words = ["deadline", "in time", "timed out", "timeout"];
         let slow = words.iter().any(|word| lower.contains(word));
-        let kind = if slow {
-            problem::DEADLINE_PASSED
+        let problem = if slow {
+            problem::DEADLINE_PASSED.with("what was asked for may have happened")
         } else {
-            problem::UNAVAILABLE
+            problem::UNAVAILABLE.with("try again in a moment")
         };
         Self {
             cause: Some(text),
-            ..kind.with("try again in a moment").into()
+            ..problem.into()
         }
     }
 

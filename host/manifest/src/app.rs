@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use crate::{ComponentId, Dependencies, Rates, When};
+use crate::{ComponentId, Dependencies, Http, Rates, When};
 
 /// An application: its components and what starts them.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct App {
     pub version: Option<String>,
     /// `application.tool.marquee.example`: a path that a person may try first.
     pub example: Option<String>,
+    /// `application.tool.marquee.http`: bounds of what clients do.
+    pub http: Http,
     /// Application variables, by name.
     pub variables: BTreeMap<String, Variable>,
     /// HTTP routes, in the order of the manifest.

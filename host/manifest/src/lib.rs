@@ -6,6 +6,7 @@
 
 mod app;
 mod dependency;
+mod http;
 mod id;
 mod names;
 mod order;
@@ -22,6 +23,7 @@ pub use app::{
     Schedule, Subscription, Variable, defaults,
 };
 pub use dependency::{Dependencies, DependencyName, InvalidDependency};
+pub use http::Http;
 pub use id::{ComponentId, InvalidId};
 pub use problem::Problem;
 pub use rates::{InvalidPath, PathPattern, Rate, RateClass, Rates};

@@ -12,8 +12,8 @@ use toml::{
 };
 
 use crate::{
-    App, Build, Canary, Component, ComponentId, Dependencies, DependencyName, Guard, Limits,
-    Problem, Rates, Route, Variable, order,
+    App, Build, Canary, Component, ComponentId, Dependencies, DependencyName, Guard, Http, Limits,
+    Problem, Rates, Route, Variable, http, order,
     reader::{At, Problems, Section},
     tool,
 };
@@ -76,6 +76,7 @@ fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {
         name: String::new(),
         version: None,
         example: None,
+        http: Http::default(),
         variables: BTreeMap::new(),
         routes: Vec::new(),
         components: BTreeMap::new(),
@@ -90,7 +91,7 @@ fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {
             section.skip("description");
             section.skip("authors");
             if let Some(tool) = section.section("tool") {
-                app.example = application_tool(tool);
+                application_tool(&mut app, tool);
             }
             section.finish("an application has name, version, description, authors and tool");
         }
@@ -147,21 +148,26 @@ fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {
     (app, places)
 }
 
-/// Other tools' tables are theirs. Ours: a path to try.
-fn application_tool(mut tool: Section<'_>) -> Option<String> {
-    let mut ours = tool.section("marquee")?;
-    let example = ours.string("example");
-    let problems = ours.problems().clone();
-    ours.finish("for the whole application there is example");
-    let (path, span) = example?;
-    if path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic()) {
-        return Some(path);
+/// Other tools' tables are theirs. Ours: a path to try, and bounds.
+fn application_tool(app: &mut App, mut tool: Section<'_>) {
+    let Some(mut ours) = tool.section("marquee") else {
+        return;
+    };
+    if let Some(table) = ours.section("http") {
+        app.http = http::read(table);
     }
-    problems.add(
-        span,
-        format!("application.tool.marquee.example is {path:?}, not a path that begins with /"),
-    );
-    None
+    match ours.string("example") {
+        Some((path, span)) if !is_path(&path) => ours.problems().add(
+            span,
+            format!("application.tool.marquee.example is {path:?}, not a path that begins with /"),
+        ),
+        example => app.example = example.map(|(path, _)| path),
+    }
+    ours.finish("for the whole application there are example and http");
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn variable(

@@ -77,7 +77,7 @@ impl Alarms {
     }
 
     /// Look until `stop`.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut known = BTreeSet::new();
         for look in 0_u64.. {
             if look.is_multiple_of(LOOKS_AN_AUDIT)

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, atomic::AtomicI32},
     time::Duration,
 };
@@ -10,23 +11,25 @@ use anyhow::Context as _;
 use marquee_bus::{BatchLimits, Bus, embedded, kafka};
 use marquee_database::Database;
 use marquee_delivery::{Begin, Consumer, Policy, outbox::Relay};
-use marquee_manifest::{App, Canary, ComponentId, Outside, Rates, defaults};
+use marquee_manifest::{App, Canary, ComponentId, Http, Outside, Rates, defaults};
 use marquee_runtime::{Room, Runtime};
-use marquee_triggers::{Deliverer, Proxies, Watch, Worker, bus, http, retry, schedule};
-use tokio::{
-    net::{TcpListener, UnixListener},
-    sync::Semaphore,
+use marquee_triggers::{
+    Deliverer, Proxies, Watch, Worker, bus, http, retry, schedule,
+    server::{self, Listener},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{net::TcpSocket, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
     alarms::{Alarms, Thresholds},
     databases::Databases,
     events::Events,
+    life::Phase,
     lineup::lineup,
     releases::Releases,
     settings::Settings,
+    tasks::Tasks,
     versions::Versions,
 };
 
@@ -39,8 +42,10 @@ pub(crate) struct Host {
     rates: BTreeMap<ComponentId, Rates>,
     proxies: Proxies,
     example: Option<String>,
-    listener: TcpListener,
-    admin: TcpListener,
+    bounds: Http,
+    listener: Listener,
+    desk: admin::Desk,
+    background: Tasks,
     admin_token: Option<admin::Token>,
     thresholds: Thresholds,
 }
@@ -52,7 +57,7 @@ struct Parts {
     runtime: Runtime,
     releases: Releases,
     /// Of the admin API, where this host owns the data folder.
-    socket: Option<UnixListener>,
+    socket: Option<Listener>,
     relays: BTreeMap<ComponentId, Relay>,
     subscriptions: Vec<bus::Trigger>,
     retries: Vec<retry::Trigger>,
@@ -65,12 +70,14 @@ pub(crate) struct Running {
     bus: Option<Arc<dyn Bus>>,
     runtime: Runtime,
     releases: Releases,
-    /// Ends what takes work from outside: HTTP, the bus, retries.
+    desk: admin::Desk,
+    /// Ends what takes work from the bus and the clock.
     intake: CancellationToken,
-    triggers: TaskTracker,
-    /// Ends what works behind: the relays, the admin listener.
+    http: server::Stop,
+    triggers: Tasks,
+    /// Ends what works behind: the relays, sweeps, alarms.
     behind: CancellationToken,
-    background: TaskTracker,
+    background: Tasks,
 }
 
 impl Host {
@@ -81,11 +88,7 @@ impl Host {
         settings: &Settings,
         stop: &CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
-        let listen = |address, name: &'static str| async move {
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("cannot listen on {address}; choose another with {name}"))
-        };
+        let background = Tasks::default();
         // First what fails at once and costs nothing.
         let admin_token = settings.admin_token.as_ref();
         let admin_token = admin_token
@@ -94,19 +97,20 @@ impl Host {
                 admin::Token::new(&token.value).with_context(|| format!("the token of {source}"))
             })
             .transpose()?;
-        let listener = listen(settings.listen.value, "--listen").await?;
-        let admin = listen(settings.admin_listen.value, "--admin-listen").await?;
-        let (starting, admin) =
-            admin::Starting::serve(admin).context("health cannot be answered")?;
-        starting.goes_on("opens the databases");
+        // Ours from now on; whoever connects before it is ready is refused.
+        let public = Bound::to(settings.listen.value, "--listen")?;
+        let admin = Bound::to(settings.admin_listen.value, "--admin-listen")?;
+        let desk = admin::Desk::open(admin.listen()?, &background);
+        desk.starts("opens the databases");
         // A server of its own is stopped in good order once it has started, and not before.
         let databases = Databases::open(app, settings).await?;
-        let parts = Parts::assemble(app, settings, &databases, &starting);
+        let parts = async {
+            let parts = Parts::assemble(app, settings, &databases, &desk).await?;
+            Ok((parts, public.listen()?))
+        };
         let parts = stop.run_until_cancelled(Box::pin(parts)).await;
-        // Who asks from here on is answered by the host itself.
-        starting.end().await;
         match parts.transpose() {
-            Ok(Some(parts)) => Ok(Some(Self {
+            Ok(Some((parts, listener))) => Ok(Some(Self {
                 databases,
                 parts,
                 routes: app
@@ -128,8 +132,10 @@ impl Host {
                     .collect(),
                 proxies: settings.trusted_proxies.value,
                 example: app.example.clone(),
+                bounds: app.http.clone(),
                 listener,
-                admin,
+                desk,
+                background,
                 admin_token,
                 thresholds: settings.thresholds(),
             })),
@@ -149,11 +155,7 @@ impl Host {
     pub(crate) fn summary(&self, settings: &Settings) -> String {
         use std::fmt::Write as _;
         let mut text = String::new();
-        let address = self.listener.local_addr().unwrap_or(settings.listen.value);
-        let admin = self
-            .admin
-            .local_addr()
-            .unwrap_or(settings.admin_listen.value);
+        let (address, admin) = (&self.listener, &self.desk.listener);
         // Writing to a String cannot fail.
         let _ = writeln!(text, "serving    http://{address}");
         let _ = writeln!(text, "health     http://{admin}/readyz");
@@ -180,59 +182,125 @@ impl Host {
 
     /// Start everything.
     pub(crate) fn start(self) -> Running {
+        let Self {
+            databases,
+            parts,
+            desk,
+            background,
+            ..
+        } = self;
         let intake = CancellationToken::new();
         let behind = CancellationToken::new();
-        let triggers = TaskTracker::new();
-        let background = TaskTracker::new();
+        let triggers = Tasks::default();
 
-        let releases = &self.parts.releases;
-        let mut parts = parts(&self.databases, self.parts.bus.as_ref(), releases.clone());
-        let alarms = Alarms::new(self.parts.events.clone(), self.thresholds);
-        parts.push(alarms.part());
-        let events = self.parts.events.clone();
-        let api = admin::Api::new(releases.clone(), events, parts, self.admin_token);
-        background.spawn(alarms.run(behind.clone()));
-        background.spawn(api.clone().serve_tcp(self.admin, behind.clone()));
-        if let Some(socket) = self.parts.socket {
-            background.spawn(api.serve_socket(socket, behind.clone()));
+        let alarms = Arc::new(Alarms::new(parts.events.clone(), self.thresholds));
+        let mut asked = asked(&databases, parts.bus.as_ref(), parts.releases.clone());
+        asked.extend([
+            alarms.part(),
+            triggers.part("triggers"),
+            background.part("tasks"),
+        ]);
+        let api = admin::Api::new(
+            parts.releases.clone(),
+            parts.events,
+            asked,
+            desk.life.clone(),
+            self.admin_token,
+        );
+        if let Some(socket) = parts.socket {
+            let (router, socket) = (api.clone().router(), Arc::new(socket));
+            background.keep("admin socket", &behind, move |stop| {
+                let router = router.clone();
+                admin::serve(move || router.clone(), Arc::clone(&socket), stop)
+            });
         }
-        let pools: Vec<Database> = self.databases.by_component.values().cloned().collect();
-        background.spawn(sweep(pools, self.parts.bus.clone(), behind.clone()));
-        for relay in self.parts.relays.into_values() {
-            background.spawn(relay.run(behind.clone()));
+        background.keep("alarms", &behind, move |stop| Arc::clone(&alarms).run(stop));
+        let pools: Vec<Database> = databases.by_component.values().cloned().collect();
+        let bus = parts.bus.clone();
+        background.keep("sweeps", &behind, move |stop| {
+            sweep(pools.clone(), bus.clone(), stop)
+        });
+        for (id, relay) in parts.relays {
+            background.keep(format!("relay of {id}"), &behind, move |stop| {
+                relay.anew().run(stop)
+            });
         }
-        background.spawn(self.parts.releases.clone().guard(behind.clone()));
-        if let Some(bus) = &self.parts.bus {
-            for subscription in self.parts.subscriptions {
-                triggers.spawn(subscription.run(Arc::clone(bus), intake.clone()));
+        let releases = parts.releases.clone();
+        background.keep("guard", &behind, move |stop| releases.clone().guard(stop));
+        if let Some(bus) = &parts.bus {
+            for subscription in parts.subscriptions {
+                let (subscription, bus) = (Arc::new(subscription), Arc::clone(bus));
+                let name = format!("subscription {}", subscription.group);
+                triggers.keep(name, &intake, move |stop| {
+                    Arc::clone(&subscription).run(Arc::clone(&bus), stop)
+                });
             }
         }
-        for retry in self.parts.retries {
-            triggers.spawn(retry.run(intake.clone()));
+        for retry in parts.retries {
+            let retry = Arc::new(retry);
+            let name = format!("retries of {}", retry.topic);
+            triggers.keep(name, &intake, move |stop| Arc::clone(&retry).run(stop));
         }
-        for schedule in self.parts.schedules {
-            triggers.spawn(schedule.run(intake.clone()));
+        for schedule in parts.schedules {
+            let schedule = Arc::new(schedule);
+            let name = format!("schedule {}", schedule.name());
+            triggers.keep(name, &intake, move |stop| Arc::clone(&schedule).run(stop));
         }
-        let mut config = http::Config::new(self.routes);
-        config.canaries = self.canaries;
-        config.rates = self.rates;
-        config.proxies = self.proxies;
-        triggers.spawn(http::Trigger::serve(
-            self.parts.runtime.clone(),
-            config,
-            self.listener,
-            intake.clone(),
-        ));
+        let http = server::Stop::default();
+        let config = http::Config {
+            routes: self.routes,
+            canaries: self.canaries,
+            rates: self.rates,
+            proxies: self.proxies,
+            bounds: self.bounds,
+        };
+        let (runtime, listener) = (parts.runtime.clone(), Arc::new(self.listener));
+        let abort = http.abort.clone();
+        triggers.keep("HTTP", &http.drain, move |drain| {
+            let stop = server::Stop {
+                drain,
+                abort: abort.clone(),
+            };
+            http::Trigger::serve(runtime.clone(), config.clone(), Arc::clone(&listener), stop)
+        });
+        desk.hand_over(api);
+        desk.life.goes_on(Phase::Ready);
         Running {
-            databases: self.databases,
-            bus: self.parts.bus,
-            runtime: self.parts.runtime,
-            releases: self.parts.releases,
+            databases,
+            bus: parts.bus,
+            runtime: parts.runtime,
+            releases: parts.releases,
+            desk,
             intake,
+            http,
             triggers,
             behind,
             background,
         }
+    }
+}
+
+/// An address that is ours, on which nobody listens yet.
+struct Bound(TcpSocket);
+
+impl Bound {
+    fn to(address: SocketAddr, flag: &'static str) -> anyhow::Result<Self> {
+        let bind = || {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4(),
+                SocketAddr::V6(_) => TcpSocket::new_v6(),
+            }?;
+            // Those of a host before it may still be closing.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            std::io::Result::Ok(Self(socket))
+        };
+        bind().with_context(|| format!("cannot listen on {address}; choose another with {flag}"))
+    }
+
+    fn listen(self) -> anyhow::Result<Listener> {
+        let listener = self.0.listen(BACKLOG).map(Listener::Tcp);
+        listener.context("cannot listen: somebody else began to, at the same moment")
     }
 }
 
@@ -242,20 +310,20 @@ impl Parts {
         app: &App,
         settings: &Settings,
         databases: &Databases,
-        starting: &admin::Starting,
+        desk: &admin::Desk,
     ) -> anyhow::Result<Self> {
-        starting.goes_on("looks at the databases");
+        desk.starts("looks at the databases");
         databases.check(settings).await?;
-        starting.goes_on("migrates the databases; the log says what it waits for");
+        desk.starts("migrates the databases; the log says what it waits for");
         databases.migrate(app, settings).await?;
         databases.check_identities(app).await?;
-        starting.goes_on("opens the bus");
+        desk.starts("opens the bus");
         let bus = open_bus(app, settings, databases).await?;
         if let Some(bus) = &bus {
             ensure_topics(app, &**bus).await?;
         }
 
-        starting.goes_on("loads the components");
+        desk.starts("loads the components");
         let relays = relays(databases, bus.as_ref());
         let lineup = lineup(app, settings, databases, bus.as_ref(), &relays)?;
         let memory = app
@@ -360,47 +428,52 @@ impl Parts {
 }
 
 impl Running {
-    /// Take nothing new, finish what is in flight within `grace`, publish what was committed, close.
-    pub(crate) async fn drain(self, grace: Duration) {
+    /// Say that it is not ready, go on serving for `delay`, so that others hear of it; then take nothing new, finish what is
+    /// in flight within `grace`, publish what was committed, close. What has not ended by then is ended.
+    pub(crate) async fn drain(self, delay: Duration, grace: Duration) {
+        self.desk.life.goes_on(Phase::Draining);
+        self.intake.cancel();
+        tokio::time::sleep(delay).await;
+        self.http.drain.cancel();
         // What follows the calls (offsets, leases, the last publishes) needs its share of the time.
         let for_calls = grace.mul_f64(0.6);
-        self.intake.cancel();
-        self.triggers.close();
-        let finished = tokio::time::timeout(for_calls, self.triggers.wait())
-            .await
-            .is_ok();
-        let abandoned = self
-            .runtime
-            .drain(if finished { for_calls } else { Duration::ZERO })
-            .await;
-        if abandoned > 0 {
+        let share = grace.mul_f64(0.1);
+        let finished = within(for_calls, self.triggers.ends()).await.is_some();
+        let for_calls = if finished { for_calls } else { Duration::ZERO };
+        let abandoned = within(for_calls + share, self.runtime.drain(for_calls)).await;
+        if abandoned != Some(0) {
             tracing::warn!(
                 abandoned,
                 "calls did not end in time and were cancelled; what they did was rolled back"
             );
         }
-        self.triggers.wait().await;
-        // Its calls have ended, so no version drains for long.
-        self.releases.drained().await;
+        self.http.abort.cancel();
+        if within(share, self.triggers.ends()).await.is_none() {
+            tracing::warn!("a trigger did not end in time; what it had begun is rolled back");
+        }
+        // Its calls have ended, so no version drains for long; a step under way may be anywhere.
+        if within(share, self.releases.drained()).await.is_none() {
+            tracing::warn!("a step of a release did not end in time; what was live stays so");
+        }
         self.behind.cancel();
-        self.background.close();
-        if tokio::time::timeout(grace.mul_f64(0.2), self.background.wait())
-            .await
-            .is_err()
-        {
+        drop(self.desk);
+        if within(share, self.background.ends()).await.is_none() {
             tracing::warn!(
                 "a relay did not end in time; what it did not publish is published at the next start"
             );
         }
         if let Some(bus) = &self.bus
-            && tokio::time::timeout(grace.mul_f64(0.1), bus.close())
-                .await
-                .is_err()
+            && within(share, bus.close()).await.is_none()
         {
             tracing::warn!("the bus did not close in time");
         }
         self.databases.close().await;
     }
+}
+
+/// None: it took longer.
+async fn within<T>(time: Duration, ends: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(time, ends).await.ok()
 }
 
 /// Every topic that the application names is there before anything can be published on it. A bus that is away is no
@@ -499,7 +572,7 @@ fn relays(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> BTreeMap<Compone
 }
 
 /// What must work before the host is ready.
-fn parts(
+fn asked(
     databases: &Databases,
     bus: Option<&Arc<dyn Bus>>,
     releases: Releases,
@@ -544,5 +617,7 @@ fn answer<E: std::fmt::Display>(pong: Result<(), E>) -> admin::health::Answer {
     pong.map(|()| None).map_err(|error| error.to_string())
 }
 
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
 /// Often enough that a sweep is short.
 const SWEEP: Duration = Duration::from_secs(3_600);

@@ -11,11 +11,13 @@ mod components;
 mod databases;
 mod events;
 mod host;
+mod life;
 mod lineup;
 mod logging;
 mod releases;
 mod settings;
 mod shutdown;
+mod tasks;
 mod versions;
 
 use std::process::ExitCode;

@@ -54,6 +54,10 @@ pub(crate) struct UpFlags {
     /// only [default: 0, at the most 16]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) trusted_proxies: Option<Proxies>,
+    /// How long it goes on serving after a signal, while it says that it is not ready, so that a load balancer sends nothing
+    /// more before the listener closes, e.g. 15s [default: 200ms]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) drain_delay: Option<String>,
     /// How long work in flight may take to end after a signal, e.g. 10s [default: 10s]
     #[arg(long, value_name = "DURATION")]
     pub(crate) grace: Option<String>,
@@ -95,6 +99,7 @@ pub(crate) struct Settings {
     /// What opens the admin API over TCP. None: it is on its socket only.
     pub(crate) admin_token: Option<Set<Secret>>,
     pub(crate) trusted_proxies: Set<Proxies>,
+    pub(crate) drain_delay: Set<Duration>,
     pub(crate) grace: Set<Duration>,
     pub(crate) allow_unsafe_database: Set<bool>,
     pub(crate) manifest_versions: Set<bool>,
@@ -249,6 +254,13 @@ impl Settings {
         .parse("a number from 0 to 16")?;
         let grace = text(up.grace.clone(), "--grace", "MARQUEE_GRACE", GRACE);
         let grace = grace.duration()?;
+        let drain_delay = text(
+            up.drain_delay.clone(),
+            "--drain-delay",
+            "MARQUEE_DRAIN_DELAY",
+            DRAIN_DELAY,
+        );
+        let drain_delay = drain_delay.duration()?;
 
         let allow_unsafe_database = text(
             up.allow_unsafe_database.then(|| "true".to_owned()),
@@ -285,6 +297,7 @@ impl Settings {
             listen,
             admin_listen,
             trusted_proxies,
+            drain_delay,
             grace,
             allow_unsafe_database,
             manifest_versions,
@@ -490,5 +503,7 @@ const LISTEN: &str = "127.0.0.1:3000";
 const ADMIN_LISTEN: &str = "127.0.0.1:3001";
 /// Whoever connects is the client: what it says of itself is worth nothing.
 const TRUSTED_PROXIES: &str = "0";
+/// Nobody notices it at a terminal, and it is still some requests on one machine. A balancer needs what its checks take.
+const DRAIN_DELAY: &str = "200ms";
 /// Twice the longest deadline of a request would be too long for a person who waits at a terminal.
 const GRACE: &str = "10s";

@@ -53,7 +53,7 @@ struct Held {
 
 impl Trigger {
     /// Consume until `stop`; then finish what is in flight and leave the group.
-    pub async fn run(self, bus: Arc<dyn Bus>, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, bus: Arc<dyn Bus>, stop: CancellationToken) {
         let mut failures = 0_u32;
         while !stop.is_cancelled() {
             match self.join(&*bus).await {

@@ -6,11 +6,13 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     str::FromStr,
 };
 
 use http::HeaderMap;
+
+use crate::server::network;
 
 /// How many proxies stand before the host, each of which adds the address that it was asked from to `X-Forwarded-For`.
 /// With none (the default) the header is not read.
@@ -44,17 +46,16 @@ impl fmt::Display for Proxies {
     }
 }
 
-/// Whom the rates of an address count for: an IPv4 address, or the /64 of an IPv6 one, which is what one customer has at
-/// the least and may choose freely within.
+/// Whom what a client asks counts for.
 ///
 /// The nearest proxy wrote the last entry of the list, the one before it the last but one, and so on. Where an entry is
 /// missing or is no address, the outermost one that is there counts, and without any the socket's.
-pub(crate) fn client(peer: SocketAddr, headers: &HeaderMap, proxies: Proxies) -> IpAddr {
+pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, proxies: Proxies) -> IpAddr {
     let lines = headers.get_all(FORWARDED_FOR).iter().rev();
     // A line that is not ASCII is one entry that is no address.
     let entries = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
     let trusted = entries.take(usize::from(proxies.0)).map_while(address);
-    network(trusted.last().unwrap_or_else(|| peer.ip()))
+    network(trusted.last().unwrap_or(peer))
 }
 
 /// `192.0.2.1`, `2001:db8::1`, and what some proxies write: `192.0.2.1:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
@@ -67,16 +68,7 @@ fn address(entry: &str) -> Option<IpAddr> {
     bare.unwrap_or(entry).parse().ok().or_else(with_port)
 }
 
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & NETWORK)),
-        v4 => v4,
-    }
-}
-
 const FORWARDED_FOR: &str = "x-forwarded-for";
-/// The first 64 bits.
-const NETWORK: u128 = !(u64::MAX as u128);
 
 #[cfg(test)]
 mod tests {
@@ -91,7 +83,7 @@ mod tests {
             let value = HeaderValue::from_bytes(line.as_bytes()).unwrap();
             headers.append(FORWARDED_FOR, value);
         }
-        let peer = SocketAddr::new(socket.parse().unwrap(), 4711);
+        let peer = socket.parse().unwrap();
         let found = client(peer, &headers, proxies.parse().unwrap());
         let expected: IpAddr = expected.parse().unwrap();
         assert_eq!(found, expected, "{proxies} {socket} {lines:?}");

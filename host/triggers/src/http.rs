@@ -1,20 +1,23 @@
 //! The HTTP trigger: a request becomes one call of the component that its route names.
 //!
-//! Bounds: how often a client may ask (429), requests at once (503), the length of the URI, the size of a body. A
-//! component that traps, or does not answer in time, is answered for.
+//! Bounds: how often a client may ask, and how much at once (429); requests at once (503); the length of the URI, the size
+//! of a body. A component that traps, or does not answer in time, is answered for.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use governor::clock::DefaultClock;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header, request};
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use marquee_manifest::{Canary, ComponentId, Rates};
+use marquee_manifest::{Canary, ComponentId, Http, Rates};
 use marquee_registry::Choice;
 use marquee_runtime::{Call, ResponseBody, Runtime};
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 use wasmtime_wasi_http::Error as HttpError;
 
@@ -22,7 +25,7 @@ use crate::{
     client::{Proxies, client},
     problem::{self, Problem, Protocol},
     rates::Limits,
-    server,
+    server::{self, Held, Listener, Peer, RequestBody, Share, Shares, Stop, TooSlow},
 };
 
 /// Where requests go, and their bounds.
@@ -36,25 +39,28 @@ pub struct Config {
     pub rates: BTreeMap<ComponentId, Rates>,
     /// What stands between clients and the host.
     pub proxies: Proxies,
-    /// Requests at once.
-    pub concurrent_requests: usize,
-    /// The largest body that is passed on. Components refuse what is smaller but still too large for them.
-    pub body_bytes: usize,
-    /// Bounds of connections and headers.
-    pub server: server::Limits,
+    /// What clients may do. Components refuse bodies that are smaller but still too large for them.
+    pub bounds: Http,
 }
 
 impl Config {
-    /// Default bounds.
-    pub fn new(routes: Vec<(String, ComponentId)>) -> Self {
-        Self {
-            routes,
-            canaries: BTreeMap::new(),
-            rates: BTreeMap::new(),
-            proxies: Proxies::default(),
-            concurrent_requests: 512,
-            body_bytes: 1024 * 1024,
-            server: server::Limits::default(),
+    fn server(&self) -> server::Limits {
+        let bounds = &self.bounds;
+        let is_direct = self.proxies == Proxies::default();
+        server::Limits {
+            connections: bounds.connections,
+            // A proxy's connections are those of all clients.
+            client_connections: if is_direct {
+                bounds.client_connections
+            } else {
+                bounds.connections
+            },
+            header_timeout: bounds.header_timeout,
+            streams: bounds.streams,
+            keep_alive: bounds.keep_alive,
+            body_rate: bounds.body_rate as u64,
+            write_timeout: bounds.write_timeout,
+            ..server::Limits::default()
         }
     }
 }
@@ -67,6 +73,7 @@ pub struct Trigger {
     limits: Limits,
     proxies: Proxies,
     places: Arc<Semaphore>,
+    shares: Arc<Shares>,
     body_bytes: usize,
 }
 
@@ -77,33 +84,38 @@ struct Route {
 }
 
 /// What is answered: a component's body, or one of the host's own.
-type Body = Either<ResponseBody, Full<Bytes>>;
+type Body = Either<Held<ResponseBody, Place>, Full<Bytes>>;
+/// Among all requests, and among those of the client; until the last byte of the answer is taken.
+type Place = (OwnedSemaphorePermit, Share);
 
 impl Trigger {
     /// Serve on a listener until `stop`; returns when the last connection has ended.
-    pub async fn serve(
-        runtime: Runtime,
-        config: Config,
-        listener: TcpListener,
-        stop: CancellationToken,
-    ) {
+    pub async fn serve(runtime: Runtime, config: Config, listener: Arc<Listener>, stop: Stop) {
+        let limits = config.server();
         let trigger = Arc::new(Self {
             runtime,
             routes: routes(config.routes),
             canaries: config.canaries,
             limits: Limits::new(config.rates, &DefaultClock::default()),
             proxies: config.proxies,
-            places: Arc::new(Semaphore::new(config.concurrent_requests)),
-            body_bytes: config.body_bytes,
+            places: Arc::new(Semaphore::new(config.bounds.requests)),
+            shares: Arc::new(Shares::new(config.bounds.client_requests)),
+            body_bytes: config.bounds.body_bytes,
         });
         let handler = move |request, peer| {
             let trigger = Arc::clone(&trigger);
             async move { trigger.answer(request, peer).await }
         };
-        server::serve(listener, config.server, handler, stop).await;
+        let ended = server::serve(listener, limits, handler, stop).await;
+        if ended > 0 {
+            tracing::warn!(
+                connections = ended,
+                "connections did not end in time and were ended"
+            );
+        }
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Response<Body> {
         let request_id = request_id(request.headers());
         let started = Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -111,7 +123,7 @@ impl Trigger {
         let mut response = match self.find(&mut parts) {
             Ok(component) => self.admit(component, parts, body, peer, &request_id).await,
             Err(problem) => problem
-                .response(Protocol::of(&parts), &request_id)
+                .response(Protocol::of(&parts), &parts.method, &request_id)
                 .map(Either::Right),
         };
         if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -148,24 +160,26 @@ impl Trigger {
         &self,
         component: &ComponentId,
         mut parts: request::Parts,
-        body: Incoming,
-        peer: SocketAddr,
+        body: RequestBody,
+        peer: Peer,
         request_id: &str,
     ) -> Response<Body> {
-        let address = client(peer, &parts.headers, self.proxies);
+        let address = client(peer.ip(), &parts.headers, self.proxies);
         let admission = self.limits.admit(component, &parts, address);
         // The name that Spin gives it, whatever the client sent under it.
         if let Ok(value) = HeaderValue::try_from(address.to_string()) {
             parts.headers.insert(CLIENT, value);
         }
-        let protocol = Protocol::of(&parts);
+        let (protocol, method) = (Protocol::of(&parts), parts.method.clone());
         let answer = match &admission {
             Some(admission) if admission.is_refused() => Err(problem::TOO_MANY),
-            _ => self.call(component, parts, body, request_id).await,
+            _ => self.call(component, parts, body, address, request_id).await,
         };
         let mut response = match answer {
             Ok(response) => response.map(Either::Left),
-            Err(problem) => problem.response(protocol, request_id).map(Either::Right),
+            Err(problem) => problem
+                .response(protocol, &method, request_id)
+                .map(Either::Right),
         };
         if let Some(admission) = admission {
             admission.see_off(response.headers_mut());
@@ -177,9 +191,10 @@ impl Trigger {
         &self,
         component: &ComponentId,
         mut parts: request::Parts,
-        body: Incoming,
+        body: RequestBody,
+        address: IpAddr,
         request_id: &str,
-    ) -> Result<Response<ResponseBody>, Problem> {
+    ) -> Result<Response<Held<ResponseBody, Place>>, Problem> {
         let length = parts
             .headers
             .get(header::CONTENT_LENGTH)
@@ -190,7 +205,10 @@ impl Trigger {
         {
             return Err(problem::TOO_LARGE);
         }
-        let Ok(place) = self.places.try_acquire() else {
+        let Some(share) = self.shares.take(address) else {
+            return Err(problem::TOO_MANY_AT_ONCE);
+        };
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(problem::OVERLOADED);
         };
 
@@ -198,6 +216,7 @@ impl Trigger {
             parts.headers.insert(REQUEST_ID, value);
         }
         let traceparent = traceparent(&parts.headers);
+        let slow = body.slow();
         let body = Limited::new(body, self.body_bytes)
             .map_err(body_error)
             .boxed_unsync();
@@ -213,8 +232,12 @@ impl Trigger {
             .runtime
             .handle_http(component, Request::from_parts(parts, body), call)
             .await;
-        drop(place);
-        response.map_err(|error| self.failed(&error))
+        // Whatever the component made of it.
+        if slow.load(Ordering::Relaxed) {
+            return Err(problem::TOO_SLOW);
+        }
+        let response = response.map_err(|error| self.failed(&error))?;
+        Ok(response.map(|body| Held::new(body, (place, share))))
     }
 
     /// The client learns what to do; the log learns why.
@@ -333,6 +356,8 @@ fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
 fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
     if error.is::<LengthLimitError>() {
         HttpError::HttpRequestBodySize(None)
+    } else if error.is::<TooSlow>() {
+        HttpError::ConnectionReadTimeout
     } else {
         HttpError::HttpProtocolError
     }

@@ -2,7 +2,7 @@
 //! and nothing of what is inside. A client of gRPC gets them as its statuses.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request};
 use http_body_util::Full;
 use marquee_problem::{self as catalogue, Kind};
 use marquee_runtime::CallError;
@@ -12,11 +12,36 @@ use marquee_runtime::CallError;
 pub(crate) struct Problem {
     kind: Kind,
     detail: &'static str,
+    again: Again,
+}
+
+/// Whether, and when, it makes sense to ask again.
+#[derive(Debug, Clone, Copy)]
+enum Again {
+    /// The same would come of it; or whoever answers adds when.
+    No,
+    /// Nothing was done: after so many seconds.
+    After(u32),
+    /// It may have been done: after so many seconds, where doing it twice is doing it once.
+    IfIdempotent(u32),
 }
 
 impl Problem {
-    const fn new(kind: Kind, detail: &'static str) -> Self {
-        Self { kind, detail }
+    const fn new(kind: Kind, detail: &'static str, again: Again) -> Self {
+        Self {
+            kind,
+            detail,
+            again,
+        }
+    }
+
+    /// Seconds until the request may be made again.
+    fn retry_after_s(&self, method: &Method) -> Option<u32> {
+        match self.again {
+            Again::No => None,
+            Again::After(seconds) => Some(seconds),
+            Again::IfIdempotent(seconds) => method.is_idempotent().then_some(seconds),
+        }
     }
 
     /// The status of the response.
@@ -24,12 +49,22 @@ impl Problem {
         StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The response in a client's protocol, named by the request it answers.
-    pub(crate) fn response(&self, protocol: Protocol, request_id: &str) -> Response<Full<Bytes>> {
-        match protocol {
+    /// The response in a client's protocol, named by the request that it answers.
+    pub(crate) fn response(
+        &self,
+        protocol: Protocol,
+        method: &Method,
+        request_id: &str,
+    ) -> Response<Full<Bytes>> {
+        let mut response = match protocol {
             Protocol::Http => self.over_http(request_id),
             Protocol::Grpc => self.over_grpc(),
+        };
+        if let Some(seconds) = self.retry_after_s(method) {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response
     }
 
     /// A status in headers, and nothing else: it stands there for what would be trailers.
@@ -41,9 +76,6 @@ impl Problem {
         headers.insert("grpc-status", status);
         // Plain ASCII without a percent sign, so nothing is to be escaped.
         headers.insert("grpc-message", HeaderValue::from_static(self.detail));
-        if let Some(seconds) = self.kind.retry_after_s() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
         response
     }
 
@@ -65,9 +97,6 @@ impl Problem {
             ),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
-        }
-        if let Some(seconds) = problem.retry_after_s() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -104,57 +133,88 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 impl From<&CallError> for Problem {
     fn from(error: &CallError) -> Self {
         match error {
-            CallError::Deadline(_) | CallError::Client(_) => DEADLINE,
-            CallError::Overloaded(_)
-            | CallError::NoRoom(_)
-            | CallError::Cancelled(_)
-            | CallError::Unknown { .. } => OVERLOADED,
+            // The answer to a commit that was lost may still come true.
+            CallError::Deadline(_) | CallError::Unknown { .. } => DEADLINE,
+            CallError::Overloaded(_) | CallError::NoRoom(_) => OVERLOADED,
+            CallError::Client(_) => TOO_SLOW,
+            CallError::Cancelled(_) => BROKEN_OFF,
             _ => INTERNAL,
         }
     }
 }
 
-pub(crate) const NOT_FOUND: Problem =
-    Problem::new(catalogue::NO_SUCH_RESOURCE, "no component serves this path");
+pub(crate) const NOT_FOUND: Problem = Problem::new(
+    catalogue::NO_SUCH_RESOURCE,
+    "no component serves this path",
+    Again::No,
+);
 pub(crate) const HOST: Problem = Problem::new(
     catalogue::BAD_REQUEST,
     "the request needs exactly one Host header, or an authority in HTTP/2",
+    Again::No,
 );
 pub(crate) const URI_TOO_LONG: Problem = Problem::new(
     catalogue::URI_TOO_LONG,
     "path and query have at most 4,096 bytes together",
+    Again::No,
 );
 pub(crate) const METHOD: Problem = Problem::new(
     catalogue::METHOD_NOT_ALLOWED,
     "CONNECT and TRACE are not served",
+    Again::No,
 );
 /// As gRPC's own servers answer it.
 pub(crate) const GRPC_OVER_HTTP_1: Problem = Problem::new(
     catalogue::HTTP_VERSION_NOT_SUPPORTED,
     "a call of gRPC needs HTTP/2; a proxy between may have made it HTTP/1.1",
+    Again::No,
 );
 pub(crate) const TOO_LARGE: Problem = Problem::new(
     catalogue::BODY_TOO_LARGE,
     "the body is larger than this server takes",
+    Again::No,
 );
 /// Whoever answers with it adds when the client may come again.
 pub(crate) const TOO_MANY: Problem = Problem::new(
     catalogue::TOO_MANY_REQUESTS,
     "you have asked too often; Retry-After says in how many seconds you may ask again",
+    Again::No,
+);
+/// No rate: it ends with one of the others.
+pub(crate) const TOO_MANY_AT_ONCE: Problem = Problem::new(
+    catalogue::TOO_MANY_REQUESTS,
+    "you have as many requests under way as one client may; ask again when one of them is answered",
+    Again::After(1),
+);
+pub(crate) const TOO_SLOW: Problem = Problem::new(
+    catalogue::BODY_TOO_SLOW,
+    "the body came too slowly, and nobody waits for the rest of it",
+    Again::No,
 );
 pub(crate) const OVERLOADED: Problem = Problem::new(
     catalogue::UNAVAILABLE,
-    "the server is busy or stopping; try again",
+    "the server is busy or stopping; nothing was done",
+    Again::After(SOON_S),
+);
+/// The host stops, and its patience is over.
+pub(crate) const BROKEN_OFF: Problem = Problem::new(
+    catalogue::DEADLINE_PASSED,
+    "the server stopped while it was at it; what was asked for may have happened",
+    Again::IfIdempotent(SOON_S),
 );
 pub(crate) const DEADLINE: Problem = Problem::new(
     catalogue::DEADLINE_PASSED,
-    "the request was not answered in time; what it asked for may have happened, and it is safe to try again",
+    "the request was not answered in time; what it asked for may have happened",
+    Again::IfIdempotent(SOON_S),
 );
 pub(crate) const INTERNAL: Problem = Problem::new(
     catalogue::INTERNAL,
     "the instance of this problem finds it in the server's log",
+    Again::No,
 );
 
+/// Long enough for a failover's next try, short enough for a person.
+const SOON_S: u32 = 2;
 const GRPC: &str = "application/grpc";
 
 #[cfg(test)]
@@ -194,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_client_of_grpc_gets_a_status_and_no_body() {
-        let response = TOO_MANY.response(Protocol::Grpc, "r1");
+        let response = TOO_MANY.response(Protocol::Grpc, &Method::POST, "r1");
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["grpc-status"], "8");
         assert_eq!(response.headers()["grpc-message"], TOO_MANY.detail);
@@ -205,11 +265,33 @@ mod tests {
             URI_TOO_LONG,
             METHOD,
             TOO_LARGE,
+            TOO_MANY_AT_ONCE,
+            TOO_SLOW,
             OVERLOADED,
+            BROKEN_OFF,
             DEADLINE,
             INTERNAL,
         ] {
             assert!(!problem.detail.contains('%') && problem.detail.is_ascii());
         }
+    }
+
+    #[test]
+    fn only_what_can_be_done_twice_is_to_be_asked_again_where_it_may_have_been_done() {
+        let check = |problem: &Problem, method: Method, seconds: Option<&str>| {
+            let response = problem.response(Protocol::Http, &method, "r1");
+            let told = response.headers().get(header::RETRY_AFTER);
+            let told = told.map(|value| value.to_str().unwrap());
+            assert_eq!(told, seconds, "{method} {}", problem.detail);
+        };
+        for unknown in [DEADLINE, BROKEN_OFF] {
+            check(&unknown, Method::GET, Some("2"));
+            check(&unknown, Method::PUT, Some("2"));
+            check(&unknown, Method::POST, None);
+            check(&unknown, Method::PATCH, None);
+        }
+        check(&OVERLOADED, Method::POST, Some("2"));
+        check(&TOO_MANY_AT_ONCE, Method::POST, Some("1"));
+        check(&INTERNAL, Method::GET, None);
     }
 }

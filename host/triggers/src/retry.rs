@@ -30,7 +30,7 @@ pub struct Trigger {
 
 impl Trigger {
     /// Look and deliver until `stop`; then finish what is in flight.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         // At once for what was left by the last run; then in step with nobody else.
         let mut pause = Duration::ZERO;
         loop {

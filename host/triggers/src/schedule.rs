@@ -3,7 +3,10 @@
 //! Promise: every host looks, one runs it, and of all tries of a due run one takes effect. A run that fails is tried
 //! again with growing pauses. Bound: one run at a time of a job. On stop, the run under way is finished.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use marquee_delivery::job::{Claimed, Due, Job};
 use marquee_manifest::Schedule;
@@ -34,8 +37,13 @@ impl Trigger {
         }
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.schedule.name
+    }
+
     /// Run it each time that it is due, until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut failures = 0_u32;
         while !stop.is_cancelled() {
             match self.ensure().await {

@@ -127,7 +127,7 @@ impl Host {
             limits: BatchLimits::default(),
             watch: host.watch.clone(),
         };
-        tokio::task::spawn(trigger.run(bus, host.stop.clone()));
+        tokio::task::spawn(Arc::new(trigger).run(bus, host.stop.clone()));
         host
     }
 

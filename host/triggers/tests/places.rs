@@ -80,7 +80,7 @@ impl Host {
             limits: BatchLimits::default(),
             watch: Watch::default(),
         };
-        tokio::task::spawn(trigger.run(host.bus.clone(), host.stop.clone()));
+        tokio::task::spawn(Arc::new(trigger).run(host.bus.clone(), host.stop.clone()));
         host
     }
 
@@ -156,7 +156,7 @@ async fn a_parked_message_that_waits_for_its_place_is_not_claimed() {
         deliverer: Arc::clone(&host.deliverer),
         topic: TOPIC.to_owned(),
     };
-    tokio::task::spawn(retry.run(host.stop.clone()));
+    tokio::task::spawn(Arc::new(retry).run(host.stop.clone()));
     let since = std::time::Instant::now();
     let attempts = "select attempts::int8 from marquee.parked";
     while since.elapsed() < A_WHILE {

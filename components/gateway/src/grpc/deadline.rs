@@ -42,8 +42,7 @@ pub(super) async fn keep(
 }
 
 fn passed() -> Response {
-    Status::deadline_exceeded("what was asked for may have happened, and it is safe to try again")
-        .into_http()
+    Status::deadline_exceeded("what was asked for may have happened").into_http()
 }
 
 fn parse(text: &str) -> Option<Duration> {

@@ -33,6 +33,7 @@ pub struct Relay {
     database: Database,
     bus: Arc<dyn Bus>,
     wake: Poke,
+    ttl: Duration,
     leases: Leases,
     /// Shards whose last run failed.
     backing_off: BTreeMap<i16, BackOff>,
@@ -79,10 +80,20 @@ impl Relay {
             database,
             bus,
             wake: Poke::default(),
+            ttl,
             leases: Leases::new(ttl),
             backing_off: BTreeMap::new(),
             noted: BTreeSet::new(),
             quick_until: Instant::now(),
+        }
+    }
+
+    /// The same once more, for when one has failed: it takes its shards when the leases of the other have run out.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self {
+            wake: self.wake.clone(),
+            ..Self::with_lease(self.database.clone(), Arc::clone(&self.bus), self.ttl)
         }
     }
 

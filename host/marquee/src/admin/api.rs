@@ -3,7 +3,7 @@
 //! Every change is in the history and the log with who asked for it. Bounds: the size of a component, uploads at once.
 //! Not here: what a step does, who may ask.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -17,17 +17,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
 };
-use hyper::{body::Incoming, service::Service as _};
+use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use marquee_manifest::ComponentId;
 use marquee_problem::{METHOD_NOT_ALLOWED, NO_SUCH_RESOURCE, UNAVAILABLE};
 use marquee_registry::Event;
 use marquee_runtime::Health;
-use marquee_triggers::server;
-use tokio::{
-    net::{TcpListener, UnixListener},
-    sync::Semaphore,
-};
+use marquee_triggers::server::{self, Listener, Peer, RequestBody};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -35,12 +32,13 @@ use super::{
     events,
     health::{self, Part},
     messages, outbox,
-    peer::{Peer, Token, Who, admit},
+    peer::{Token, Who, admit},
     problem::Problem,
     upload,
 };
 use crate::{
     events::Events,
+    life::Life,
     releases::{Back, ComponentReport, Deployment, Releases},
 };
 
@@ -50,6 +48,7 @@ pub(crate) struct Api {
     releases: Releases,
     pub(super) events: Events,
     pub(super) parts: Arc<[Part]>,
+    pub(super) life: Life,
     /// None: there is no API over TCP.
     token: Option<Token>,
     uploads: Arc<Semaphore>,
@@ -62,32 +61,20 @@ impl Api {
         releases: Releases,
         events: Events,
         parts: Vec<Part>,
+        life: Life,
         token: Option<Token>,
     ) -> Self {
         Self {
             releases,
             events,
             parts: parts.into(),
+            life,
             token,
             uploads: Arc::new(Semaphore::new(UPLOADS)),
         }
     }
 
-    /// Answer on the socket until `stop`.
-    pub(crate) async fn serve_socket(self, listener: UnixListener, stop: CancellationToken) {
-        let service = self.router().into_make_service_with_connect_info::<Peer>();
-        let serving = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned());
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "the admin API has ended");
-        }
-    }
-
-    /// Answer over TCP until `stop`.
-    pub(crate) async fn serve_tcp(self, listener: TcpListener, stop: CancellationToken) {
-        serve(self.router(), listener, stop).await;
-    }
-
-    fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         let component = "/components/{component}";
         let admin = Router::new()
             .route("/health", get(health::parts))
@@ -119,14 +106,20 @@ impl Api {
     }
 }
 
-/// Answer over TCP until `stop`.
-pub(super) async fn serve(router: Router, listener: TcpListener, stop: CancellationToken) {
-    let service = TowerToHyperService::new(router);
-    let handler = move |mut request: Request<Incoming>, address: SocketAddr| {
-        let peer = ConnectInfo(Peer::Address(address));
-        request.extensions_mut().insert(peer);
-        let answer = service.call(request);
+/// Answer until `stop`, by what is the router then.
+pub(crate) async fn serve(
+    router: impl Fn() -> Router + Clone + Send + Sync + 'static,
+    listener: Arc<Listener>,
+    stop: CancellationToken,
+) {
+    let handler = move |mut request: Request<RequestBody>, peer: Peer| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answer = TowerToHyperService::new(router()).call(request);
         async move { answer.await.unwrap_or_else(|never| match never {}) }
+    };
+    let stop = server::Stop {
+        drain: stop,
+        ..server::Stop::default()
     };
     server::serve(listener, server::Limits::default(), handler, stop).await;
 }

@@ -1,6 +1,7 @@
 //! Whether the host is alive, and whether it is ready.
 //!
-//! `/healthz` answers while the process can answer at all. `/readyz` asks every part and names what is not ready;
+//! `/healthz` answers while the process can answer at all. `/readyz` asks every part and names what is not ready, or says
+//! that the host is starting or draining;
 //! `/admin/v1/health` tells of every part. Each part has a second to answer.
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::api::Api;
+use crate::life::Phase;
 
 /// Something that must work before the host is ready: its name, and a question.
 pub(crate) struct Part {
@@ -41,17 +43,21 @@ pub(super) async fn ready(State(api): State<Api>) -> impl IntoResponse {
         .filter(|part| !part.ready)
         .map(|part| (part.name, part.detail.into()))
         .collect();
-    if failing.is_empty() {
-        (StatusCode::OK, line(json!({ "status": "ready" })))
-    } else {
-        let said = json!({ "status": "not ready", "failing": failing });
-        (StatusCode::SERVICE_UNAVAILABLE, line(said))
-    }
+    let status = match api.life.phase() {
+        Phase::Draining => "draining",
+        _ if failing.is_empty() => {
+            return (StatusCode::OK, line(json!({ "status": "ready" })));
+        }
+        _ => "not ready",
+    };
+    let said = json!({ "status": status, "failing": failing });
+    (StatusCode::SERVICE_UNAVAILABLE, line(said))
 }
 
 pub(super) async fn parts(State(api): State<Api>) -> impl IntoResponse {
     let parts = ask(&api.parts).await;
-    let ready = parts.iter().all(|part| part.ready);
+    let is_draining = api.life.phase() == Phase::Draining;
+    let ready = !is_draining && parts.iter().all(|part| part.ready);
     Json(json!({ "ready": ready, "parts": parts }))
 }
 

@@ -3,38 +3,19 @@
 //! On the socket: the user that the host runs as, and root. Over TCP: whoever has the token, if the host has one; if not,
 //! there is no API over TCP. Not here: how connections are made.
 
-use std::net::SocketAddr;
-
 use anyhow::ensure;
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, Request, State, connect_info::Connected},
+    extract::{ConnectInfo, FromRequestParts, Request, State},
     http::{HeaderValue, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
-    serve::IncomingStream,
 };
 use marquee_database::Secret;
 use marquee_registry::Digest;
+use marquee_triggers::server::Peer;
 use nix::unistd::{Uid, User};
-use tokio::net::UnixListener;
 
 use super::problem::Problem;
-
-/// The other end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Peer {
-    /// A process of this user, on the socket. None: the system does not say.
-    User(Option<Uid>),
-    /// A client over TCP.
-    Address(SocketAddr),
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let peer = stream.io().peer_cred();
-        Self::User(peer.ok().map(|peer| Uid::from_raw(peer.uid())))
-    }
-}
 
 /// What opens the API to clients over TCP.
 #[derive(Debug, Clone)]
@@ -87,7 +68,9 @@ pub(crate) async fn admit(
     next: Next,
 ) -> Response {
     let who = match (peer, &token) {
-        (Peer::User(Some(uid)), _) if uid == Uid::effective() || uid.is_root() => name(uid).await,
+        (Peer::User(Some(uid)), _) if uid == Uid::effective().as_raw() || uid == 0 => {
+            name(Uid::from_raw(uid)).await
+        }
         (Peer::User(_), _) => {
             return forbidden("this socket is for the user that the host runs as").into_response();
         }

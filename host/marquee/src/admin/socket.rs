@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use marquee_triggers::server::Listener;
 use tokio::net::UnixListener;
 
 /// The socket of the host that uses a data folder.
@@ -15,7 +16,7 @@ pub(crate) fn path(data: &Path) -> PathBuf {
 }
 
 /// Listen on it. To be called by the one host that owns the data folder: what is there is a dead one's.
-pub(crate) fn bind(data: &Path) -> anyhow::Result<UnixListener> {
+pub(crate) fn bind(data: &Path) -> anyhow::Result<Listener> {
     let path = path(data);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -32,5 +33,5 @@ pub(crate) fn bind(data: &Path) -> anyhow::Result<UnixListener> {
     // Between the two calls another user may connect; the owner of each connection is looked at.
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
         .with_context(|| format!("{} cannot be kept from others", path.display()))?;
-    Ok(listener)
+    Ok(Listener::Unix(listener))
 }

@@ -66,6 +66,11 @@ impl Config {
             settings.trusted_proxies.source.to_string(),
         );
         row(
+            "drain delay".into(),
+            humantime::format_duration(settings.drain_delay.value).to_string(),
+            settings.drain_delay.source.to_string(),
+        );
+        row(
             "grace".into(),
             humantime::format_duration(settings.grace.value).to_string(),
             settings.grace.source.to_string(),

@@ -57,7 +57,7 @@ impl Up {
             said(print(STOPPING));
         }
         tokio::select! {
-            () = running.drain(settings.grace.value) => Ok(ExitCode::SUCCESS),
+            () = running.drain(settings.drain_delay.value, settings.grace.value) => Ok(ExitCode::SUCCESS),
             () = signals.next() => Ok(ExitCode::FAILURE),
         }
     }

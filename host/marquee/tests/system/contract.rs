@@ -139,7 +139,7 @@ impl Contract {
             return match (item, method, answer.status) {
                 (Some(_), "OPTIONS", 204) | (Some(_), _, 405) => self.allow(method, answer),
                 // Whatever is asked for, the host and the router can refuse it.
-                (_, _, 400 | 404 | 405 | 413 | 414 | 503 | 504 | 505) => {
+                (_, _, 400 | 404 | 405 | 408 | 413 | 414 | 503 | 504 | 505) => {
                     self.problem(method, answer)
                 }
                 _ => Err("no such operation is in the document".into()),

@@ -335,6 +335,12 @@ impl Host {
     ) -> (ExitStatus, String) {
         self.contract = None;
         self.signal(signal);
+        self.ended(patience).await
+    }
+
+    /// Wait until it has ended.
+    pub(crate) async fn ended(mut self, patience: Duration) -> (ExitStatus, String) {
+        self.contract = None;
         let mut status = None;
         eventually(patience, "it ends", async || {
             status = self.child.try_wait().expect("its state");

@@ -58,8 +58,8 @@ async fn while_another_session_holds_the_migrations_lock_it_is_alive_says_so_and
     let other = setup.connect("RATING").await;
     let lock = "set application_name = 'another host'; select pg_advisory_lock(7305803100242)";
     other.batch_execute(lock).await.expect("it has the lock");
-    let admin = free_address();
-    let host = setup.launch("127.0.0.1:0", &admin);
+    let (public, admin) = (free_address(), free_address());
+    let host = setup.launch(&public, &admin);
     eventually(PATIENCE, "it says what it waits for", async || {
         let log = host.log();
         log.contains("database rating: the migrations' lock is held by session")
@@ -71,6 +71,11 @@ async fn while_another_session_holds_the_migrations_lock_it_is_alive_says_so_and
     let ready = raw::request(&admin, "GET /readyz", &[], "").await;
     assert_eq!(ready.status, 503, "{ready:?}");
     assert_eq!(ready.json()["status"], "starting");
+    let early = raw::status(&public, "GET /v1/movies").await;
+    assert_eq!(
+        early, 0,
+        "nobody is kept waiting for a host that is not ready"
+    );
 
     let begun = Instant::now();
     ends(host, &setup).await;
@@ -116,6 +121,41 @@ async fn a_migration_that_is_stopped_leaves_no_server_behind() {
     .await;
     assert_eq!(status.and_then(|status| status.code()), Some(1));
     assert!(!process.exists(), "its server is stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_that_it_drains_before_it_stops_listening_and_no_client_delays_its_end() {
+    let setup = Setup::application("examples/hello/spin.toml", &[]).await;
+    let setup = setup
+        .with("MARQUEE_DRAIN_DELAY", "2s")
+        .with("MARQUEE_GRACE", "2s");
+    let host = setup.start().await;
+    let address = host.address().to_owned();
+    let admin = host.admin.trim_start_matches("http://").to_owned();
+    let client = {
+        let address = address.clone();
+        tokio::task::spawn(async move { raw::take_nothing(&address, "/Ada").await })
+    };
+    let begun = Instant::now();
+    host.signal("TERM");
+    eventually(PATIENCE, "it says that it drains", async || {
+        raw::request(&admin, "GET /readyz", &[], "").await.status == 503
+    })
+    .await;
+    let ready = raw::request(&admin, "GET /readyz", &[], "").await;
+    assert_eq!(ready.json()["status"], "draining");
+    assert_eq!(raw::status(&address, "GET /Ada").await, 200, "it serves on");
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    eventually(PATIENCE, "it listens no more", async || {
+        raw::status(&address, "GET /Ada").await == 0
+    })
+    .await;
+    let (status, log) = host.ended(PATIENCE).await;
+    assert!(status.success(), "{log}");
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    assert!(log.contains("connections did not end in time"), "{log}");
+    client.await.expect("no panic");
 }
 
 /// It ends at a signal, in good order, and so does the server that it started.

@@ -12,11 +12,17 @@ use crate::{
 
 /// `hello`, and beside it a component that misbehaves within these limits.
 async fn beside_faulty(folder: &Path, limits: &str) -> Setup {
+    within(folder, limits, "").await
+}
+
+/// The same, with bounds of what clients do.
+async fn within(folder: &Path, limits: &str, http: &str) -> Setup {
     let manifest = folder.join("spin.toml");
     let text = format!(
         "spin_manifest_version = 2
 [application]
 name = \"limits\"
+tool.marquee.http = {{ {http} }}
 [[trigger.http]]
 route = \"/...\"
 component = \"hello\"
@@ -101,6 +107,37 @@ async fn calls_beyond_those_that_may_be_at_once_and_wait_are_told_to_come_again(
         assert_eq!(get(&host, "/Ada").await.status, 200, "others go on");
     });
     assert_eq!(first.status, 504, "{first:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_client_has_not_all_places() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = "deadline = \"3s\"";
+    let setup = within(folder.path(), limits, "client_requests = 2").await;
+    let setup = setup.with("MARQUEE_TRUSTED_PROXIES", "1");
+    let host = setup.start().await;
+    let by = async |client: &str, path: &str| {
+        let client = format!("x-forwarded-for: {client}");
+        raw::request(host.address(), &format!("GET {path}"), &[&client], "").await
+    };
+    let wait = "/faulty/wait";
+    let ((), ..) = tokio::join!(
+        async {
+            eventually(Duration::from_secs(2), "two are under way", async || {
+                versions(&setup, "faulty")[0]["in_flight"] == 2
+            })
+            .await;
+            // Of the same network.
+            let refused = by("2001:db8::3", "/Ada").await;
+            assert_eq!(refused.status, 429, "{refused:?}");
+            assert_eq!(refused.json()["type"], "/problems/too-many-requests");
+            assert_eq!(refused.header("retry-after"), Some("1"));
+            assert_eq!(by("2001:db8:0:1::1", "/Ada").await.status, 200);
+        },
+        by("2001:db8::1", wait),
+        by("2001:db8::2", wait),
+    );
+    assert_eq!(by("2001:db8::3", "/Ada").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,6 +121,42 @@ pub(crate) async fn status(address: &str, line: &str) -> u16 {
     over(stream, request.as_bytes()).await.status
 }
 
+/// A client of HTTP/2 that asks for this, answers pings, and lets nothing of the answer come. Returns when the server closes.
+pub(crate) async fn take_nothing(address: &str, path: &str) {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let mut block = vec![0x82, 0x86, 0x41, 1, b'a', 0x04];
+    block.push(u8::try_from(path.len()).expect("a path"));
+    block.extend(path.as_bytes());
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS: an initial window of nothing; HEADERS of the whole request.
+    bytes.extend([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+    bytes.extend([
+        0,
+        0,
+        u8::try_from(block.len()).expect("a frame"),
+        1,
+        5,
+        0,
+        0,
+        0,
+        1,
+    ]);
+    bytes.extend(block);
+    stream.write_all(&bytes).await.expect("it reads");
+    let mut head = [0; 9];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+        let mut payload = vec![0; length];
+        if stream.read_exact(&mut payload).await.is_err() {
+            return;
+        }
+        if head[3] == 6 && head[4] == 0 {
+            head[4] = 1;
+            let _ = stream.write_all(&[&head[..], &payload].concat()).await;
+        }
+    }
+}
+
 /// The pieces of a chunked body, put together.
 fn unchunked(mut text: &str) -> String {
     let mut whole = String::new();

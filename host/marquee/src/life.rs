@@ -1,0 +1,34 @@
+//! The host's life: one value, which readiness and the listeners follow.
+//!
+//! It is *starting* until it serves, then *ready*, then *draining*: not ready any more, though it serves for a while yet, so
+//! that whoever spreads requests hears of it before the listener closes. Then it is stopped, and nobody can ask.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Where a host is in its life. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Life(Arc<Mutex<Phase>>);
+
+/// A part of a host's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// With what it does just now.
+    Starting(&'static str),
+    Ready,
+    Draining,
+}
+
+impl Life {
+    pub(crate) fn begin() -> Self {
+        Self(Arc::new(Mutex::new(Phase::Starting("begins"))))
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It goes on to this.
+    pub(crate) fn goes_on(&self, to: Phase) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+}

@@ -1,0 +1,493 @@
+//! What clients may do to the server, byte by byte: who asks too much, or takes nothing of what it asked for, loses its
+//! connection, and others go on.
+
+#![expect(clippy::disallowed_methods, reason = "a test's tasks end with it")]
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
+use marquee_testkit::eventually;
+use marquee_triggers::server::{Limits, Listener, RequestBody, Stop, serve};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+struct Server {
+    address: String,
+    stop: Stop,
+    serving: JoinHandle<usize>,
+    /// Answers that are not sent to their end.
+    under_way: Arc<AtomicUsize>,
+}
+
+impl Server {
+    /// `/` is answered shortly, `/long` without an end, `/body` with how its body ended, `/wait` never.
+    async fn start(limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address").to_string();
+        let stop = Stop::default();
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&under_way);
+        let handler = move |request: Request<RequestBody>, _| {
+            let held = Held::new(&count);
+            async move {
+                let left = match request.uri().path() {
+                    "/" => 1,
+                    "/body" => match request.into_body().collect().await {
+                        Ok(_) => 1,
+                        Err(error) => return refused(&error.to_string(), held),
+                    },
+                    "/wait" => std::future::pending().await,
+                    _ => usize::MAX,
+                };
+                Response::new(Answer { left, _held: held })
+            }
+        };
+        let listener = Arc::new(Listener::Tcp(listener));
+        let serving = tokio::spawn(serve(listener, limits, handler, stop.clone()));
+        Self {
+            address,
+            stop,
+            serving,
+            under_way,
+        }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(&self.address).await.expect("it listens")
+    }
+
+    async fn ends_everything(&self) {
+        eventually(PATIENCE, "nothing is under way", async || {
+            self.under_way.load(Ordering::Relaxed) == 0
+        })
+        .await;
+    }
+
+    async fn is_well(&self) {
+        let mut client = self.connect().await;
+        client.write_all(GET).await.expect("it reads");
+        assert!(read(&mut client, b"hello").await, "others are served");
+    }
+}
+
+fn refused(reason: &str, held: Held) -> Response<Answer> {
+    let answer = Answer {
+        left: 0,
+        _held: held,
+    };
+    let mut response = Response::new(answer);
+    *response.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
+    response
+        .headers_mut()
+        .insert("x-reason", reason.parse().expect("a header"));
+    response
+}
+
+/// Counted while it is there.
+struct Held(Arc<AtomicUsize>);
+
+impl Held {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+struct Answer {
+    left: usize,
+    _held: Held,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let left = self.left.checked_sub(1);
+        self.left = left.unwrap_or_default();
+        let piece = if self.left == 0 {
+            Bytes::from_static(b"hello")
+        } else {
+            Bytes::from_static(&[b'x'; 32 * 1024])
+        };
+        Poll::Ready(left.map(|_| Ok(Frame::data(piece))))
+    }
+}
+
+/// Read until this comes. False: the server closed before.
+async fn read(client: &mut TcpStream, what: &[u8]) -> bool {
+    let mut seen = Vec::new();
+    let reading = async {
+        while client.read_buf(&mut seen).await.is_ok_and(|read| read > 0) {
+            if seen.windows(what.len()).any(|window| window == what) {
+                return true;
+            }
+        }
+        false
+    };
+    timeout(PATIENCE, reading)
+        .await
+        .expect("it answers or closes")
+}
+
+/// How long until the server closes.
+async fn closes(client: &mut TcpStream) -> Duration {
+    let begun = Instant::now();
+    let mut rest = Vec::new();
+    let closed = timeout(PATIENCE, client.read_to_end(&mut rest)).await;
+    // A reset is an end too.
+    let _ = closed.expect("it closes");
+    begun.elapsed()
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_connection_is_kept_between_requests_and_the_time_of_a_head_counts_from_its_first_byte() {
+    let server = Server::start(Limits {
+        header_timeout: Duration::from_millis(300),
+        keep_alive: Duration::from_millis(1_500),
+        ..Limits::default()
+    })
+    .await;
+    let mut client = server.connect().await;
+    client.write_all(GET).await.expect("it reads");
+    assert!(read(&mut client, b"hello").await);
+    // Longer than a head may take.
+    sleep(Duration::from_millis(900)).await;
+    client.write_all(GET).await.expect("it reads");
+    assert!(read(&mut client, b"hello").await, "it was kept");
+    client.write_all(b"GET / HT").await.expect("it reads");
+    let took = closes(&mut client).await;
+    assert!(took < Duration::from_millis(900), "a slow head: {took:?}");
+
+    let mut client = server.connect().await;
+    client.write_all(GET).await.expect("it reads");
+    assert!(read(&mut client, b"hello").await);
+    let took = closes(&mut client).await;
+    assert!(took > Duration::from_millis(1_400), "it is kept: {took:?}");
+    assert!(
+        took < Duration::from_millis(4_000),
+        "not for ever: {took:?}"
+    );
+
+    let mut client = server.connect().await;
+    let took = closes(&mut client).await;
+    assert!(
+        took < Duration::from_millis(900),
+        "it asks nothing: {took:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_not_waited_for() {
+    let server = Server::start(Limits {
+        header_timeout: Duration::from_millis(400),
+        body_rate: 1024,
+        ..Limits::default()
+    })
+    .await;
+    let head = b"POST /body HTTP/1.1\r\nhost: a\r\ncontent-length: 2048\r\n\r\n";
+    let mut slow = server.connect().await;
+    slow.write_all(head).await.expect("it reads");
+    slow.write_all(b"x").await.expect("it reads");
+    assert!(read(&mut slow, b"too slowly").await);
+    closes(&mut slow).await;
+
+    // Half a second in pieces, which is quick enough.
+    let mut quick = server.connect().await;
+    quick.write_all(head).await.expect("it reads");
+    for _ in 0..8 {
+        sleep(Duration::from_millis(100)).await;
+        quick.write_all(&[b'x'; 256]).await.expect("it reads");
+    }
+    assert!(read(&mut quick, b"hello").await);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_is_given_up() {
+    let server = Server::start(Limits {
+        write_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    })
+    .await;
+    let mut client = server.connect().await;
+    let ask = b"GET /long HTTP/1.1\r\nhost: a\r\n\r\n";
+    client.write_all(ask).await.expect("it reads");
+    assert!(read(&mut client, b"xxxx").await);
+    server.ends_everything().await;
+}
+
+#[tokio::test]
+async fn a_client_has_no_more_connections_than_its_share() {
+    let server = Server::start(Limits {
+        client_connections: 2,
+        ..Limits::default()
+    })
+    .await;
+    let (mut one, _two) = (server.connect().await, server.connect().await);
+    let mut third = server.connect().await;
+    closes(&mut third).await;
+    one.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await
+        .expect("it reads");
+    assert!(read(&mut one, b"hello").await, "its others go on");
+    closes(&mut one).await;
+    eventually(PATIENCE, "a place is free again", async || {
+        let mut next = server.connect().await;
+        next.write_all(GET).await.is_ok() && read(&mut next, b"hello").await
+    })
+    .await;
+}
+
+mod http2 {
+    use super::*;
+
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    const GOAWAY: u8 = 7;
+    const CONTINUATION: u8 = 9;
+    const ACK: u8 = 1;
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
+        let mut bytes = length[1..].to_vec();
+        bytes.extend([kind, flags]);
+        bytes.extend(stream.to_be_bytes());
+        bytes.extend(payload);
+        bytes
+    }
+
+    /// GET of a path, as a whole request.
+    fn get(stream: u32, path: &str) -> Vec<u8> {
+        let mut block = vec![0x82, 0x86, 0x41, 1, b'a', 0x04];
+        block.push(u8::try_from(path.len()).expect("a path"));
+        block.extend(path.as_bytes());
+        frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
+    }
+
+    /// The first bytes, with a window so large for each answer.
+    fn preface(window: u32) -> Vec<u8> {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        let mut setting = vec![0, 4];
+        setting.extend(window.to_be_bytes());
+        bytes.extend(frame(SETTINGS, 0, 0, &setting));
+        bytes
+    }
+
+    /// Take frames, answer pings, until one is as it should be. None: the server closed.
+    async fn until(
+        client: &mut TcpStream,
+        mut wanted: impl FnMut(u8, u8, u32) -> bool,
+    ) -> Option<Vec<u8>> {
+        let reading = async {
+            loop {
+                let mut head = [0; 9];
+                client.read_exact(&mut head).await.ok()?;
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                let mut payload = vec![0; usize::try_from(length).expect("a length")];
+                client.read_exact(&mut payload).await.ok()?;
+                let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                if head[3] == PING && head[4] & ACK == 0 {
+                    let pong = frame(PING, ACK, 0, &payload);
+                    client.write_all(&pong).await.ok()?;
+                }
+                if wanted(head[3], head[4], stream) {
+                    return Some(payload);
+                }
+            }
+        };
+        timeout(PATIENCE, reading)
+            .await
+            .expect("it goes on or closes")
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_and_answers_pings_does_not_hold_up_the_end() {
+        let server = Server::start(Limits::default()).await;
+        let mut client = server.connect().await;
+        client.write_all(&preface(0)).await.expect("it reads");
+        client.write_all(&get(1, "/long")).await.expect("it reads");
+        until(&mut client, |kind, _, _| kind == HEADERS)
+            .await
+            .expect("an answer");
+        let client = tokio::spawn(async move { until(&mut client, |_, _, _| false).await });
+        server.stop.drain.cancel();
+        sleep(Duration::from_millis(300)).await;
+        assert!(!server.serving.is_finished(), "it has its time");
+        server.stop.abort.cancel();
+        let ended = timeout(Duration::from_secs(2), server.serving).await;
+        let ended = ended.expect("the end is bounded").expect("no panic");
+        assert_eq!(ended, 1, "it is counted");
+        assert_eq!(server.under_way.load(Ordering::Relaxed), 0);
+        assert!(client.await.expect("no panic").is_none());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_takes_is_reset_and_the_others_go_on() {
+        let server = Server::start(Limits {
+            write_timeout: Duration::from_millis(500),
+            ..Limits::default()
+        })
+        .await;
+        let mut client = server.connect().await;
+        client.write_all(&preface(5)).await.expect("it reads");
+        client.write_all(&get(1, "/long")).await.expect("it reads");
+        let reset = until(&mut client, |kind, _, stream| {
+            (kind, stream) == (RST_STREAM, 1)
+        });
+        reset.await.expect("it is reset");
+        server.ends_everything().await;
+        client.write_all(&get(3, "/")).await.expect("it reads");
+        let data = until(&mut client, |kind, _, stream| (kind, stream) == (DATA, 3)).await;
+        assert_eq!(
+            data.as_deref(),
+            Some(&b"hello"[..]),
+            "another on the same connection"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_one_request_after_the_other_loses_the_connection() {
+        let server = Server::start(Limits::default()).await;
+        let mut client = server.connect().await;
+        client.write_all(&preface(65_535)).await.expect("it reads");
+        let cancel = 8_u32.to_be_bytes();
+        let mut asked = 0;
+        // Each is begun before it is given up.
+        while asked < 1_000 {
+            let stream = 2 * asked + 1;
+            if client.write_all(&get(stream, "/wait")).await.is_err() {
+                break;
+            }
+            let begun = timeout(Duration::from_millis(500), async {
+                while server.under_way.load(Ordering::Relaxed) == 0 {
+                    tokio::task::yield_now().await;
+                }
+            });
+            if begun.await.is_err() {
+                break;
+            }
+            let reset = frame(RST_STREAM, 0, stream, &cancel);
+            client.write_all(&reset).await.expect("it reads");
+            server.ends_everything().await;
+            asked += 1;
+        }
+        closes(&mut client).await;
+        assert!((50..200).contains(&asked), "{asked}");
+        server.is_well().await;
+    }
+
+    #[tokio::test]
+    async fn resets_of_what_nobody_has_begun_lose_the_connection() {
+        let server = Server::start(Limits::default()).await;
+        let mut client = server.connect().await;
+        client.write_all(&preface(65_535)).await.expect("it reads");
+        let cancel = 8_u32.to_be_bytes();
+        let mut asked = 0_u32;
+        while asked < 20_000 {
+            let stream = 2 * asked + 1;
+            let mut both = get(stream, "/wait");
+            both.extend(frame(RST_STREAM, 0, stream, &cancel));
+            if client.write_all(&both).await.is_err() {
+                break;
+            }
+            asked += 1;
+        }
+        closes(&mut client).await;
+        assert!(asked < 20_000, "it was heard to the end");
+        server.ends_everything().await;
+        server.is_well().await;
+    }
+
+    #[tokio::test]
+    async fn a_head_without_an_end_loses_the_connection() {
+        let server = Server::start(Limits::default()).await;
+        let mut client = server.connect().await;
+        client.write_all(&preface(65_535)).await.expect("it reads");
+        let begun = frame(HEADERS, END_STREAM, 1, &[0x82, 0x86, 0x84]);
+        client.write_all(&begun).await.expect("it reads");
+        // A header of 1 KiB that is not to be remembered.
+        let mut field = vec![0, 1, b'x', 0x7f, 0x81, 0x07];
+        field.extend([b'y'; 1024]);
+        let more = frame(CONTINUATION, 0, 1, &field);
+        let mut sent = 0;
+        while sent < 10_000 && client.write_all(&more).await.is_ok() {
+            sent += 1;
+        }
+        assert!(sent < 10_000, "10 MB of one head were taken");
+        server.is_well().await;
+    }
+
+    #[tokio::test]
+    async fn who_floods_with_what_is_to_be_answered_and_takes_no_answer_loses_the_connection() {
+        for flood in [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[])] {
+            let server = Server::start(Limits {
+                write_timeout: Duration::from_millis(500),
+                ..Limits::default()
+            })
+            .await;
+            let mut client = server.connect().await;
+            client.write_all(&preface(65_535)).await.expect("it reads");
+            client.write_all(&get(1, "/wait")).await.expect("it reads");
+            let many = flood.repeat(10_000);
+            let flooding = async { while client.write_all(&many).await.is_ok() {} };
+            timeout(PATIENCE, flooding).await.expect("it is closed");
+            server.ends_everything().await;
+            server.is_well().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn more_streams_than_may_be_at_once_are_refused_alone() {
+        let server = Server::start(Limits {
+            streams: 2,
+            ..Limits::default()
+        })
+        .await;
+        let mut client = server.connect().await;
+        client.write_all(&preface(65_535)).await.expect("it reads");
+        for stream in [1, 3, 5] {
+            client
+                .write_all(&get(stream, "/wait"))
+                .await
+                .expect("it reads");
+        }
+        let refused = until(&mut client, |kind, _, stream| {
+            assert_ne!(kind, GOAWAY);
+            (kind, stream) == (RST_STREAM, 5)
+        });
+        assert_eq!(refused.await.expect("it is refused"), 7_u32.to_be_bytes());
+        assert_eq!(server.under_way.load(Ordering::Relaxed), 2);
+    }
+}

@@ -37,6 +37,20 @@ pub enum Error {
         /// The end of what it printed.
         output: String,
     },
+    /// The data are of another version of PostgreSQL.
+    #[error(
+        "{folder} has the data of PostgreSQL {data}, and this machine has PostgreSQL {programs}, which cannot read them; \
+         install PostgreSQL {data} beside it (Debian and Ubuntu: apt-get install postgresql-{data}) and it is used, or bring \
+         the data over with pg_upgrade, or move the folder away to begin anew"
+    )]
+    OtherVersion {
+        /// Where.
+        folder: PathBuf,
+        /// Theirs.
+        data: u32,
+        /// Those of the programs that were found.
+        programs: u32,
+    },
     /// It was started and does not answer.
     #[error("the server does not answer; the end of {log}: {tail}")]
     Silent {

@@ -11,6 +11,11 @@ pub struct Programs(PathBuf);
 impl Programs {
     /// Look where distributions put them, newest version first, then in `PATH`.
     pub fn find() -> Result<Self, Error> {
+        Self::find_for(None)
+    }
+
+    /// The same, those of this version before all others.
+    pub(crate) fn find_for(wanted: Option<u32>) -> Result<Self, Error> {
         let mut versions: Vec<(u32, PathBuf)> = Vec::new();
         for parent in [
             "/usr/lib/postgresql",
@@ -29,7 +34,7 @@ impl Programs {
                 }
             }
         }
-        versions.sort();
+        versions.sort_by_key(|(number, _)| (Some(*number) == wanted, *number));
         let newest = versions.into_iter().rev().map(|(_, path)| path);
         #[expect(
             clippy::disallowed_methods,
@@ -47,9 +52,32 @@ impl Programs {
             .ok_or(Error::NoPrograms)
     }
 
+    /// Of the programs: 17.
+    pub(crate) async fn version(&self) -> Result<u32, Error> {
+        let failed = |output: String| Error::Program {
+            program: "postgres",
+            output,
+        };
+        let mut command = tokio::process::Command::new(self.path("postgres"));
+        let output = command.arg("--version").output().await;
+        let output = output.map_err(|error| failed(error.to_string()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        major(&text).ok_or_else(|| failed(format!("its version is {text:?}")))
+    }
+
     pub(crate) fn path(&self, program: &str) -> PathBuf {
         self.0.join(program)
     }
+}
+
+/// The first number of `17`, `17.6`, `postgres (PostgreSQL) 18beta1`.
+pub(crate) fn major(text: &str) -> Option<u32> {
+    let number = text.split(|c: char| !c.is_ascii_digit());
+    number
+        .into_iter()
+        .find(|part| !part.is_empty())?
+        .parse()
+        .ok()
 }
 
 fn is_complete(folder: &Path) -> bool {
@@ -61,6 +89,18 @@ fn is_complete(folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_its_first_number() {
+        let check = |text: &str, number| assert_eq!(major(text), number, "{text}");
+        check("17\n", Some(17));
+        check(
+            "postgres (PostgreSQL) 17.6 (Debian 17.6-1.pgdg13+1)\n",
+            Some(17),
+        );
+        check("postgres (PostgreSQL) 18beta1", Some(18));
+        check("", None);
+    }
 
     #[test]
     fn a_machine_without_the_programs_is_told_what_to_install() {

@@ -1,20 +1,22 @@
 //! The server: its folder, its process, its databases.
 //!
 //! Layout of the folder: `data` (PostgreSQL's own), `lock` (who uses it), `log`, and the socket's folder, which is
-//! elsewhere where the path would be too long for a socket.
+//! elsewhere where the path would be too long for a socket. `data` is there when it is whole: a cluster is made as `making-...`
+//! and renamed.
 
 use std::{
     fs::File,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio_postgres::NoTls;
 
-use crate::{Error, Programs, user::User};
+use crate::{Error, Programs, programs::major, user::User};
 
 /// How a server is to be.
 #[derive(Debug, Clone)]
@@ -49,7 +51,8 @@ impl Options {
     }
 }
 
-/// A running server. Dropped without [`Server::stop`], it goes on by itself and is found by the next start.
+/// A running server. Dropped without [`Server::stop`], it is told to stop, and nobody waits for that. That of a host that was
+/// killed goes on by itself, and is found by the next start.
 #[derive(Debug)]
 pub struct Server {
     programs: Programs,
@@ -58,6 +61,8 @@ pub struct Server {
     socket: PathBuf,
     child: Option<Child>,
     was_adopted: bool,
+    /// Whether it goes on when this is dropped.
+    is_left: bool,
     /// Held as long as the folder is used.
     _lock: File,
 }
@@ -65,7 +70,6 @@ pub struct Server {
 impl Server {
     /// Start a server in its folder, made where it is missing; take over one that runs there already.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let programs = Programs::find()?;
         let user = User::choose()?;
         let folder = absolute(&options.folder)?;
         std::fs::create_dir_all(&folder).map_err(|error| Error::Folder {
@@ -74,7 +78,9 @@ impl Server {
         })?;
         let lock = lock(&folder)?;
         let data = folder.join("data");
-        user.make_folder(&data)?;
+        let version = std::fs::read_to_string(data.join("PG_VERSION")).ok();
+        let version = version.as_deref().and_then(major);
+        let programs = Programs::find_for(version)?;
         let socket = socket_folder(&folder);
         user.make_folder(&socket)?;
         let options = Options { folder, ..options };
@@ -85,17 +91,37 @@ impl Server {
             socket,
             child: None,
             was_adopted: false,
+            is_left: false,
             _lock: lock,
         };
-        if !data.join("PG_VERSION").is_file() {
-            server.initialise(&data).await?;
+        match version {
+            None => server.initialise(&data).await?,
+            Some(version) => server.fits(version).await?,
         }
         if server.is_running(&data).await {
             server.was_adopted = true;
             return Ok(server);
         }
-        server.spawn(&data).await?;
+        if let Err(error) = server.spawn(&data).await {
+            // What was begun is ended, and this is the error that counts.
+            let _ = server.stop_in_mode("immediate").await;
+            return Err(error);
+        }
         Ok(server)
+    }
+
+    /// Whether the programs can read data of this version.
+    async fn fits(&self, data: u32) -> Result<(), Error> {
+        let programs = self.programs.version().await?;
+        if programs == data {
+            return Ok(());
+        }
+        let folder = self.options.folder.clone();
+        Err(Error::OtherVersion {
+            folder,
+            data,
+            programs,
+        })
     }
 
     /// Where a database of the server is, for a client on this machine: by TCP where a port was asked for.
@@ -126,6 +152,11 @@ impl Server {
         self.was_adopted
     }
 
+    /// Let it go on without its host, as when that is killed. For tests.
+    pub fn leave(mut self) {
+        self.is_left = true;
+    }
+
     /// Stop it: connections are ended, everything is written, at most eight seconds.
     pub async fn stop(self) -> Result<(), Error> {
         self.stop_in_mode("fast").await
@@ -142,6 +173,7 @@ impl Server {
             .args(["stop", "-w", "-t", "8", "-m", mode, "-D"])
             .arg(self.options.folder.join("data"));
         run("pg_ctl", command).await?;
+        self.is_left = true;
         if let Some(mut child) = self.child.take() {
             // It has ended; this only takes the process off the table.
             let _ = child.wait().await;
@@ -165,8 +197,31 @@ impl Server {
         if !self.options.is_durable {
             command.arg("--no-sync");
         }
-        command.arg("-D").arg(data);
-        run("initdb", command).await
+        let folder = &self.options.folder;
+        let failed = |error: std::io::Error| Error::Folder {
+            path: folder.clone(),
+            reason: error.to_string(),
+        };
+        // What was killed left its part behind, and may still be writing there.
+        for entry in std::fs::read_dir(folder).map_err(failed)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(MAKING) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_nanos();
+        let making = folder.join(format!("{MAKING}{now}"));
+        self.user.make_folder(&making)?;
+        command.arg("-D").arg(&making).kill_on_drop(true);
+        run("initdb", command).await?;
+        // An empty one may be there, of a version that made it first; one with something in it is not passed over.
+        std::fs::rename(&making, data).map_err(failed)?;
+        if self.options.is_durable {
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(failed)?;
+        }
+        Ok(())
     }
 
     async fn spawn(&mut self, data: &Path) -> Result<(), Error> {
@@ -254,6 +309,21 @@ impl Server {
 
     fn port(&self) -> u16 {
         self.options.port.unwrap_or(PORT)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.is_left {
+            return;
+        }
+        let begun = self.child.as_ref().and_then(Child::id);
+        let found = || process_of(&self.options.folder.join("data")).filter(|it| is_postgres(*it));
+        let process = begun.or_else(found).and_then(|id| i32::try_from(id).ok());
+        if let Some(process) = process.and_then(Pid::from_raw) {
+            // As "fast" is: sessions are ended and everything is written.
+            let _ = kill_process(process, Signal::INT);
+        }
     }
 }
 
@@ -364,6 +434,8 @@ fn last_lines(text: &str) -> String {
         .join(" | ")
 }
 
+/// What the folder of a cluster that is not made yet begins with.
+const MAKING: &str = "making-";
 /// The one role of a server that only one person uses.
 const USER: &str = "postgres";
 /// Names the socket's file; no port is opened for it.

@@ -69,7 +69,7 @@ async fn a_server_that_its_host_left_behind_is_taken_over() {
         .await
         .expect("a first start");
     // What a killed host leaves: the server runs, nobody holds the lock.
-    drop(server);
+    server.leave();
     let server = Server::start(Options::new(folder.path()))
         .await
         .expect("it is taken over");
@@ -100,4 +100,88 @@ async fn it_is_durable_unless_told_otherwise() {
         assert_eq!(rows[0].get::<_, &str>(0), "on", "{setting}");
     }
     server.stop().await.expect("a stop");
+}
+
+/// The process that a folder names, if it runs.
+fn process(folder: &std::path::Path) -> Option<std::path::PathBuf> {
+    let text = std::fs::read_to_string(folder.join("data/postmaster.pid")).ok()?;
+    let process = std::path::Path::new("/proc").join(text.lines().next()?);
+    process.exists().then_some(process)
+}
+
+async fn ends(folder: &std::path::Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while process(folder).is_some() {
+        assert!(Instant::now() < deadline, "it goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_nobody_has_any_more_stops_and_keeps_its_data() {
+    let folder = folder();
+    let server = Server::start(Options::new(folder.path()))
+        .await
+        .expect("a start");
+    ask(&server.url("postgres"), "create table kept ()").await;
+    drop(server);
+    ends(folder.path()).await;
+    let server = Server::start(Options::new(folder.path()))
+        .await
+        .expect("a start");
+    ask(&server.url("postgres"), "table kept").await;
+    server.stop().await.expect("a stop");
+}
+
+#[tokio::test]
+async fn a_first_start_that_is_broken_off_leaves_nothing_that_a_second_one_stumbles_over() {
+    let folder = folder();
+    let making = || {
+        let entries = std::fs::read_dir(folder.path()).expect("the folder");
+        let mut names = entries.flatten().map(|entry| entry.file_name());
+        names.any(|name| name.to_string_lossy().starts_with("making-"))
+    };
+    // As a version before left it: a folder, and nothing in it.
+    std::fs::create_dir(folder.path().join("data")).expect("a folder");
+    let options = Options::new(folder.path());
+    tokio::select! {
+        _ = Server::start(options.clone()) => panic!("it was not broken off"),
+        () = async {
+            while !making() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        } => {}
+    }
+    assert!(!folder.path().join("data/PG_VERSION").exists());
+    let server = Server::start(options).await.expect("a second start");
+    assert!(!making(), "what was left is gone");
+    server.stop().await.expect("a stop");
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_no_server_behind() {
+    let folder = folder();
+    let first = Server::start(Options::new(folder.path()))
+        .await
+        .expect("a start");
+    first.stop().await.expect("a stop");
+    let wrong = "this is no setting";
+    let settings = folder.path().join("data/postgresql.auto.conf");
+    std::fs::write(settings, wrong).expect("written");
+    let failed = Server::start(Options::new(folder.path())).await;
+    let error = failed.expect_err("it cannot start").to_string();
+    assert!(error.contains("postgresql.auto.conf"), "{error}");
+    ends(folder.path()).await;
+}
+
+#[tokio::test]
+async fn data_of_another_version_are_said_to_be_that_with_the_way_out() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("a folder");
+    std::fs::write(data.join("PG_VERSION"), "9\n").expect("written");
+    let failed = Server::start(Options::new(folder.path())).await;
+    let error = failed.expect_err("it is too old").to_string();
+    assert!(error.contains("has the data of PostgreSQL 9"), "{error}");
+    assert!(error.contains("apt-get install postgresql-9"), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use crate::{ComponentId, Dependencies, Http, Rates, When};
+use crate::{ComponentId, Dependencies, Http, OutboundHost, Rates, When};
 
 /// An application: its components and what starts them.
 #[derive(Debug, Clone)]
@@ -53,8 +53,8 @@ pub struct Component {
     pub variables: BTreeMap<String, String>,
     /// WASI environment variables.
     pub environment: BTreeMap<String, String>,
-    /// Where it may send HTTP requests, in Spin's form.
-    pub allowed_outbound_hosts: Vec<String>,
+    /// Where it may send HTTP requests.
+    pub allowed_outbound_hosts: Vec<OutboundHost>,
     /// What other components provide to it. Without `marquee:` packages: those the host provides, whatever stands in
     /// for them under Spin.
     pub dependencies: Dependencies,

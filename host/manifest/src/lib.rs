@@ -10,6 +10,7 @@ mod http;
 mod id;
 mod names;
 mod order;
+mod outbound;
 mod parse;
 mod problem;
 mod rates;
@@ -25,6 +26,7 @@ pub use app::{
 pub use dependency::{Dependencies, DependencyName, InvalidDependency};
 pub use http::Http;
 pub use id::{ComponentId, InvalidId};
+pub use outbound::{NoGrant, OutboundHost};
 pub use problem::Problem;
 pub use rates::{InvalidPath, PathPattern, Rate, RateClass, Rates};
 pub use when::When;

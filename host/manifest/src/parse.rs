@@ -14,6 +14,7 @@ use toml::{
 use crate::{
     App, Build, Canary, Component, ComponentId, Dependencies, DependencyName, Guard, Http, Limits,
     Problem, Rates, Route, Variable, http, order,
+    outbound::NoGrant,
     reader::{At, Problems, Section},
     tool,
 };
@@ -244,7 +245,15 @@ fn component(id: ComponentId, mut section: Section<'_>, places: &mut Places) -> 
         .section("environment")
         .map(Section::map)
         .unwrap_or_default();
-    let allowed_outbound_hosts = texts(section.strings("allowed_outbound_hosts"));
+    let mut allowed_outbound_hosts = Vec::new();
+    for (text, span) in section.strings("allowed_outbound_hosts") {
+        match text.parse() {
+            Ok(host) => allowed_outbound_hosts.push(host),
+            // Spin's own; a database, for one, is granted in another way here.
+            Err(NoGrant::Elsewhere) => {}
+            Err(error) => problems.add(span, format!("{text:?} grants nothing: {error}")),
+        }
+    }
     let build = section.section("build").and_then(|mut build| {
         let command = build.required_string("command").map(|(command, _)| command);
         let workdir = build.string("workdir").map(|(path, _)| PathBuf::from(path));

@@ -25,7 +25,12 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
             .map_or(defaults::POOL_SIZE, |n| usize::try_from(n).unwrap_or(1));
         table.finish("a database has name, migrations, audit and pool");
         if let Some((name, span)) = name {
-            if is_plain(&name) {
+            if RESERVED.contains(&name.as_str()) {
+                problems.add(
+                    span,
+                    format!("a database cannot be called {name:?}: the host, or PostgreSQL, has one of that name"),
+                );
+            } else if is_plain(&name) {
                 component.database = Some(Database {
                     name,
                     migrations,
@@ -300,6 +305,9 @@ fn schedule(mut table: Section<'_>) -> Option<At<Schedule>> {
         span,
     ))
 }
+
+/// The embedded bus's, and those that are in every PostgreSQL.
+const RESERVED: [&str; 4] = ["bus", "postgres", "template0", "template1"];
 
 fn duration(table: &mut Section<'_>, key: &str, low_s: u64, high_s: u64) -> Option<Duration> {
     let bounds = Duration::from_secs(low_s)..=Duration::from_secs(high_s);

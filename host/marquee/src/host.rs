@@ -27,6 +27,7 @@ use crate::{
     events::Events,
     life::Phase,
     lineup::lineup,
+    logging::Omissions,
     releases::Releases,
     settings::Settings,
     tasks::Tasks,
@@ -181,7 +182,7 @@ impl Host {
     }
 
     /// Start everything.
-    pub(crate) fn start(self) -> Running {
+    pub(crate) fn start(self, omissions: Omissions) -> Running {
         let Self {
             databases,
             parts,
@@ -214,6 +215,7 @@ impl Host {
                 admin::serve(move || router.clone(), Arc::clone(&socket), stop)
             });
         }
+        background.keep("log", &behind, move |stop| omissions.clone().tell(stop));
         background.keep("alarms", &behind, move |stop| Arc::clone(&alarms).run(stop));
         let pools: Vec<Database> = databases.by_component.values().cloned().collect();
         let bus = parts.bus.clone();

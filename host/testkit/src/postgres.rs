@@ -188,7 +188,7 @@ pub(crate) async fn start_shared() -> (String, Guardian) {
         .await
         .unwrap_or_else(|error| panic!("{error}"));
     // It goes on by itself until the guardian ends it.
-    drop(server);
+    server.leave();
     (format!("postgres://postgres@127.0.0.1:{port}"), guardian)
 }
 

@@ -223,7 +223,7 @@ impl Trigger {
         let deadline = self
             .runtime
             .deadline(component)
-            .map_err(|error| self.failed(&error))?;
+            .map_err(|error| self.failed(component, request_id, &error))?;
         let mut call = Call::new(request_id, deadline).with_traceparent(traceparent);
         if let Some(canary) = self.canaries.get(component) {
             call.choice = choice(canary, &parts.headers, call.choice);
@@ -236,15 +236,23 @@ impl Trigger {
         if slow.load(Ordering::Relaxed) {
             return Err(problem::TOO_SLOW);
         }
-        let response = response.map_err(|error| self.failed(&error))?;
+        let response = response.map_err(|error| self.failed(component, request_id, &error))?;
         Ok(response.map(|body| Held::new(body, (place, share))))
     }
 
     /// The client learns what to do; the log learns why.
-    fn failed(&self, error: &marquee_runtime::CallError) -> Problem {
+    fn failed(
+        &self,
+        component: &ComponentId,
+        request_id: &str,
+        error: &marquee_runtime::CallError,
+    ) -> Problem {
         let problem = Problem::from(error);
         if problem.status().is_server_error() {
-            tracing::warn!(error = %marquee_runtime::chain(error), status = problem.status().as_u16(), "a request failed");
+            tracing::warn!(
+                request_id, %component, error = %marquee_runtime::chain(error),
+                status = problem.status().as_u16(), "a request failed"
+            );
         }
         problem
     }

@@ -1,7 +1,11 @@
 //! What clients may do to the server, byte by byte: who asks too much, or takes nothing of what it asked for, loses its
 //! connection, and others go on.
 
-#![expect(clippy::disallowed_methods, reason = "a test's tasks end with it")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "a test's tasks end with it; what fails fails the test"
+)]
 
 use std::{
     pin::Pin,

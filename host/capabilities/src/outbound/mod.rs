@@ -8,18 +8,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use http_body_util::BodyExt as _;
-use marquee_manifest::ComponentId;
+use marquee_manifest::{ComponentId, OutboundHost};
 use marquee_runtime::{Call, Outbound};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 /// Which hosts each component may reach.
 pub struct AllowedHosts {
-    hosts: BTreeMap<ComponentId, Arc<[String]>>,
+    hosts: BTreeMap<ComponentId, Arc<[OutboundHost]>>,
 }
 
 impl AllowedHosts {
     /// The manifest's lists.
-    pub fn new(hosts: BTreeMap<ComponentId, Vec<String>>) -> Self {
+    pub fn new(hosts: BTreeMap<ComponentId, Vec<OutboundHost>>) -> Self {
         Self {
             hosts: hosts
                 .into_iter()
@@ -41,7 +41,7 @@ impl Outbound for AllowedHosts {
 
 /// What one call may reach.
 struct Hooks {
-    hosts: Option<Arc<[String]>>,
+    hosts: Option<Arc<[OutboundHost]>>,
 }
 
 type Sent = Result<
@@ -74,31 +74,11 @@ impl WasiHttpHooks for Hooks {
     }
 }
 
-fn allows(granted: &str, uri: &http::Uri) -> bool {
-    let Some((scheme, place)) = granted.split_once("://") else {
+fn allows(granted: &OutboundHost, uri: &http::Uri) -> bool {
+    let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
         return false;
     };
-    let (Some(wanted_scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
-        return false;
-    };
-    if !matches!(scheme, "http" | "https" | "*") || scheme != "*" && scheme != wanted_scheme {
-        return false;
-    }
-    let own_port = if wanted_scheme == "https" { 443 } else { 80 };
-    let wanted_port = uri.port_u16().unwrap_or(own_port);
-    let (granted_host, port_fits) = match place.trim_end_matches('/').rsplit_once(':') {
-        Some((host, "*")) => (host, true),
-        Some((host, port)) => (host, port.parse() == Ok(wanted_port)),
-        None => (place.trim_end_matches('/'), wanted_port == own_port),
-    };
-    let host_fits = match granted_host.strip_prefix("*.") {
-        Some(domain) => host
-            .to_ascii_lowercase()
-            .strip_suffix(&domain.to_ascii_lowercase())
-            .is_some_and(|rest| rest.ends_with('.') && rest.len() > 1),
-        None => granted_host == "*" || granted_host.eq_ignore_ascii_case(host),
-    };
-    port_fits && host_fits
+    granted.allows(scheme, host, uri.port_u16())
 }
 
 #[cfg(test)]
@@ -106,40 +86,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_granted_is_allowed() {
-        let cases = [
-            ("https://api.example.com", "https://api.example.com/x", true),
-            (
-                "https://api.example.com",
-                "https://API.example.com:443/x",
-                true,
-            ),
-            (
-                "https://api.example.com",
-                "https://api.example.com:8443/",
-                false,
-            ),
-            ("https://api.example.com", "http://api.example.com/", false),
-            (
-                "https://api.example.com",
-                "https://api.example.com.evil.org/",
-                false,
-            ),
-            ("https://*.example.com", "https://a.example.com/", true),
-            ("https://*.example.com", "https://example.com/", false),
-            ("https://*.example.com", "https://evilexample.com/", false),
-            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/", true),
-            ("http://*:8080", "http://anything:8080/", true),
-            ("*://*:*", "https://anything:1/", true),
-            ("postgres://127.0.0.1:5432", "http://127.0.0.1:5432/", false),
-            ("api.example.com", "https://api.example.com/", false),
-        ];
-        for (granted, uri, expected) in cases {
-            assert_eq!(
-                allows(granted, &uri.parse().expect("a URI")),
-                expected,
-                "{granted} {uri}"
-            );
-        }
+    fn a_uri_is_compared_with_its_parts() {
+        let check = |granted: &str, uri: &str, allowed| {
+            let found = allows(&granted.parse().unwrap(), &uri.parse().unwrap());
+            assert_eq!(found, allowed, "{granted} {uri}");
+        };
+        check("http://[::1]:8080", "http://[::1]:8080/x", true);
+        check("https://example.com", "https://example.com/x?y", true);
+        check("https://example.com", "http://example.com/", false);
+        check("*://*:*", "/x", false);
     }
 }

@@ -26,7 +26,7 @@ impl Migrate {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::listen()?;
         let settings = Settings::decide(&self.flags, &UpFlags::default(), environment())?;
-        logging::start(&settings.log.value, has_colours())?;
+        let _logging = logging::start(&settings.log.value, has_colours())?;
         let app = app::read(&settings.manifest.value)?;
         let databases = Databases::open(&app, &settings).await?;
         let applied = tokio::select! {

@@ -32,7 +32,7 @@ impl Up {
         // Before anything is begun that would have to be ended.
         let mut signals = Signals::listen()?;
         let settings = Settings::decide(&self.flags, &self.up, environment())?;
-        logging::start(&settings.log.value, has_colours())?;
+        let logging = logging::start(&settings.log.value, has_colours())?;
         let app = app::read(&settings.manifest.value)?;
         let stop = CancellationToken::new();
         let mut building = Box::pin(Host::build(&app, &settings, &stop));
@@ -51,7 +51,7 @@ impl Up {
             return Ok(ExitCode::SUCCESS);
         };
         said(print(host.summary(&settings)));
-        let running = host.start();
+        let running = host.start(logging.omissions.clone());
         if !stop.is_cancelled() {
             signals.next().await;
             said(print(STOPPING));

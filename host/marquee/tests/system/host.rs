@@ -130,6 +130,16 @@ impl Setup {
         Ongoing(child.expect("the binary runs"))
     }
 
+    /// The same, whose errors nobody reads.
+    pub(crate) fn speechless(&self, arguments: &[&str]) -> Ongoing {
+        let mut command = self.command(arguments);
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        Ongoing(child.expect("the binary runs"))
+    }
+
     /// Start a host that has to end by itself, with exit code 1: what it said of it.
     pub(crate) async fn refused(&self) -> String {
         let mut command = self.command(&[

@@ -158,6 +158,35 @@ async fn it_says_that_it_drains_before_it_stops_listening_and_no_client_delays_i
     client.await.expect("no panic");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once_and_its_server_too() {
+    let setup = Setup::nothing().with("MARQUEE_DRAIN_DELAY", "10m");
+    let host = setup.start().await;
+    host.signal("INT");
+    eventually(PATIENCE, "it has heard", async || {
+        host.log().contains("a second signal ends the wait")
+    })
+    .await;
+    let (status, log) = host.stop_within("INT", Duration::from_secs(5)).await;
+    assert_eq!(status.code(), Some(1), "{log}");
+    let process = setup.data().join("postgres/data/postmaster.pid");
+    eventually(PATIENCE, "its server has ended", async || !process.exists()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_keeps_nobody_waiting() {
+    let setup = Setup::application("examples/hello/spin.toml", &[]).await;
+    let flags = ["up", "--log", "trace", "--listen", "127.0.0.1:0"];
+    let flags = [&flags[..], &["--admin-listen", "127.0.0.1:0"]].concat();
+    // Its standard error is a pipe that is soon full.
+    let mut host = setup.speechless(&flags);
+    let serving = host.until("serving");
+    let address = serving.rsplit('/').next().expect("its address").trim();
+    for _ in 0..300 {
+        assert_eq!(raw::status(address, "GET /Ada").await, 200);
+    }
+}
+
 /// It ends at a signal, in good order, and so does the server that it started.
 async fn ends(host: Host, setup: &Setup) {
     let (status, log) = host.stop_within("TERM", PATIENCE).await;

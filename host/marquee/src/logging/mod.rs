@@ -1,0 +1,100 @@
+//! Log lines: for people on a terminal, JSON otherwise.
+//!
+//! Promise: logging keeps nobody waiting, whether anybody reads or not, and a failure that repeats does not drown the rest.
+//! What is left out is counted and told. Bounds: lines that wait to be written; warnings and errors a second of one place in
+//! the code.
+
+mod moderation;
+
+use std::{io::IsTerminal as _, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+use self::moderation::Moderation;
+
+/// Logging of the process. Dropped, it writes what waits, for a second at the most.
+pub(crate) struct Logging {
+    pub(crate) omissions: Omissions,
+    _writer: WorkerGuard,
+}
+
+/// What was left out. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Omissions {
+    moderation: Arc<Moderation>,
+    dropped: ErrorCounter,
+}
+
+/// Set up logging for the process. `filter` is in the form of `RUST_LOG`.
+pub(crate) fn start(filter: &str, has_colours: bool) -> anyhow::Result<Logging> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| anyhow::anyhow!("the log filter {filter:?} cannot be read: {error}"))?;
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .lossy(true)
+        .thread_name("log")
+        .finish(std::io::stderr());
+    let omissions = Omissions {
+        moderation: Arc::default(),
+        dropped: writer.error_counter(),
+    };
+    let moderation = moderation::Filter(Arc::clone(&omissions.moderation));
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    if std::io::stderr().is_terminal() {
+        let lines = lines.with_target(false).with_ansi(has_colours).compact();
+        registry.with(lines.with_filter(moderation)).try_init()?;
+    } else {
+        // The fields of the call's span (request_id, component, version) stand in every line.
+        let lines = lines.json().flatten_event(true);
+        registry.with(lines.with_filter(moderation)).try_init()?;
+    }
+    Ok(Logging {
+        omissions,
+        _writer: guard,
+    })
+}
+
+impl Omissions {
+    /// Tell, from time to time, until `stop`.
+    pub(crate) async fn tell(self, stop: CancellationToken) {
+        let mut told = 0;
+        while stop
+            .run_until_cancelled(tokio::time::sleep(TELL))
+            .await
+            .is_some()
+        {
+            told = self.tell_once(told);
+        }
+        self.tell_once(told);
+    }
+
+    fn tell_once(&self, told: usize) -> usize {
+        for (place, left_out) in self.moderation.left_out() {
+            tracing::warn!(
+                left_out,
+                place,
+                "lines like one that stands above were left out: {left_out} from {place}"
+            );
+        }
+        let dropped = self.dropped.dropped_lines();
+        if dropped > told {
+            let dropped = dropped - told;
+            tracing::warn!(
+                dropped,
+                "{dropped} lines were dropped: whoever reads the log is too slow"
+            );
+        }
+        dropped
+    }
+}
+
+/// What is logged when nobody says otherwise.
+pub(crate) const DEFAULT_FILTER: &str = "info,rdkafka=warn,librdkafka=warn,tokio_postgres=warn";
+/// A few MiB: some seconds of a log that a person can still read.
+const WAITING_LINES: usize = 8_192;
+const TELL: Duration = Duration::from_secs(10);

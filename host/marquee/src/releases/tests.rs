@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use marquee_manifest::{Dependencies, Guard, Guarded};
 use marquee_registry::Store;
-use marquee_runtime::{Call, Figures, Limits, Lineup, LoadError};
+use marquee_runtime::{Call, Figures, Limits, Lineup, LoadError, Room};
 use tempfile::TempDir;
 
 use super::*;
@@ -22,7 +22,7 @@ impl Lab {
     /// With these versions live, and the first of them loaded.
     async fn with(it: &str, words: &str, deadline: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let runtime = Runtime::new(Lineup::nothing(), 1 << 20).expect("a runtime");
+        let runtime = Runtime::new(Lineup::nothing(), 1 << 20, Room::default()).expect("a runtime");
         let versions = Versions::open(folder.path(), &runtime, 1 << 20, KEPT).expect("a store");
         let stored = folder.path().join("versions");
         let component = |name: &str, dependencies| {

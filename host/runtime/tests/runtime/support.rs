@@ -9,8 +9,8 @@ use std::{
 use marquee_manifest::{ComponentId, Dependencies};
 use marquee_registry::{Digest, Live};
 use marquee_runtime::{
-    Call, CallError, Capability, Figures, Grant, Health, JOB, Limits, Lineup, LoadError, Prepared, Room,
-    Runtime, Spec, State, View,
+    Call, CallError, Capability, Figures, Grant, Health, JOB, Limits, Lineup, LoadError, Prepared,
+    Room, Runtime, Spec, State, View,
 };
 use wasmtime::component::Linker;
 

@@ -2,7 +2,7 @@
 //!
 //! It runs in a process of its own, as a host does, so that what each takes of the machine can be told apart.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::{
@@ -42,7 +42,7 @@ pub(crate) struct Program {
 pub(crate) async fn run(command: Program) -> anyhow::Result<()> {
     if let Some(body) = command.bare {
         let (address, serving) = bare::serve(body.into()).await?;
-        tell(address);
+        tell(&address.to_string());
         return Ok(serving.await?);
     }
     let databases = match command.pipelined {
@@ -56,13 +56,13 @@ pub(crate) async fn run(command: Program) -> anyhow::Result<()> {
         .route("/v1/movies/{id}/details", get(details))
         .with_state(Arc::new(databases));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    tell(listener.local_addr()?);
+    tell(&listener.local_addr()?.to_string());
     Ok(axum::serve(listener, routes).await?)
 }
 
 #[expect(clippy::print_stdout, reason = "whoever started it reads it")]
-fn tell(address: SocketAddr) {
-    println!("{address}");
+fn tell(text: &str) {
+    println!("{text}");
 }
 
 /// Of movies, and of ratings.
@@ -111,7 +111,10 @@ async fn details(
             )
         }
     }
-    .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    .map_err(|error| {
+        tell(&format!("{error:#}"));
+        StatusCode::SERVICE_UNAVAILABLE
+    })?;
     let metadata = movie.ok_or(StatusCode::NOT_FOUND)?;
     Ok(Json(Details {
         metadata,
@@ -181,7 +184,7 @@ struct Movie {
 impl Movie {
     fn of(row: &Row) -> anyhow::Result<Self> {
         Ok(Self {
-            id: row.try_get("id")?,
+            id: row.try_get::<_, Uuid>("id")?.to_string(),
             title: row.try_get("title")?,
             year: row.try_get("year")?,
             description: row.try_get("description")?,

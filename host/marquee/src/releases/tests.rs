@@ -469,3 +469,29 @@ async fn a_version_with_all_calls_is_judged_by_what_the_one_before_did_and_for_a
     lab.run("trap").await;
     assert_eq!(inner.worse(later), []);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guard_goes_on_after_an_error_of_its_own() {
+    let lab = Lab::with(&working("one"), &plain("words"), Duration::from_secs(5)).await;
+    let one = digest(&working("one"));
+    lab.run("ok").await;
+    lab.deploy("it", &working("two")).await.expect("live");
+    let file = format!("versions/{one:#}/component.wasm");
+    let (file, aside) = (
+        lab.folder.path().join(file),
+        lab.folder.path().join("aside"),
+    );
+    fs::rename(&file, &aside).expect("moved");
+    lab.run("trap").await;
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    tasks.spawn(lab.releases.clone().guard(stop.clone()));
+    let failed = async || lab.history().await[0].1.contains("is not in the store");
+    marquee_testkit::eventually(Duration::from_secs(10), "it could not", failed).await;
+    assert_eq!(lab.live("it"), digest(&working("two")));
+    fs::rename(&aside, &file).expect("moved back");
+    let is_back = async || lab.live("it") == one;
+    marquee_testkit::eventually(Duration::from_secs(10), "it is rolled back", is_back).await;
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+}

@@ -230,3 +230,67 @@ const LOOK: Duration = Duration::from_millis(250);
 const WATCHED: Duration = Duration::from_secs(3_600);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many calls in all, of which so many failed.
+    fn figures(calls: usize, errors: u64) -> Figures {
+        Figures::of(std::iter::repeat_n(Duration::from_millis(2), calls), errors)
+    }
+
+    /// Whether the new one is condemned at the end, of what both had had after each quarter of a minute.
+    fn condemned(new: &[(usize, u64)], old: &[(usize, u64)]) -> bool {
+        let begun = Instant::now();
+        let guard = Guard::default();
+        let none = [figures(0, 0), figures(0, 0)];
+        let mut window = Window::new(begun, none.clone(), guard.calls);
+        let mut now = none;
+        for (quarter, (new, old)) in (1_u32..).zip(new.iter().zip(old)) {
+            now = [figures(new.0, new.1), figures(old.0, old.1)];
+            window.note(begun + quarter * Duration::from_secs(15), &now);
+        }
+        window
+            .sides(&now)
+            .any(|[new, old]| rules::worse(&guard, &new, &old).is_some())
+    }
+
+    #[test]
+    fn neither_a_long_good_life_nor_an_old_outage_excuses_what_fails_now() {
+        // A hundred thousand calls were fine; of the next three hundred a third fails.
+        let good = [(100_000, 0), (100_150, 50), (100_300, 100)];
+        let old = [(900_000, 0), (901_350, 0), (902_700, 0)];
+        assert!(condemned(&good, &old));
+        // The old one failed for a while, before.
+        let new = [(1_000, 500), (2_000, 500), (3_000, 500), (3_150, 550)];
+        let old = [
+            (9_000, 4_500),
+            (18_000, 4_500),
+            (27_000, 4_500),
+            (28_350, 4_500),
+        ];
+        assert!(condemned(&new, &old));
+    }
+
+    #[test]
+    fn an_outage_of_what_both_need_condemns_neither() {
+        let new = [
+            (1_000, 0),
+            (2_000, 0),
+            (2_100, 100),
+            (2_200, 200),
+            (3_200, 200),
+        ];
+        let old = [
+            (9_000, 0),
+            (18_000, 0),
+            (18_900, 900),
+            (19_800, 1_800),
+            (28_800, 1_800),
+        ];
+        for end in 1..=new.len() {
+            assert!(!condemned(&new[..end], &old[..end]), "after {end}");
+        }
+    }
+}

@@ -4,6 +4,8 @@ use std::{any::Any, sync::Arc, time::Instant};
 
 use marquee_registry::Choice;
 
+use crate::Pending;
+
 /// One call of a component, as everything on its way sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Call {
@@ -17,6 +19,8 @@ pub struct Call {
     pub choice: Choice,
     /// The unit of work that it runs in, if it does. The runtime does not look inside.
     pub unit: Option<Arc<dyn Any + Send + Sync>>,
+    /// What is held for what it has asked for.
+    pub pending: Pending,
 }
 
 impl Call {
@@ -28,6 +32,7 @@ impl Call {
             deadline,
             choice: Choice::by_chance(rand::random()),
             unit: None,
+            pending: Pending::default(),
         }
     }
 
@@ -61,6 +66,7 @@ impl Call {
             deadline: self.deadline.min(deadline),
             choice: self.choice.clone(),
             unit: None,
+            pending: Pending::default(),
         }
     }
 }

@@ -82,6 +82,24 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// What its caller may know: which component it was, and what kind of failure. What a database said, which version it was
+    /// and where it trapped are the operator's, in the log.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Trap { component, .. } => format!("component {component} trapped"),
+            Self::Instantiate { component, .. } => {
+                format!("component {component} cannot be instantiated")
+            }
+            Self::RolledBack { component, .. } => {
+                format!("the unit of work of component {component} was rolled back")
+            }
+            Self::Unknown { component, .. } => {
+                format!("whether the unit of work of component {component} stands is unknown")
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// What came of a call of `component`, and whose doing that was.
     pub fn outcome(&self, component: &ComponentId) -> Outcome {
         use Blame::{Client, Dependency, Host, Version};

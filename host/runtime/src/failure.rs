@@ -35,7 +35,7 @@ impl Failure {
     pub(crate) fn result(self, error: &CallError) -> wasmtime::Result<Val> {
         match self {
             Self::Told => {
-                let text = Val::String(error.to_string());
+                let text = Val::String(error.told());
                 let case = Val::Variant(UNAVAILABLE.to_owned(), Some(Box::new(text)));
                 Ok(Val::Result(Err(Some(Box::new(case)))))
             }
@@ -50,3 +50,45 @@ pub fn is_error(result: &Val) -> bool {
 }
 
 const UNAVAILABLE: &str = "unavailable";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_caller_learns_which_component_failed_and_how_and_nothing_of_its_insides() {
+        let component: marquee_manifest::ComponentId = "notes".parse().expect("a name");
+        let secret = "secret";
+        let errors = [
+            CallError::Trap {
+                component: component.clone(),
+                version: secret.to_owned(),
+                source: Arc::new(wasmtime::Error::msg(secret)),
+            },
+            CallError::Instantiate {
+                component: component.clone(),
+                version: secret.to_owned(),
+                source: Arc::new(wasmtime::Error::msg(secret)),
+            },
+            CallError::RolledBack {
+                component: component.clone(),
+                reason: secret.to_owned(),
+                unavailable: false,
+            },
+            CallError::Unknown {
+                component: component.clone(),
+                reason: secret.to_owned(),
+            },
+            CallError::Deadline(component.clone()),
+            CallError::Overloaded(component),
+        ];
+        for error in errors {
+            let told = Failure::Told.result(&error).expect("a value");
+            let told = format!("{told:?}");
+            assert!(told.contains("notes"), "{told}");
+            assert!(!told.contains(secret), "{told}");
+        }
+    }
+}

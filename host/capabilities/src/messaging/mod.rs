@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use marquee_bus::{Bus, MAX_KEY_BYTES, MAX_OWN_HEADERS, MAX_VALUE_BYTES, Outgoing, Record};
 use marquee_manifest::ComponentId;
-use marquee_runtime::{Call, Capability, Grant, State, View};
+use marquee_runtime::{Call, Capability, Grant, Pending, State, View};
 use uuid::Uuid;
 use wasmtime::component::{Accessor, HasData, Linker};
 
@@ -68,6 +68,7 @@ impl Capability for Producer {
             topics: Arc::clone(grant).downcast().unwrap_or_default(),
             deadline: call.deadline,
             traceparent: call.traceparent.clone(),
+            pending: call.pending.clone(),
         })
     }
 }
@@ -79,6 +80,7 @@ struct Client {
     topics: Arc<BTreeSet<String>>,
     deadline: Instant,
     traceparent: Option<Arc<str>>,
+    pending: Pending,
 }
 
 struct Messages;
@@ -113,6 +115,13 @@ impl Client {
                 "a call publishes 1 to {MESSAGES} messages"
             )));
         }
+        let size = messages.iter().map(size).sum();
+        let Some(_held) = self.pending.hold(size) else {
+            return Err(types::PublishError::Unavailable(
+                "what the call has under way holds too much; await some of it before the next"
+                    .to_owned(),
+            ));
+        };
         let records = messages
             .into_iter()
             .map(|message| self.record(message))
@@ -187,6 +196,15 @@ impl Client {
             record,
         })
     }
+}
+
+/// How much a message holds.
+fn size(message: &types::Outgoing) -> usize {
+    let headers = message
+        .headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len());
+    message.topic.len() + message.key.len() + message.value.len() + headers.sum::<usize>()
 }
 
 /// A healthy bus answers in milliseconds; one that has not in this time is worth a fallback.

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use deadpool_postgres::ClientWrapper;
 use futures::TryStreamExt as _;
 use marquee_database::{Alone, Error, Transaction, Work, begins};
+use marquee_runtime::{Held, PENDING_BYTES, Pending};
 use tokio_postgres::{Row, RowStream, Statement, types::ToSql};
 use tracing::Instrument as _;
 
@@ -24,6 +25,7 @@ pub(super) struct Client {
     pub(super) transactions: Transactions,
     pub(super) deadline: Instant,
     pub(super) traceparent: Option<Arc<str>>,
+    pub(super) pending: Pending,
 }
 
 impl Client {
@@ -62,6 +64,7 @@ impl Client {
         params: Vec<wit::ParameterValue>,
     ) -> Result<Vec<Row>, wit::Error> {
         let (params, size) = checked(sql, params)?;
+        let _held = self.hold(sql.len() + size)?;
         let granted = self.granted.as_ref();
         let (rows, bytes) = granted.map_or((0, 0), |granted| (granted.rows, granted.result_bytes));
         let query = Query {
@@ -80,6 +83,7 @@ impl Client {
         params: Vec<wit::ParameterValue>,
     ) -> Result<u64, wit::Error> {
         let (params, size) = checked(sql, params)?;
+        let _held = self.hold(sql.len() + size)?;
         self.send(connection, sql, size, &Execute { params }).await
     }
 
@@ -94,6 +98,16 @@ impl Client {
             Err(Failed::Stale(_)) => Ok(self.send_once(connection, sql, size, work).await?),
             result => Ok(result?),
         }
+    }
+
+    /// What this statement and those under way hold is bounded together. It is not sent beyond that, and may be when another
+    /// one has its answer.
+    fn hold(&self, bytes: usize) -> Result<Held, wit::Error> {
+        self.pending.hold(bytes).ok_or_else(|| {
+            wit::Error::ConnectionFailed(format!(
+                "statements under way hold at most {PENDING_BYTES} bytes together; await one before the next"
+            ))
+        })
     }
 
     /// Send a statement on one of the guest's connections: in the call's unit of work, in the transaction that the guest

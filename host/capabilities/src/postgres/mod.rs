@@ -4,7 +4,8 @@
 //! costs nothing: a pooled connection is taken for each statement, alone or together with other reads, or the one of the
 //! unit of work that the call runs in. The numbers of a statement's types are prepared once a connection, so that it costs one round trip.
 //!
-//! **Bounds**: 64 KiB of statement, 16 MiB of parameters, 1,000 rows and 4 MiB of result, the call's deadline. A result
+//! **Bounds**: 64 KiB of statement, 16 MiB of parameters, 1,000 rows and 4 MiB of result, the call's deadline; 32 MiB of
+//! statements and parameters over all that a call has under way: one beyond is *connection-failed*. A result
 //! is read whole within these bounds before the guest sees its first row: a failure half-way cannot then go unnoticed
 //! until a commit.
 //!
@@ -97,6 +98,7 @@ impl Capability for Postgres {
             transactions: transactions::Transactions::default(),
             deadline: call.deadline,
             traceparent: call.traceparent.clone(),
+            pending: call.pending.clone(),
         })
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use futures::FutureExt as _;
 use marquee_database::{Config, Database, Secret};
 use marquee_manifest::ComponentId;
-use marquee_runtime::{Body, Call, CallError, Transactor as _};
+use marquee_runtime::{Body, Call, CallError, Pending, Transactor as _};
 use marquee_testkit::TestDatabase;
 use wasmtime::component::Val;
 
@@ -64,6 +64,7 @@ pub(super) async fn bench() -> Bench {
         transactions: Transactions::default(),
         deadline: Instant::now() + Duration::from_secs(60),
         traceparent: None,
+        pending: Pending::default(),
     };
     let transactor = Arc::new(Transactor::new(BTreeMap::from([(component(), granted)])));
     Bench {
@@ -718,4 +719,23 @@ async fn a_statement_without_an_answer_is_told_from_one_that_was_not_sent() {
         matches!(&error, Err(wit::Error::ConnectionFailed(_))),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn what_a_call_has_under_way_holds_no_more_than_so_much_and_the_rest_may_come_later() {
+    let bench = bench().await;
+    let sql = "select octet_length($1::bytea)::bigint";
+    let large = || vec![ParameterValue::Binary(vec![0; 4 << 20])];
+    let at_once = (0..100).map(|_| bench.client.query(ONE, sql, large()));
+    let answers = futures::future::join_all(at_once).await;
+    let (taken, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert!((1..=8).contains(&taken.len()), "{}", taken.len());
+    for error in refused {
+        assert!(
+            matches!(&error, Err(wit::Error::ConnectionFailed(text)) if text.contains("await")),
+            "{error:?}"
+        );
+    }
+    let again = bench.client.query(ONE, sql, large()).await;
+    assert_eq!(again.expect("there is room")[0].get::<_, i64>(0), 4 << 20);
 }

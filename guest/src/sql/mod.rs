@@ -3,7 +3,8 @@
 //! A database is known by the variable that has its address. Opening it is free: the host hands out a connection of its
 //! pool for a statement and takes it back. Inside a consumer's or a job's call, and wherever the manifest names an
 //! interface as transactional, all statements of the call are one transaction, which the host commits when the call
-//! returns ok; elsewhere each statement stands alone. Either way a statement is one round trip. Bounds are the host's: 64
+//! returns ok; elsewhere each statement stands alone. Either way a statement is one round trip, and under Marquee one
+//! after the other: nothing else of the call goes on until its answer is there. Bounds are the host's: 64
 //! KiB of statement, 16 MiB of parameters, 1,000 rows and 4 MiB of result unless the manifest says otherwise.
 //!
 //! ```
@@ -60,6 +61,8 @@ pub use param::{Element, array};
 pub use row::{Row, Rows};
 pub use value::FromValue;
 
+use std::{cell::RefCell, rc::Rc};
+
 use bindings::spin::postgres::postgres as wit;
 
 mod bindings {
@@ -95,7 +98,12 @@ impl Database {
 
     /// Send a statement and read all of its rows.
     pub async fn query(&self, statement: &str, params: Vec<Param>) -> Result<Rows, Error> {
-        let connection = self.open().await?;
+        let address = self.address().await?;
+        if is_named(&address) {
+            let set = wit::Connection::open(&address)?.query(statement, &params)?;
+            return Ok(Rows::new(set.columns, set.rows));
+        }
+        let connection = wit::Connection::open_async(address.to_string()).await?;
         let (columns, rows, end) = connection.query_async(statement.to_owned(), params).await?;
         let rows = rows.collect().await;
         // A failure after the first row shows only here.
@@ -127,15 +135,44 @@ impl Database {
 
     /// Send a statement for its effect. Returns how many rows it touched.
     pub async fn execute(&self, statement: &str, params: Vec<Param>) -> Result<u64, Error> {
-        let connection = self.open().await?;
+        let address = self.address().await?;
+        if is_named(&address) {
+            return Ok(wit::Connection::open(&address)?.execute(statement, &params)?);
+        }
+        let connection = wit::Connection::open_async(address.to_string()).await?;
         Ok(connection
             .execute_async(statement.to_owned(), params)
             .await?)
     }
 
-    async fn open(&self) -> Result<wit::Connection, Error> {
+    async fn address(&self) -> Result<Rc<str>, Error> {
+        let known = |all: &Vec<(&str, Rc<str>)>| {
+            let mut all = all.iter();
+            let (_, address) = all.find(|(variable, _)| *variable == self.variable)?;
+            Some(Rc::clone(address))
+        };
+        if let Some(address) = NAMED.with_borrow(known) {
+            return Ok(address);
+        }
         let address = crate::variables::get(self.variable).await;
-        let address = address.map_err(|error| Error::Broken(error.to_string()))?;
-        Ok(wit::Connection::open_async(address).await?)
+        let address: Rc<str> = address
+            .map_err(|error| Error::Broken(error.to_string()))?
+            .into();
+        if is_named(&address) {
+            NAMED.with_borrow_mut(|all| all.push((self.variable, Rc::clone(&address))));
+        }
+        Ok(address)
     }
+}
+
+/// Whether an address names a database that Marquee keeps at hand, and does not say where one is. Opening it is nothing
+/// there, and an instance has one call at a time: so the interface's plain functions do, which hold the whole instance until
+/// the answer is there and cost a fraction of the others. Elsewhere they would hold up other calls.
+fn is_named(address: &str) -> bool {
+    address.starts_with("marquee:")
+}
+
+thread_local! {
+    /// Names by their variables. They are the manifest's, and do not change while the component runs.
+    static NAMED: RefCell<Vec<(&'static str, Rc<str>)>> = const { RefCell::new(Vec::new()) };
 }

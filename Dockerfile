@@ -18,7 +18,7 @@ COPY --from=build /src/target/wasm32-wasip2/guest/*.wasm target/wasm32-wasip2/gu
 COPY spin.toml ./
 COPY migrations migrations
 USER 10001
-# The admin listener stays on the container's loopback.
+# The admin listener stays on the container's loopback, unless it is told otherwise and has a token.
 ENV MARQUEE_LISTEN=0.0.0.0:3000 MARQUEE_ADMIN_LISTEN=127.0.0.1:3001 MARQUEE_DATA=/var/lib/marquee
 EXPOSE 3000
 STOPSIGNAL SIGTERM

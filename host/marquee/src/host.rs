@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, atomic::AtomicI32},
     time::Duration,
 };
@@ -15,7 +16,7 @@ use marquee_manifest::{App, Canary, ComponentId, Http, Outside, Rates, defaults}
 use marquee_runtime::{Room, Runtime};
 use marquee_triggers::{
     Deliverer, Proxies, Watch, Worker, bus, http, retry, schedule,
-    server::{self, Listener},
+    server::{self, Address, Listener},
 };
 use tokio::{net::TcpSocket, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -99,15 +100,29 @@ impl Host {
             })
             .transpose()?;
         // Ours from now on; whoever connects before it is ready is refused.
-        let public = Bound::to(settings.listen.value, "--listen")?;
-        let admin = Bound::to(settings.admin_listen.value, "--admin-listen")?;
-        let desk = admin::Desk::open(admin.listen()?, &background);
+        let public = Bound::to(&settings.listen.value, "--listen")?;
+        let admin = Bound::to(&settings.admin_listen.value, "--admin-listen")?;
+        let certificates = [&settings.tls, &settings.admin_tls].map(|files| {
+            let tls = files.clone().map(server::Tls::read).transpose();
+            tls.context("TLS cannot be set up")
+        });
+        let [public_tls, admin_tls] = certificates;
+        let (public_tls, admin_tls) = (public_tls?, admin_tls?);
+        let desk = admin::Desk::open(admin.listen()?.with_tls(admin_tls.clone()), &background);
+        for tls in [&public_tls, &admin_tls].into_iter().flatten() {
+            let tls = tls.clone();
+            background.keep("certificates", &desk.stop, move |stop| {
+                tls.clone().follow(stop)
+            });
+        }
         desk.starts("opens the databases");
         // A server of its own is stopped in good order once it has started, and not before.
         let databases = Databases::open(app, settings).await?;
         let parts = async {
             let parts = Parts::assemble(app, settings, &databases, &desk).await?;
-            Ok((parts, public.listen()?))
+            let listener = public.listen()?.with_tls(public_tls);
+            let proxies = settings.proxy_protocol.value.clone();
+            Ok((parts, listener.with_proxies(proxies)))
         };
         let parts = stop.run_until_cancelled(Box::pin(parts)).await;
         match parts.transpose() {
@@ -158,10 +173,10 @@ impl Host {
         let mut text = String::new();
         let (address, admin) = (&self.listener, &self.desk.listener);
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "serving    http://{address}");
-        let _ = writeln!(text, "health     http://{admin}/readyz");
+        let _ = writeln!(text, "serving    {address}");
+        let _ = writeln!(text, "health     {admin}/readyz");
         if self.admin_token.is_some() {
-            let _ = writeln!(text, "admin      http://{admin}/admin/v1 (with the token)");
+            let _ = writeln!(text, "admin      {admin}/admin/v1 (with the token)");
         }
         let _ = writeln!(text, "data       {}", settings.data.value.display());
         for (name, place) in self.databases.describe(settings) {
@@ -175,7 +190,11 @@ impl Host {
         }
         let _ = write!(
             text,
-            "try        curl -i http://{address}{}",
+            "try        curl -i {}{}",
+            match &settings.listen.value {
+                Address::Tcp(_) => address.to_string(),
+                Address::Unix(path) => format!("--unix-socket {} http://localhost", path.display()),
+            },
             self.example.as_deref().unwrap_or("/")
         );
         text
@@ -283,10 +302,17 @@ impl Host {
 }
 
 /// An address that is ours, on which nobody listens yet.
-struct Bound(TcpSocket);
+enum Bound {
+    Tcp(TcpSocket),
+    Unix(PathBuf),
+}
 
 impl Bound {
-    fn to(address: SocketAddr, flag: &'static str) -> anyhow::Result<Self> {
+    fn to(address: &Address, flag: &'static str) -> anyhow::Result<Self> {
+        let address = match address {
+            Address::Tcp(address) => *address,
+            Address::Unix(path) => return Ok(Self::Unix(path.clone())),
+        };
         let bind = || {
             let socket = match address {
                 SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -295,13 +321,17 @@ impl Bound {
             // Those of a host before it may still be closing.
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
-            std::io::Result::Ok(Self(socket))
+            std::io::Result::Ok(Self::Tcp(socket))
         };
         bind().with_context(|| format!("cannot listen on {address}; choose another with {flag}"))
     }
 
     fn listen(self) -> anyhow::Result<Listener> {
-        let listener = self.0.listen(BACKLOG).map(Listener::Tcp);
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Unix(path) => return admin::socket::open(&path),
+        };
+        let listener = socket.listen(BACKLOG).map(Listener::tcp);
         listener.context("cannot listen: somebody else began to, at the same moment")
     }
 }

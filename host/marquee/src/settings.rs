@@ -8,7 +8,6 @@ mod kafka;
 use std::{
     collections::BTreeMap,
     fmt,
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +16,10 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use marquee_bus::embedded;
 use marquee_database::Secret;
-use marquee_triggers::Proxies;
+use marquee_triggers::{
+    Proxies,
+    server::{Address, Files, Networks},
+};
 use serde::Deserialize;
 
 use self::kafka::Property;
@@ -43,17 +45,21 @@ pub(crate) struct Flags {
 /// What can be said beside them when the host is started.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct UpFlags {
-    /// Where to serve [default: 127.0.0.1:3000]
+    /// Where to serve; a path as unix:/run/marquee.sock [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<Address>,
     /// Where to answer /healthz and /readyz and, if there is a token (MARQUEE_ADMIN_TOKEN), the admin API
     /// [default: 127.0.0.1:3001]
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) admin_listen: Option<SocketAddr>,
+    pub(crate) admin_listen: Option<Address>,
     /// How many proxies stand before it, each of which adds to X-Forwarded-For; then it must be reached through them
     /// only [default: 0, at the most 16]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) trusted_proxies: Option<Proxies>,
+    /// Networks of proxies before it that speak the PROXY protocol (versions 1 and 2), e.g. 10.0.0.0/8; they have to
+    /// [default: none]
+    #[arg(long, value_name = "NETWORKS")]
+    pub(crate) proxy_protocol: Option<Networks>,
     /// How long it goes on serving after a signal, while it says that it is not ready, so that a load balancer sends nothing
     /// more before the listener closes, e.g. 15s [default: 200ms]
     #[arg(long, value_name = "DURATION")]
@@ -94,11 +100,16 @@ pub(crate) struct Settings {
     pub(crate) manifest: Set<PathBuf>,
     pub(crate) data: Set<PathBuf>,
     pub(crate) log: Set<String>,
-    pub(crate) listen: Set<SocketAddr>,
-    pub(crate) admin_listen: Set<SocketAddr>,
+    pub(crate) listen: Set<Address>,
+    pub(crate) admin_listen: Set<Address>,
     /// What opens the admin API over TCP. None: it is on its socket only.
     pub(crate) admin_token: Option<Set<Secret>>,
     pub(crate) trusted_proxies: Set<Proxies>,
+    pub(crate) proxy_protocol: Set<Networks>,
+    /// Of the public listener. None: it has none.
+    pub(crate) tls: Option<Files>,
+    /// Of the admin listener.
+    pub(crate) admin_tls: Option<Files>,
     pub(crate) drain_delay: Set<Duration>,
     pub(crate) grace: Set<Duration>,
     pub(crate) allow_unsafe_database: Set<bool>,
@@ -133,6 +144,8 @@ struct RuntimeConfig {
     #[serde(default)]
     variables: BTreeMap<String, String>,
     #[serde(default)]
+    tls: TlsFiles,
+    #[serde(default)]
     admin: Admin,
     #[serde(default)]
     health: Health,
@@ -151,6 +164,17 @@ struct Health {
 #[serde(deny_unknown_fields)]
 struct Admin {
     token: Option<String>,
+    #[serde(default)]
+    tls: TlsFiles,
+}
+
+/// Paths, relative to the file's folder.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsFiles {
+    certificate: Option<String>,
+    key: Option<String>,
+    clients: Option<String>,
 }
 
 /// A duration such as 30days.
@@ -232,19 +256,19 @@ impl Settings {
             crate::logging::DEFAULT_FILTER,
         );
         let listen = text(
-            up.listen.map(|a| a.to_string()),
+            up.listen.as_ref().map(ToString::to_string),
             "--listen",
             "MARQUEE_LISTEN",
             LISTEN,
         )
-        .parse("an address")?;
+        .parse("an address such as 127.0.0.1:3000, or a path such as unix:/run/marquee.sock")?;
         let admin_listen = text(
-            up.admin_listen.map(|a| a.to_string()),
+            up.admin_listen.as_ref().map(ToString::to_string),
             "--admin-listen",
             "MARQUEE_ADMIN_LISTEN",
             ADMIN_LISTEN,
         )
-        .parse("an address")?;
+        .parse("an address such as 127.0.0.1:3000, or a path such as unix:/run/marquee.sock")?;
         let trusted_proxies = text(
             up.trusted_proxies.map(|number| number.to_string()),
             "--trusted-proxies",
@@ -252,6 +276,13 @@ impl Settings {
             TRUSTED_PROXIES,
         )
         .parse("a number from 0 to 16")?;
+        let proxy_protocol = text(
+            up.proxy_protocol.as_ref().map(ToString::to_string),
+            "--proxy-protocol",
+            "MARQUEE_PROXY_PROTOCOL",
+            "",
+        )
+        .parse("networks such as 10.0.0.0/8, with commas between them")?;
         let grace = text(up.grace.clone(), "--grace", "MARQUEE_GRACE", GRACE);
         let grace = grace.duration()?;
         let drain_delay = text(
@@ -297,6 +328,9 @@ impl Settings {
             listen,
             admin_listen,
             trusted_proxies,
+            proxy_protocol,
+            tls: None,
+            admin_tls: None,
             drain_delay,
             grace,
             allow_unsafe_database,
@@ -320,6 +354,8 @@ impl Settings {
         settings.bus_retention = settings.bus_retention()?;
         let token = settings.lookup("MARQUEE_ADMIN_TOKEN", |file| file.admin.token.as_ref());
         settings.admin_token = token.map(|token| token.map(Secret::new));
+        settings.tls = settings.tls("MARQUEE_TLS", |file| &file.tls)?;
+        settings.admin_tls = settings.tls("MARQUEE_ADMIN_TLS", |file| &file.admin.tls)?;
         let lag = settings.lookup("MARQUEE_HEALTH_LAG", |file| file.health.lag.as_ref());
         let lag = lag.map(|lag| lag.parse("a number of messages"));
         settings.health_lag = lag.transpose()?;
@@ -403,6 +439,36 @@ impl Settings {
             );
         }
         Ok(Some(set))
+    }
+
+    /// The files of a listener's TLS, where it has any.
+    fn tls(
+        &self,
+        prefix: &str,
+        in_file: impl Fn(&RuntimeConfig) -> &TlsFiles,
+    ) -> anyhow::Result<Option<Files>> {
+        let path = |name: &str, of: fn(&TlsFiles) -> Option<&String>| {
+            let set = self.lookup(&format!("{prefix}_{name}"), |file| of(in_file(file)))?;
+            let beside = match &set.source {
+                Source::File(file) => file.parent().unwrap_or_else(|| Path::new("")),
+                _ => Path::new(""),
+            };
+            Some(beside.join(set.value))
+        };
+        let certificate = path("CERTIFICATE", |tls| tls.certificate.as_ref());
+        let key = path("KEY", |tls| tls.key.as_ref());
+        let clients = path("CLIENTS", |tls| tls.clients.as_ref());
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Some(Files {
+                certificate,
+                key,
+                clients,
+            })),
+            (None, None) if clients.is_none() => Ok(None),
+            _ => bail!(
+                "TLS needs a certificate and its key: {prefix}_CERTIFICATE and {prefix}_KEY, or the file's"
+            ),
+        }
     }
 
     /// A duration such as 5m, where it is set.

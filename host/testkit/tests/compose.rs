@@ -99,6 +99,32 @@ fn ports_are_published_on_loopback_only() {
 }
 
 #[test]
+fn what_is_live_survives_the_container_and_can_be_changed_from_outside() {
+    let compose = compose();
+    let host = &compose["services"]["marquee"];
+    let folder = "/var/lib/marquee";
+    assert!(text("Dockerfile").contains(&format!("MARQUEE_DATA={folder}")));
+    let kept = |list: &Value| {
+        let list = list.as_array().expect("a list");
+        list.iter()
+            .any(|it| it.as_str().is_some_and(|it| it.contains(folder)))
+    };
+    assert!(kept(&host["volumes"]) && !kept(&host["tmpfs"]));
+    assert!(
+        compose["volumes"]
+            .as_object()
+            .expect("volumes")
+            .contains_key("marquee-data")
+    );
+    let environment = &host["environment"];
+    assert_eq!(environment["MARQUEE_ADMIN_LISTEN"], "0.0.0.0:3001");
+    let token = environment["MARQUEE_ADMIN_TOKEN"].as_str();
+    assert!(token.is_some_and(|token| token.contains("MARQUEE_ADMIN_TOKEN:?")));
+    let ports = host["ports"].as_array().expect("ports");
+    assert!(ports.iter().any(|port| port == "127.0.0.1:3001:3001"));
+}
+
+#[test]
 fn images_are_pinned() {
     let compose = compose();
     for (name, service) in services(&compose) {

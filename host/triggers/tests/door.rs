@@ -22,9 +22,9 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use marquee_testkit::eventually;
-use marquee_triggers::server::{Limits, Listener, RequestBody, Stop, serve};
+use marquee_triggers::server::{Files, Limits, Listener, Peer, RequestBody, Stop, Tls, serve};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
@@ -41,19 +41,25 @@ struct Server {
 impl Server {
     /// `/` is answered shortly, `/long` without an end, `/body` with how its body ended, `/wait` never.
     async fn start(limits: Limits) -> Self {
+        Self::on(limits, |listener| listener).await
+    }
+
+    /// The same, on a listener that more is asked of.
+    async fn on(limits: Limits, more: impl FnOnce(Listener) -> Listener) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address").to_string();
         let stop = Stop::default();
         let under_way = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&under_way);
-        let handler = move |request: Request<RequestBody>, _| {
+        let handler = move |request: Request<RequestBody>, peer: Peer| {
             let held = Held::new(&count);
             async move {
                 let left = match request.uri().path() {
                     "/" => 1,
+                    "/peer" => return said(&format!("{peer:?}"), held),
                     "/body" => match request.into_body().collect().await {
                         Ok(_) => 1,
-                        Err(error) => return refused(&error.to_string(), held),
+                        Err(error) => return said(&error.to_string(), held),
                     },
                     "/wait" => std::future::pending().await,
                     _ => usize::MAX,
@@ -61,7 +67,7 @@ impl Server {
                 Response::new(Answer { left, _held: held })
             }
         };
-        let listener = Arc::new(Listener::Tcp(listener));
+        let listener = Arc::new(more(Listener::tcp(listener)));
         let serving = tokio::spawn(serve(listener, limits, handler, stop.clone()));
         Self {
             address,
@@ -89,16 +95,14 @@ impl Server {
     }
 }
 
-fn refused(reason: &str, held: Held) -> Response<Answer> {
+fn said(text: &str, held: Held) -> Response<Answer> {
     let answer = Answer {
         left: 0,
         _held: held,
     };
     let mut response = Response::new(answer);
-    *response.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
-    response
-        .headers_mut()
-        .insert("x-reason", reason.parse().expect("a header"));
+    let text = text.parse().expect("a header");
+    response.headers_mut().insert("x-said", text);
     response
 }
 
@@ -143,7 +147,7 @@ impl Body for Answer {
 }
 
 /// Read until this comes. False: the server closed before.
-async fn read(client: &mut TcpStream, what: &[u8]) -> bool {
+async fn read(client: &mut (impl AsyncRead + Unpin), what: &[u8]) -> bool {
     let mut seen = Vec::new();
     let reading = async {
         while client.read_buf(&mut seen).await.is_ok_and(|read| read > 0) {
@@ -267,6 +271,169 @@ async fn a_client_has_no_more_connections_than_its_share() {
         next.write_all(GET).await.is_ok() && read(&mut next, b"hello").await
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_says_whom_it_comes_for_and_nobody_else_does() {
+    let ask = b"GET /peer HTTP/1.1\r\nhost: a\r\n\r\n";
+    let said = b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 80\r\n";
+    let trusting = |network: &'static str| {
+        let limits = Limits {
+            client_connections: 1,
+            ..Limits::default()
+        };
+        Server::on(limits, |listener| {
+            listener.with_proxies(network.parse().expect("a network"))
+        })
+    };
+    let server = trusting("127.0.0.0/8").await;
+    let mut client = server.connect().await;
+    client
+        .write_all(&[&said[..], ask].concat())
+        .await
+        .expect("it reads");
+    assert!(read(&mut client, b"Address(192.0.2.7:4711)").await);
+    let mut second = server.connect().await;
+    second
+        .write_all(&[&said[..], ask].concat())
+        .await
+        .expect("it reads");
+    assert!(
+        !read(&mut second, b"Address").await,
+        "the client's share is one"
+    );
+    let mut silent = server.connect().await;
+    silent.write_all(ask).await.expect("it reads");
+    assert!(!read(&mut silent, b"HTTP").await, "it has to");
+
+    let server = trusting("192.0.2.0/24").await;
+    let mut client = server.connect().await;
+    client
+        .write_all(&[&said[..], ask].concat())
+        .await
+        .expect("it reads");
+    assert!(!read(&mut client, b"192.0.2.7").await);
+}
+
+mod tls {
+    use std::path::Path;
+
+    use rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+    };
+    use tokio_rustls::{TlsConnector, client::TlsStream};
+
+    use super::*;
+
+    type Own = rcgen::CertifiedKey<rcgen::KeyPair>;
+
+    fn certificate() -> Own {
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate")
+    }
+
+    fn write(folder: &Path, own: &Own) {
+        let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+        std::fs::write(folder.join("certificate.pem"), certificate).expect("written");
+        std::fs::write(folder.join("key.pem"), key).expect("written");
+    }
+
+    fn files(folder: &Path) -> Files {
+        Files {
+            certificate: folder.join("certificate.pem"),
+            key: folder.join("key.pem"),
+            clients: None,
+        }
+    }
+
+    async fn connect(
+        server: &Server,
+        trusted: &Own,
+        own: Option<&Own>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.cert.der().clone()).expect("a root");
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots);
+        let config = match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                let chain: Vec<CertificateDer<'static>> = vec![own.cert.der().clone()];
+                let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).expect("a key");
+                builder.with_client_auth_cert(chain, key).expect("they fit")
+            }
+        };
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connector = TlsConnector::from(Arc::new(config));
+        connector.connect(name, server.connect().await).await
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_changes_is_used_and_one_that_is_no_good_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (old, new) = (certificate(), certificate());
+        write(folder.path(), &old);
+        let tls = Tls::read(files(folder.path())).expect("they can be used");
+        let follow = tokio::spawn(
+            tls.clone()
+                .follow(tokio_util::sync::CancellationToken::new()),
+        );
+        let server = Server::on(Limits::default(), |listener| listener.with_tls(Some(tls))).await;
+        let mut client = connect(&server, &old, None).await.expect("it is known");
+        client.write_all(GET).await.expect("it reads");
+        assert!(read(&mut client, b"hello").await);
+        assert!(connect(&server, &new, None).await.is_err(), "not yet");
+
+        std::fs::write(folder.path().join("certificate.pem"), "none").expect("written");
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert!(connect(&server, &old, None).await.is_ok(), "it goes on");
+        write(folder.path(), &new);
+        eventually(PATIENCE, "the new one is used", async || {
+            connect(&server, &new, None).await.is_ok()
+        })
+        .await;
+        assert!(!follow.is_finished());
+        // What has no handshake is closed.
+        let mut plain = server.connect().await;
+        plain.write_all(GET).await.expect("it reads");
+        assert!(!read(&mut plain, b"hello").await);
+    }
+
+    #[tokio::test]
+    async fn a_client_is_known_by_a_certificate_that_is_asked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (server, client, other) = (certificate(), certificate(), certificate());
+        write(folder.path(), &server);
+        let clients = folder.path().join("clients.pem");
+        std::fs::write(&clients, client.cert.pem()).expect("written");
+        let files = Files {
+            clients: Some(clients),
+            ..files(folder.path())
+        };
+        let tls = Tls::read(files).expect("they can be used");
+        let host = Server::on(Limits::default(), |listener| listener.with_tls(Some(tls))).await;
+        let who = async |own: Option<&Own>| {
+            let mut stream = connect(&host, &server, own).await.expect("a handshake");
+            let ask = b"GET /peer HTTP/1.1\r\nhost: a\r\n\r\n";
+            // Over TLS 1.3 a client hears of its certificate afterwards.
+            let _ = stream.write_all(ask).await;
+            for name in ["Certified(", "Address("] {
+                if read(&mut stream, name.as_bytes()).await {
+                    return Some(name);
+                }
+            }
+            None
+        };
+        assert_eq!(who(Some(&client)).await, Some("Certified("));
+        assert_eq!(who(Some(&other)).await, None, "signed by nobody");
+        assert!(
+            connect(&host, &server, None).await.is_ok(),
+            "health is for all"
+        );
+    }
 }
 
 mod http2 {

@@ -33,7 +33,7 @@ use super::{
     health::{self, Part},
     messages, outbox,
     peer::{Token, Who, admit},
-    problem::Problem,
+    problem::{self, Problem},
     upload,
 };
 use crate::{
@@ -97,6 +97,7 @@ impl Api {
             .nest("/admin/v1", admin)
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
+            .route("/problems/{name}", get(problem::kind))
             .fallback(async || nothing())
             .method_not_allowed_fallback(async || {
                 let detail = "see /admin/v1/openapi.json for what there is";

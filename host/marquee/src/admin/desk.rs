@@ -21,7 +21,7 @@ pub(crate) struct Desk {
     pub(crate) life: Life,
     api: Arc<OnceLock<Router>>,
     pub(crate) listener: Arc<Listener>,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Desk {

@@ -1,7 +1,7 @@
 //! Who may use the admin API, and under which name its history knows them.
 //!
-//! On the socket: the user that the host runs as, and root. Over TCP: whoever has the token, if the host has one; if not,
-//! there is no API over TCP. Not here: how connections are made.
+//! On the socket: the user that the host runs as, and root. Over TCP: whoever has the token, if the host has one, or a
+//! certificate that the host asks for; if it does neither, there is no API over TCP. Not here: how connections are made.
 
 use anyhow::ensure;
 use axum::{
@@ -73,6 +73,9 @@ pub(crate) async fn admit(
         }
         (Peer::User(_), _) => {
             return forbidden("this socket is for the user that the host runs as").into_response();
+        }
+        (Peer::Certified(address, certificate), _) => {
+            format!("certificate {certificate} at {}", address.ip())
         }
         (Peer::Address(_), None) => {
             let detail = "over TCP the admin API is there only if the host has a token (MARQUEE_ADMIN_TOKEN); \

@@ -3,7 +3,10 @@
 
 use axum::{
     Json,
-    extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
+    extract::{
+        Path,
+        rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
+    },
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -43,6 +46,20 @@ const REFUSED: Kind = Kind {
     title: "The version is refused",
     meaning: "It does not compile, does not fit its neighbours, or asks for more than it is granted.",
 };
+
+/// What a problem's type leads to.
+pub(super) async fn kind(Path(name): Path<String>) -> Result<Json<&'static Kind>, Problem> {
+    let kinds = marquee_problem::ALL.iter();
+    let found = kinds
+        .chain(&[INVALID, ARRIVAL, REFUSED])
+        .find(|kind| kind.name() == name);
+    let unknown = || {
+        NO_SUCH_RESOURCE
+            .with("there is no such kind of problem")
+            .into()
+    };
+    found.map(Json).ok_or_else(unknown)
+}
 
 impl Problem {
     /// The request is not valid, and why.

@@ -65,6 +65,13 @@ impl Config {
             settings.trusted_proxies.value.to_string(),
             settings.trusted_proxies.source.to_string(),
         );
+        if !settings.proxy_protocol.value.is_empty() {
+            row(
+                "proxy protocol".into(),
+                settings.proxy_protocol.value.to_string(),
+                settings.proxy_protocol.source.to_string(),
+            );
+        }
         row(
             "drain delay".into(),
             humantime::format_duration(settings.drain_delay.value).to_string(),

@@ -194,11 +194,15 @@ async fn it_tells_of_every_part_that_must_work() {
         "bus",
         "components",
         "events",
+        "triggers",
+        "tasks",
     ];
     assert_eq!(health, json!({ "ready": true, "parts": parts.map(ready) }));
-    for path in ["/healthz", "/readyz"] {
+    for path in ["/healthz", "/readyz", "/problems/version-refused"] {
         assert_eq!(ask(&setup, "GET", path, "").await.status, 200, "{path}");
     }
+    let unknown = ask(&setup, "GET", "/problems/nothing", "").await;
+    assert!(is_a_problem(&unknown, "no-such-resource"), "{unknown:?}");
     drop(host);
 }
 

@@ -174,6 +174,22 @@ async fn a_second_signal_ends_it_at_once_and_its_server_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_serves_on_a_socket_in_the_file_system() {
+    let setup = Setup::application("examples/hello/spin.toml", &[]).await;
+    let path = setup.data().join("public.sock");
+    let address = format!("unix:{}", path.display());
+    let ask = b"GET /Ada HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let host = setup.start_at(&address).await;
+    assert_eq!(host.url, address);
+    assert_eq!(raw::send_to_file(&path, ask).await.status, 200);
+    // What a killed host leaves makes room.
+    host.kill();
+    let host = setup.start_at(&address).await;
+    assert_eq!(raw::send_to_file(&path, ask).await.status, 200);
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_reads_keeps_nobody_waiting() {
     let setup = Setup::application("examples/hello/spin.toml", &[]).await;
     let flags = ["up", "--log", "trace", "--listen", "127.0.0.1:0"];

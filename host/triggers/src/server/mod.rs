@@ -7,8 +7,10 @@
 mod body;
 mod connection;
 mod listener;
+mod proxy;
 mod pulse;
 mod share;
+mod tls;
 
 use std::{
     sync::{
@@ -20,7 +22,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper::{Request, Response};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::{
@@ -29,7 +31,9 @@ pub(crate) use self::{
 };
 pub use self::{
     body::{Held, RequestBody},
-    listener::{Listener, Peer},
+    listener::{Address, InvalidAddress, Listener, Peer},
+    proxy::{InvalidNetworks, Networks},
+    tls::{Files, Tls, TlsError},
 };
 
 /// Bounds of what clients may send, and of what they may leave.
@@ -120,17 +124,39 @@ where
                 continue;
             }
         };
-        let Some(share) = clients.take(network(peer.ip())) else {
+        // Whom a proxy comes for is known later.
+        let early = (!listener.is_proxy(peer)).then(|| clients.take(network(peer.ip())));
+        if matches!(early, Some(None)) {
             tracing::debug!(?peer, "a client has as many connections as it may");
             continue;
-        };
+        }
         let connection = connection::Connection {
             limits: limits.clone(),
             stop: stop.clone(),
             tasks: tasks.clone(),
         };
         let (handler, ended) = (handler.clone(), Arc::clone(&ended));
+        let (listener, clients) = (Arc::clone(&listener), Arc::clone(&clients));
         tasks.spawn(async move {
+            let greeting = timeout(
+                connection.limits.header_timeout,
+                listener.greet(stream, peer),
+            );
+            let greeted = connection.stop.drain.run_until_cancelled(greeting).await;
+            let (stream, peer) = match greeted {
+                Some(Ok(Ok(greeted))) => greeted,
+                Some(Ok(Err(error))) => {
+                    tracing::debug!(?peer, %error, "a connection came to nothing");
+                    return;
+                }
+                // It was too slow, or nothing new is taken any more.
+                Some(Err(_)) | None => return,
+            };
+            let share = early.flatten().or_else(|| clients.take(network(peer.ip())));
+            if share.is_none() {
+                tracing::debug!(?peer, "a client has as many connections as it may");
+                return;
+            }
             let _places = (place, share);
             if connection.serve(stream, peer, handler).await.is_break() {
                 ended.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,13 @@
 //! What travels with a call.
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use marquee_registry::Choice;
 
@@ -21,6 +28,25 @@ pub struct Call {
     pub unit: Option<Arc<dyn Any + Send + Sync>>,
     /// What is held for what it has asked for.
     pub pending: Pending,
+    /// Whether what the component relies on was there for it.
+    pub let_down: LetDown,
+}
+
+/// Tells that something which a call's component relies on was not there for it: its database, the bus, another component.
+/// Where the call fails, that is why.
+#[derive(Debug, Clone, Default)]
+pub struct LetDown(Arc<AtomicBool>);
+
+impl LetDown {
+    /// It was not.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything was not.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Call {
@@ -32,6 +58,7 @@ impl Call {
             deadline,
             choice: Choice::by_chance(rand::random()),
             unit: None,
+            let_down: LetDown::default(),
             pending: Pending::default(),
         }
     }
@@ -66,6 +93,7 @@ impl Call {
             deadline: self.deadline.min(deadline),
             choice: self.choice.clone(),
             unit: None,
+            let_down: LetDown::default(),
             pending: Pending::default(),
         }
     }

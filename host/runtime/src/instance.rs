@@ -113,18 +113,18 @@ impl Work {
         }
     }
 
-    fn end(self, result: Result<Kind, CallError>, let_down: bool, is_sound: bool) {
+    fn end(self, result: Result<Kind, CallError>, is_sound: bool) {
         self.owner.ended(Ended {
             client: self.client,
             ticket: self.ticket,
             result,
-            let_down,
+            let_down: self.call.let_down.is_set(),
             instance: self.instance.filter(|_| is_sound),
         });
     }
 
     fn fail(self, error: CallError) {
-        self.end(Err(error), false, false);
+        self.end(Err(error), false);
     }
 }
 
@@ -260,15 +260,16 @@ impl Task {
                         // What the guest does after it has answered belongs to the call. What it has left to the host does
                         // not: that ends by its own deadline.
                         poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-                        let (let_down, is_sound) = accessor.with(|mut access| {
+                        let is_sound = accessor.with(|mut access| {
                             let state = access.data_mut();
-                            (state.end(), state.is_sound())
+                            state.end();
+                            state.is_sound()
                         });
                         calls_left = calls_left.saturating_sub(1);
                         let is_sound = is_sound && calls_left > 0;
                         control.rest(IDLE);
                         if let Some(work) = take(current) {
-                            work.end(Ok(kind), let_down, is_sound);
+                            work.end(Ok(kind), is_sound);
                         }
                         if !is_sound {
                             break;

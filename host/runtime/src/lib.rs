@@ -39,7 +39,7 @@ mod types;
 
 pub use artifact::{Artifact, compile, what_else};
 pub use bindings::{CONSUMER, HANDLER, JOB};
-pub use call::Call;
+pub use call::{Call, LetDown};
 pub use capability::{Body, Capability, Grant, Lineup, Outbound, Transactor, View};
 pub use component::Spec;
 pub use error::{CallError, LoadError, chain};

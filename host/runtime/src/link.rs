@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use marquee_manifest::ComponentId;
 use marquee_registry::Digest;
 use wasmtime::{
-    AsContextMut as _, Engine,
+    Engine,
     component::{
         Component as Code, Linker, Val,
         types::{ComponentInstance, ComponentItem},
@@ -205,25 +205,17 @@ impl Offer {
                     let call = accessor.with(|mut access| access.data_mut().call().cloned());
                     let forward = Arc::clone(&forward);
                     Box::pin(async move {
-                        let (value, let_down) = forward.call(call, params).await?;
-                        if let_down {
-                            accessor.with(|mut access| access.data_mut().let_down());
-                        }
-                        answer(results, value);
+                        answer(results, forward.call(call, params).await?);
                         Ok(())
                     })
                 })?;
             } else {
                 // The caller's instance does nothing else meanwhile: that is what its type says.
-                instance.func_new_async(function, move |mut context, _, params, results| {
+                instance.func_new_async(function, move |context, _, params, results| {
                     let call = context.data().call().cloned();
                     let forward = Arc::clone(&forward);
                     Box::new(async move {
-                        let (value, let_down) = forward.call(call, params).await?;
-                        if let_down {
-                            context.as_context_mut().data_mut().let_down();
-                        }
-                        answer(results, value);
+                        answer(results, forward.call(call, params).await?);
                         Ok(())
                     })
                 })?;
@@ -256,15 +248,14 @@ struct Forward {
 }
 
 impl Forward {
-    /// The answer, and whether it only says that there is none.
-    async fn call(&self, call: Option<Call>, params: &[Val]) -> wasmtime::Result<(Val, bool)> {
+    async fn call(&self, call: Option<Call>, params: &[Val]) -> wasmtime::Result<Val> {
         let (Some(call), Some(others)) = (call, self.others.upgrade()) else {
             return Err(wasmtime::Error::msg(
                 "a component called another outside of any call",
             ));
         };
         match others.call(&self.target, params.to_vec(), &call).await {
-            Ok(value) => Ok((value, false)),
+            Ok(value) => Ok(value),
             Err(error) => {
                 let _span = call_span(&call.request_id, &self.importer, self.version).entered();
                 tracing::warn!(
@@ -272,7 +263,8 @@ impl Forward {
                     function = self.target.function, error = %chain(&error),
                     "a call of another component failed"
                 );
-                Ok((self.failure.result(&error)?, true))
+                call.let_down.set();
+                self.failure.result(&error)
             }
         }
     }

@@ -33,8 +33,6 @@ struct Current {
     call: Call,
     views: Vec<View>,
     hooks: Box<dyn WasiHttpHooks>,
-    /// Something that the component relies on was not there for it.
-    let_down: bool,
 }
 
 impl State {
@@ -88,28 +86,14 @@ impl State {
         Some((view, &mut self.table))
     }
 
-    /// Something that the component relies on was not there for it: its database, the bus, another component. Where the
-    /// call fails, that is why.
-    pub fn let_down(&mut self) {
-        if let Some(current) = &mut self.current {
-            current.let_down = true;
-        }
-    }
-
     pub(crate) fn begin(&mut self, call: Call, views: Vec<View>, hooks: Box<dyn WasiHttpHooks>) {
         self.speaker.speaks_for(&call.request_id);
-        self.current = Some(Current {
-            call,
-            views,
-            hooks,
-            let_down: false,
-        });
+        self.current = Some(Current { call, views, hooks });
     }
 
-    /// The call is over. Whether it was let down.
-    pub(crate) fn end(&mut self) -> bool {
-        let ended = self.current.take();
-        ended.is_some_and(|current| current.let_down)
+    /// The call is over.
+    pub(crate) fn end(&mut self) {
+        self.current = None;
     }
 
     /// Whether what the calls so far have left in it is little: memory, and handles that nobody closed.

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use marquee_bus::{Bus, MAX_KEY_BYTES, MAX_OWN_HEADERS, MAX_VALUE_BYTES, Outgoing, Record};
 use marquee_manifest::ComponentId;
-use marquee_runtime::{Call, Capability, Grant, Pending, State, View};
+use marquee_runtime::{Call, Capability, Grant, LetDown, Pending, State, View};
 use uuid::Uuid;
 use wasmtime::component::{Accessor, HasData, Linker};
 
@@ -67,6 +67,7 @@ impl Capability for Producer {
             bus: Arc::clone(&self.bus),
             topics: Arc::clone(grant).downcast().unwrap_or_default(),
             deadline: call.deadline,
+            let_down: call.let_down.clone(),
             traceparent: call.traceparent.clone(),
             pending: call.pending.clone(),
         })
@@ -79,6 +80,7 @@ struct Client {
     bus: Arc<dyn Bus>,
     topics: Arc<BTreeSet<String>>,
     deadline: Instant,
+    let_down: LetDown,
     traceparent: Option<Arc<str>>,
     pending: Pending,
 }
@@ -132,12 +134,14 @@ impl Client {
         let results = tokio::time::timeout(PATIENCE.min(left / 2), self.bus.publish(records))
             .await
             .map_err(|_| {
+                self.let_down.set();
                 types::PublishError::Unavailable("the bus did not acknowledge in time".to_owned())
             })?;
         match results.into_iter().find_map(Result::err) {
             None => Ok(()),
             Some(marquee_bus::Error::Refused(reason)) => Err(types::PublishError::Refused(reason)),
             Some(error) => {
+                self.let_down.set();
                 tracing::warn!(%error, "messages could not be published");
                 Err(types::PublishError::Unavailable(
                     "the bus cannot be reached".to_owned(),

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 use deadpool_postgres::ClientWrapper;
 use futures::TryStreamExt as _;
 use marquee_database::{Alone, Error, Transaction, Work, begins};
-use marquee_runtime::{Held, PENDING_BYTES, Pending};
+
+use marquee_runtime::{Held, LetDown, PENDING_BYTES, Pending};
 use tokio_postgres::{Row, RowStream, Statement, types::ToSql};
 use tracing::Instrument as _;
 
@@ -24,6 +25,7 @@ pub(super) struct Client {
     pub(super) unit: Option<Arc<UnitOfWork>>,
     pub(super) transactions: Transactions,
     pub(super) deadline: Instant,
+    pub(super) let_down: LetDown,
     pub(super) traceparent: Option<Arc<str>>,
     pub(super) pending: Pending,
 }
@@ -94,10 +96,15 @@ impl Client {
         size: usize,
         work: &impl Work<Output = T>,
     ) -> Result<T, wit::Error> {
-        match self.send_once(connection, sql, size, work).await {
-            Err(Failed::Stale(_)) => Ok(self.send_once(connection, sql, size, work).await?),
-            result => Ok(result?),
+        let result = match self.send_once(connection, sql, size, work).await {
+            Err(Failed::Stale(_)) => self.send_once(connection, sql, size, work).await,
+            result => result,
+        };
+        let result = result.map_err(wit::Error::from);
+        if let (Some(_), Err(wit::Error::ConnectionFailed(_))) = (&self.granted, &result) {
+            self.let_down.set();
         }
+        result
     }
 
     /// What this statement and those under way hold is bounded together. It is not sent beyond that, and may be when another

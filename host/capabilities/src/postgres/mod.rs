@@ -97,6 +97,7 @@ impl Capability for Postgres {
             unit,
             transactions: transactions::Transactions::default(),
             deadline: call.deadline,
+            let_down: call.let_down.clone(),
             traceparent: call.traceparent.clone(),
             pending: call.pending.clone(),
         })

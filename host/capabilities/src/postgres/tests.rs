@@ -12,7 +12,7 @@ use std::{
 use futures::FutureExt as _;
 use marquee_database::{Config, Database, Secret};
 use marquee_manifest::ComponentId;
-use marquee_runtime::{Body, Call, CallError, Pending, Transactor as _};
+use marquee_runtime::{Body, Call, CallError, LetDown, Pending, Transactor as _};
 use marquee_testkit::TestDatabase;
 use wasmtime::component::Val;
 
@@ -62,6 +62,7 @@ pub(super) async fn bench() -> Bench {
         granted: Some(Arc::new(granted.clone())),
         unit: None,
         transactions: Transactions::default(),
+        let_down: LetDown::default(),
         deadline: Instant::now() + Duration::from_secs(60),
         traceparent: None,
         pending: Pending::default(),
@@ -699,6 +700,7 @@ async fn a_statement_without_an_answer_is_told_from_one_that_was_not_sent() {
         );
     };
     let late = Client {
+        let_down: LetDown::default(),
         deadline: Instant::now() + Duration::from_millis(50),
         ..bench.client.clone()
     };

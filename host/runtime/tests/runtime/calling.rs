@@ -122,11 +122,10 @@ async fn a_caller_that_can_be_told_of_a_failure_is_told_and_lives_on() {
         let code = "(if (i32.gt_u (local.get $n) (i32.const 1)) (then unreachable))";
         let bench = pair(sort, "say", code).await;
         let told = bench.run("xx").await.expect("the caller lives");
-        let told = told.expect_err("it is told");
-        assert!(
-            told.starts_with("component words@") && told.ends_with(" trapped"),
-            "{told}"
-        );
+        assert_eq!(told, Err("component words trapped".to_owned()));
+        let (caller, callee) = (bench.figures(IT), bench.figures("words"));
+        assert_eq!((caller.errors, caller.excused), (0, 1), "it was let down");
+        assert_eq!((callee.errors, callee.excused), (1, 0));
         assert_eq!(bench.run("x").await.expect("a call"), Ok(()));
 
         let bench = pair(sort, "say", "(loop br 0)").await;

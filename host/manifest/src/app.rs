@@ -1,6 +1,6 @@
 //! What a manifest comes to.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use crate::{ComponentId, Dependencies, Http, OutboundHost, Rates, When};
 
@@ -193,12 +193,14 @@ pub struct Schedule {
 pub struct Limits {
     /// Wall clock and CPU of one call.
     pub deadline: Duration,
-    /// Linear memory of an instance, in bytes.
+    /// Linear memory of an instance, in bytes: of all its memories together.
     pub memory_bytes: usize,
     /// Calls at once.
     pub concurrent_calls: usize,
     /// Calls that wait for their turn at once.
     pub queue: usize,
+    /// Calls that an instance serves before it is replaced, from half of it by chance. None: as many as come.
+    pub instance_calls: Option<NonZeroU32>,
     /// Handles (connections, streams, bodies) that an instance holds at once.
     pub handles: usize,
     /// Lines a second that it may log.
@@ -216,6 +218,7 @@ impl Default for Limits {
             memory_bytes: defaults::MEMORY_BYTES,
             concurrent_calls: defaults::CONCURRENT_CALLS,
             queue: defaults::QUEUE,
+            instance_calls: None,
             handles: defaults::HANDLES,
             log_lines: defaults::LOG_LINES,
             rows: defaults::ROWS,

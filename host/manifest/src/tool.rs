@@ -1,6 +1,7 @@
 //! From text to what only Marquee understands of a component: `[component.NAME.tool.marquee]`.
 
 use std::{
+    num::NonZeroU32,
     path::{self, Path, PathBuf},
     time::Duration,
 };
@@ -102,6 +103,9 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
         if let Some(calls) = table.number("queue", 1..=10_000) {
             limits.queue = usize::try_from(calls).unwrap_or(1);
         }
+        if let Some(calls) = table.number("instance_calls", 1..=1_000_000) {
+            limits.instance_calls = u32::try_from(calls).ok().and_then(NonZeroU32::new);
+        }
         if let Some(handles) = table.number("handles", 10..=100_000) {
             limits.handles = usize::try_from(handles).unwrap_or(10);
         }
@@ -121,7 +125,7 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
         if let Some(bytes) = bytes {
             limits.query_bytes = bytes;
         }
-        table.finish("limits are deadline, memory, concurrent_calls, queue, handles, log_lines, rows and query_bytes");
+        table.finish("limits are deadline, memory, concurrent_calls, queue, instance_calls, handles, log_lines, rows and query_bytes");
     }
     if let Some(table) = ours.section("canary") {
         component.canary = canary(table);

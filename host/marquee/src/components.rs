@@ -62,6 +62,7 @@ pub(crate) fn spec(app: &App, component: &Component) -> Spec {
             memory_bytes: component.limits.memory_bytes,
             concurrent_calls: component.limits.concurrent_calls,
             queue: component.limits.queue,
+            instance_calls: component.limits.instance_calls,
             handles: component.limits.handles,
             log_lines: component.limits.log_lines,
             ..Limits::default()

@@ -76,6 +76,12 @@ async fn each_misdeed_is_an_error_of_its_own_call() {
             }
         }
     }
+    let log = host.log();
+    let mut failures = log.lines().filter(|line| line.contains("a request failed"));
+    assert!(
+        failures.next().is_some() && failures.all(|line| line.contains("\"request_id\":")),
+        "a person finds the request: {log}"
+    );
     let counted = &versions(&setup, "faulty")[0];
     assert_eq!(
         (&counted["calls"], &counted["errors"]),

@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use governor::clock::DefaultClock;
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header, request};
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use marquee_manifest::{Canary, ComponentId, Http, Rates};
@@ -306,8 +307,9 @@ fn absolute(parts: &http::request::Parts) -> Option<Uri> {
         (None, None) => return None,
     };
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let scheme = parts.extensions.get::<Scheme>().cloned();
     Uri::builder()
-        .scheme("http")
+        .scheme(scheme.unwrap_or(Scheme::HTTP))
         .authority(authority)
         .path_and_query(path)
         .build()

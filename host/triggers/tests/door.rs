@@ -18,7 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, uri::Scheme};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use marquee_testkit::eventually;
@@ -56,7 +56,11 @@ impl Server {
             async move {
                 let left = match request.uri().path() {
                     "/" => 1,
-                    "/peer" => return said(&format!("{peer:?}"), held),
+                    "/peer" => {
+                        let scheme = request.extensions().get::<Scheme>();
+                        let scheme = scheme.map(Scheme::as_str).unwrap_or_default();
+                        return said(&format!("{peer:?} by {scheme};"), held);
+                    }
                     "/body" => match request.into_body().collect().await {
                         Ok(_) => 1,
                         Err(error) => return said(&error.to_string(), held),
@@ -292,7 +296,7 @@ async fn a_trusted_proxy_says_whom_it_comes_for_and_nobody_else_does() {
         .write_all(&[&said[..], ask].concat())
         .await
         .expect("it reads");
-    assert!(read(&mut client, b"Address(192.0.2.7:4711)").await);
+    assert!(read(&mut client, b"Address(192.0.2.7:4711) by http;").await);
     let mut second = server.connect().await;
     second
         .write_all(&[&said[..], ask].concat())

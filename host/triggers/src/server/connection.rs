@@ -3,6 +3,7 @@
 use std::{convert::Infallible, future::Future, ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use hyper::{Request, Response, Version, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -22,6 +23,8 @@ use super::{
 pub(super) struct Connection {
     pub(super) limits: Limits,
     pub(super) stop: Stop,
+    /// What its requests were sent by.
+    pub(super) scheme: Scheme,
     /// Whose streams these are.
     pub(super) tasks: TaskTracker,
 }
@@ -43,10 +46,11 @@ impl Connection {
             + 'static,
     {
         let pulse = Pulse::new();
-        let limits = self.limits.clone();
+        let (limits, scheme) = (self.limits.clone(), self.scheme.clone());
         let service = service_fn({
             let pulse = Arc::clone(&pulse);
-            move |request: Request<_>| {
+            move |mut request: Request<_>| {
+                request.extensions_mut().insert(scheme.clone());
                 let mut flight = pulse.take_off(request.version() == Version::HTTP_2);
                 let answer = handler(request.map(|body| RequestBody::new(body, &limits)), peer);
                 async move {

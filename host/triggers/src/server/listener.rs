@@ -9,6 +9,7 @@ use std::{
     str::FromStr,
 };
 
+use http::uri::Scheme;
 use marquee_registry::Digest;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -92,6 +93,13 @@ impl Listener {
         Self { proxies, ..self }
     }
 
+    pub(super) fn scheme(&self) -> Scheme {
+        match self.tls {
+            Some(_) => Scheme::HTTPS,
+            None => Scheme::HTTP,
+        }
+    }
+
     pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match &self.socket {
             Socket::Tcp(listener) => {
@@ -157,7 +165,7 @@ impl Peer {
 impl fmt::Display for Listener {
     /// As a URL, as far as there is one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let scheme = self.scheme();
         match &self.socket {
             Socket::Tcp(listener) => match listener.local_addr() {
                 Ok(address) => write!(f, "{scheme}://{address}"),

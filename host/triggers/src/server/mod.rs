@@ -133,6 +133,7 @@ where
         let connection = connection::Connection {
             limits: limits.clone(),
             stop: stop.clone(),
+            scheme: listener.scheme(),
             tasks: tasks.clone(),
         };
         let (handler, ended) = (handler.clone(), Arc::clone(&ended));

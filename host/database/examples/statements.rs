@@ -3,10 +3,16 @@
 //! HOW is `alone` (a connection of the pool for each), `shared` (as the host does) or `one` (all down one connection, which
 //! is what sharing comes to where nothing is held back). Run it under `strace -fc` for its system calls.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what it measures goes to standard output"
+)]
+
 use std::time::Instant;
 
 use deadpool_postgres::ClientWrapper;
 use marquee_database::{Config, Database, Secret, Work};
+use tokio::task::JoinSet;
 use tokio_postgres::{NoTls, Statement};
 
 struct Read;
@@ -34,7 +40,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.pool_size = 16;
     let database = Database::new(&config)?;
     let (client, driver) = tokio_postgres::connect(&url, NoTls).await?;
-    tokio::spawn(driver);
+    let mut driving = JoinSet::new();
+    driving.spawn(driver);
     let client = std::sync::Arc::new(client);
     let prepared = client.prepare(&sql).await?;
 
@@ -42,7 +49,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The first round connects and prepares.
     for round in 0..2 {
         begun = Instant::now();
-        let mut tasks = tokio::task::JoinSet::new();
+        let mut tasks = JoinSet::new();
         for _ in 0..callers {
             let (database, how, sql) = (database.clone(), how.clone(), sql.clone());
             let (client, prepared) = (client.clone(), prepared.clone());
@@ -69,9 +76,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let took = begun.elapsed();
     let each = took.as_secs_f64() * 1e6 / (callers * times) as f64;
-    #[expect(clippy::print_stdout, reason = "it is what it is for")]
-    {
-        println!("{how} {callers}x{times}: {took:.2?}, {each:.1} us each");
-    }
+    println!("{how} {callers}x{times}: {took:.2?}, {each:.1} us each");
     Ok(())
 }

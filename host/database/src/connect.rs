@@ -22,11 +22,11 @@ pub(crate) struct Connector {
 
 impl Connect for Connector {
     fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
-        let (config, tls) = (config.clone(), self.tls.clone());
+        let (config, tls, here) = (config.clone(), self.tls.clone(), self.runtime.clone());
         let connecting = self.runtime.spawn(async move {
             match tls {
-                Some(tls) => open(&config, tls).await,
-                None => open(&config, NoTls).await,
+                Some(tls) => open(&here, &config, tls).await,
+                None => open(&here, &config, NoTls).await,
             }
         });
         let connecting = AbortOnDropHandle::new(connecting);
@@ -43,7 +43,11 @@ impl Connect for Connector {
     }
 }
 
-async fn open<T>(config: &Config, tls: T) -> Result<(Client, JoinHandle<()>), Error>
+async fn open<T>(
+    runtime: &Handle,
+    config: &Config,
+    tls: T,
+) -> Result<(Client, JoinHandle<()>), Error>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
@@ -51,7 +55,7 @@ where
 {
     let (client, connection) = config.connect(tls).await?;
     // The pool owns it: it ends the task when it drops the client.
-    let driver = tokio::spawn(async move {
+    let driver = runtime.spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection broke; whoever waited for it is told");
         }

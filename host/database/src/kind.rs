@@ -228,7 +228,7 @@ pub(crate) fn behind_comment(mut text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, is_suspect};
+    use super::{Kind, is_suspect, reads};
 
     #[test]
     fn a_statement_is_known_by_its_first_words_however_they_are_written() {
@@ -300,6 +300,33 @@ mod tests {
             "update notes set note = $1",
         ] {
             assert!(!is_suspect(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_read_is_what_says_so_and_locks_nothing() {
+        for sql in [
+            "select 1",
+            "-- which\nWITH t AS (select 1) select * from t",
+            "values (1)",
+            "table notes",
+            "select updated_at, deleted from notes",
+        ] {
+            assert!(reads(sql), "{sql}");
+        }
+        for sql in [
+            "",
+            "show all",
+            "(select 1)",
+            "explain analyze insert into notes values (1)",
+            "insert into notes values (1)",
+            "with m as (INSERT into notes values (1) returning *) select * from m",
+            "select * from notes for update",
+            "select * into other from notes",
+            "select nextval('numbers')",
+            "select pg_advisory_xact_lock(1)",
+        ] {
+            assert!(!reads(sql), "{sql}");
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Promises: BEGIN travels with the first statement, so a unit costs one round trip more than its statements
 //! (the commit). After a failed statement nothing of the unit can commit. It is one transaction: statements that end it
 //! or outlive it are refused, and at its commit it proves that it is still the one that was begun. Dropped, it leaves
-//! nothing: its statement is cancelled and rolled back, or its connection closed. A connection goes back to the pool only after COMMIT or
-//! ROLLBACK was answered, and only if no statement may have changed its session.
+//! nothing: its statement is cancelled and rolled back, or its connection closed. A connection goes back to the pool only
+//! after COMMIT or ROLLBACK was answered, and only if no statement may have changed its session.
 //!
 //! Bounds: one connection; between two statements the time to the deadline. Not here: deciding whether to commit.
 

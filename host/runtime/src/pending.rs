@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn what_is_held_is_bounded_over_all_that_is_under_way_and_let_go_with_it() {
         let pending = Pending::default();
-        let half = pending.clone().hold(PENDING_BYTES / 2);
+        let half = pending.hold(PENDING_BYTES / 2);
         let other = pending.hold(PENDING_BYTES / 2);
         assert!(half.is_some() && other.is_some());
         assert!(pending.hold(1).is_none());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use marquee_testkit::eventually;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::{
     client::Client,
@@ -16,8 +16,10 @@ const BACKEND: &str = "select pg_backend_pid()::bigint";
 const SLOW: &str = "select pg_sleep(30) as slow";
 
 /// Send a statement that does not end by itself, and wait until the server is at it.
-async fn begun(bench: &Bench, client: Client) -> JoinHandle<()> {
-    let call = tokio::spawn(async move {
+/// Dropped, the call hangs up.
+async fn begun(bench: &Bench, client: Client) -> JoinSet<()> {
+    let mut call = JoinSet::new();
+    call.spawn(async move {
         let _ = client.query(ONE, SLOW, Vec::new()).await;
     });
     eventually(Duration::from_secs(10), "it is begun", async || {
@@ -41,13 +43,13 @@ async fn a_call_that_hangs_up_ends_its_statement_and_leaves_its_connection_to_th
     let before = number(&client, BACKEND).await;
     for _ in 0..3 {
         // By itself, in a transaction of the guest's own, and in a unit of work.
-        begun(&bench, another(&client)).await.abort();
+        drop(begun(&bench, another(&client)).await);
         assert_eq!(number(&client, BACKEND).await, before);
 
         let own = another(&client);
         done(&own, ONE, "begin").await;
         own.execute(ONE, INSERT, text("gone")).await.expect("kept");
-        begun(&bench, own).await.abort();
+        drop(begun(&bench, own).await);
         assert_eq!(number(&client, BACKEND).await, before);
 
         let inside = Client {
@@ -58,7 +60,7 @@ async fn a_call_that_hangs_up_ends_its_statement_and_leaves_its_connection_to_th
             .execute(ONE, INSERT, text("gone"))
             .await
             .expect("kept");
-        begun(&bench, inside).await.abort();
+        drop(begun(&bench, inside).await);
         assert_eq!(number(&client, BACKEND).await, before);
     }
     assert_eq!(under_way(&bench).await, 0);

@@ -12,6 +12,7 @@ use std::{
 use futures::future::join_all;
 use marquee_database::{Config, Secret};
 use marquee_testkit::eventually;
+use tokio::task::JoinSet;
 
 use super::{
     bindings::wit::{self, ParameterValue},
@@ -110,9 +111,10 @@ async fn one_that_goes_away_takes_nobodys_answer_along() {
 async fn everybody_has_the_answer_to_what_they_asked_whoever_comes_goes_or_lingers() {
     let bench = bench().await;
     let (client, database) = on(&bench, |config| config.pool_size = 4);
-    let calls = (0..400).map(|value: i64| {
+    let mut calls = JoinSet::new();
+    for value in 0..400_i64 {
         let client = another(&client);
-        tokio::spawn(async move {
+        calls.spawn(async move {
             let (patience_ms, seconds) = match value % 20 {
                 0 => (30, 1.0),
                 1 => (20_000, 0.2),
@@ -125,11 +127,9 @@ async fn everybody_has_the_answer_to_what_they_asked_whoever_comes_goes_or_linge
             if let Ok(answer) = tokio::time::timeout(patience, asked).await {
                 assert_eq!(answer.expect("a row").0, value);
             }
-        })
-    });
-    for call in join_all(calls).await {
-        call.expect("no panic");
+        });
     }
+    calls.join_all().await;
     eventually(
         Duration::from_secs(10),
         "all connections are free",
@@ -143,16 +143,15 @@ async fn reads_without_end_leave_a_connection_to_those_who_need_one_alone() {
     let bench = bench().await;
     let (client, database) = on(&bench, |config| config.pool_size = 1);
     let stop = Arc::new(AtomicBool::new(false));
-    let readers: Vec<_> = (0..8)
-        .map(|_| {
-            let (client, stop) = (another(&client), Arc::clone(&stop));
-            tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    number(&client, BACKEND).await;
-                }
-            })
-        })
-        .collect();
+    let mut readers = JoinSet::new();
+    for _ in 0..8 {
+        let (client, stop) = (another(&client), Arc::clone(&stop));
+        readers.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                number(&client, BACKEND).await;
+            }
+        });
+    }
     for value in 0..20 {
         let mut unit = database.unit();
         unit.query("select 1", &[]).await.expect("a connection");
@@ -163,9 +162,7 @@ async fn reads_without_end_leave_a_connection_to_those_who_need_one_alone() {
             .expect("inserted");
     }
     stop.store(true, Ordering::Relaxed);
-    for reader in readers {
-        reader.await.expect("no panic");
-    }
+    readers.join_all().await;
     assert_eq!(bench.count("notes").await, 20);
 }
 

@@ -149,6 +149,8 @@ async fn compare(
             let length = Duration::from_secs(command.seconds);
             // What was idle is awake again, and connections to the database are there.
             wrk::ask(&candidate.url, connections, Duration::from_secs(1)).await?;
+            // Until the connections before are known to be gone: a client may not have more at once.
+            tokio::time::sleep(Duration::from_millis(300)).await;
             let before = Cpu::of(candidate.pid, postgres)?;
             let answers = wrk::ask(&candidate.url, connections, length).await?;
             let taken = Cpu::of(candidate.pid, postgres)?.since(&before);

@@ -1,6 +1,11 @@
 //! What a manifest comes to.
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::{ComponentId, Dependencies, Http, OutboundHost, Rates, When};
 
@@ -21,6 +26,8 @@ pub struct App {
     pub routes: Vec<Route>,
     /// All components, by name.
     pub components: BTreeMap<ComponentId, Component>,
+    /// Components that others name for packages which this host provides itself: for Spin, which does not.
+    pub stand_ins: BTreeSet<ComponentId>,
 }
 
 /// An application variable: a default, or a value that must be given.

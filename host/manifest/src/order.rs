@@ -15,11 +15,21 @@ impl App {
                 .iter()
                 .any(|route| route.component == component.id)
                 || !component.subscriptions.is_empty()
+                || !component.schedules.is_empty()
         };
         for component in self.components.values().filter(starts) {
             self.visit(component, &mut seen, &mut order);
         }
         order
+    }
+
+    /// Components that nothing starts and nobody needs, on this host or on Spin.
+    pub fn unused(&self) -> Vec<&ComponentId> {
+        let loaded = self.load_order();
+        let is_loaded = |id: &ComponentId| loaded.iter().any(|component| component.id == *id);
+        let all = self.components.keys();
+        all.filter(|id| !is_loaded(id) && !self.stand_ins.contains(*id))
+            .collect()
     }
 
     fn visit<'a>(

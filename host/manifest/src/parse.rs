@@ -81,6 +81,7 @@ fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {
         variables: BTreeMap::new(),
         routes: Vec::new(),
         components: BTreeMap::new(),
+        stand_ins: BTreeSet::new(),
     };
     match root.section("application") {
         Some(mut section) => {
@@ -146,6 +147,11 @@ fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {
         }
     }
     root.finish("a manifest has application, variables, trigger and component");
+    let named = places.dependencies.iter();
+    app.stand_ins = named
+        .filter(|(_, name, ..)| is_the_hosts(name))
+        .map(|(_, _, target, _)| target.clone())
+        .collect();
     (app, places)
 }
 
@@ -373,11 +379,16 @@ fn read_dependencies(
         places
             .dependencies
             .push((importer.clone(), name.clone(), target.clone(), at));
-        if !name.package().starts_with("marquee:") {
+        if !is_the_hosts(&name) {
             dependencies.push((name, target));
         }
     }
     dependencies.into_iter().collect()
+}
+
+/// Whether the host provides it itself.
+fn is_the_hosts(name: &DependencyName) -> bool {
+    name.package().starts_with("marquee:")
 }
 
 fn id((text, span): At<String>, problems: &Problems<'_>) -> Option<At<ComponentId>> {

@@ -39,6 +39,12 @@ impl Releases {
                 "another host uses this data folder: what is live can be changed there, not here"
             );
         }
+        for component in app.unused() {
+            tracing::warn!(
+                %component,
+                "no trigger starts {component}, and no component depends on it: it is not loaded"
+            );
+        }
         let order = app.load_order();
         let components = order
             .iter()

@@ -1,7 +1,5 @@
 //! What of a manifest is loaded.
 
-#![expect(clippy::expect_used, reason = "a test that panics says what is wrong")]
-
 use marquee_manifest::{App, ComponentId};
 
 fn names<'a>(ids: impl IntoIterator<Item = &'a ComponentId>) -> Vec<&'a str> {

@@ -38,10 +38,8 @@ impl job::Guest for Misbehave {
             },
             // So many milliseconds.
             long if long.starts_with("sleep ") => {
-                let number = long.trim_start_matches("sleep ").parse::<u64>();
-                std::thread::sleep(Duration::from_millis(
-                    number.map_err(|error| error.to_string())?,
-                ));
+                let number = long.trim_start_matches("sleep ").parse();
+                sleep(Duration::from_millis(number.map_err(|_| long.to_owned())?));
                 Ok(())
             }
             // So many MiB.
@@ -57,6 +55,11 @@ impl job::Guest for Misbehave {
             other => Err(format!("there is no misdeed {other}")),
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "waiting is what it is asked for")]
+fn sleep(time: Duration) {
+    std::thread::sleep(time);
 }
 
 #[expect(

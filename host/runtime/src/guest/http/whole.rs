@@ -36,7 +36,7 @@ pub(super) async fn job(
         headers: parts
             .headers
             .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned().into()))
+            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned()))
             .collect(),
         body: body.into(),
     };

@@ -6,37 +6,47 @@
 //! `http`:
 //!
 //! ```ignore
-//! impl exports::marquee::http::handler::Guest for Component {
-//!     async fn handle(request: marquee_guest::http::Request) -> marquee_guest::http::Response {
-//!         marquee_guest::http::answer(request, |request| answer(request.map(Body::from))).await
-//!     }
-//! }
+//! marquee_guest::whole_requests!(Component, |request| answer(request.map(Body::from)));
 //! ```
+//!
+//! Work that goes on after the answer is spawned on the executor of the export that was called: this crate's
+//! `wit_bindgen::spawn_local` here, the SDK's there. A component with such work may as well export `wasi:http/handler` alone.
+//!
+//! The interface's types are its own: a component that took them from an interface of types would import that one, and a host
+//! that does not know it would not start the component.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 
-pub use bindings::marquee::http::types::{Request, Response};
+/// A header or trailer field.
+pub type Field = (String, Vec<u8>);
 
-mod bindings {
-    #![allow(
-        missing_docs,
-        reason = "wit-bindgen writes it; what is public of it has the interface's words"
-    )]
-    wit_bindgen::generate!({
-        inline: "
-            package marquee:guest-http;
+/// What the interface's record of this name has.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// As it was sent.
+    pub method: String,
+    /// With scheme and authority.
+    pub url: String,
+    /// In their order.
+    pub headers: Vec<Field>,
+    /// The whole of it.
+    pub body: Vec<u8>,
+}
 
-            world guest {
-                import marquee:http/types@0.1.0;
-            }
-        ",
-        path: "../wit/marquee-http",
-        generate_all,
-        generate_unused_types: true,
-    });
+/// What the interface's record of this name has.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// From 200 to 599.
+    pub status: u16,
+    /// In their order.
+    pub headers: Vec<Field>,
+    /// The whole of it.
+    pub body: Vec<u8>,
+    /// Fields after the body.
+    pub trailers: Vec<Field>,
 }
 
 /// Let `handler` answer. What is no request of HTTP is answered with 400; a body that breaks off, with 500.
@@ -90,4 +100,38 @@ fn fields(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
         (name.as_str().to_owned(), value.as_bytes().to_owned())
     };
     map.iter().map(field).collect()
+}
+
+/// Export `marquee:http/handler`: a type, and the function that answers a request with its whole body.
+///
+/// The world of [`component!`](crate::component) has `export marquee:http/handler@0.1.0`.
+#[macro_export]
+macro_rules! whole_requests {
+    ($component:ident, $handler:expr) => {
+        impl bindings::exports::marquee::http::handler::Guest for $component {
+            async fn handle(
+                request: bindings::exports::marquee::http::handler::Request,
+            ) -> bindings::exports::marquee::http::handler::Response {
+                use bindings::exports::marquee::http::handler::{Field, Response};
+                let plain = |field: Field| (field.name, field.value);
+                let fields = |fields: Vec<$crate::http::Field>| {
+                    let field = |(name, value)| Field { name, value };
+                    fields.into_iter().map(field).collect()
+                };
+                let request = $crate::http::Request {
+                    method: request.method,
+                    url: request.url,
+                    headers: request.headers.into_iter().map(plain).collect(),
+                    body: request.body,
+                };
+                let response = $crate::http::answer(request, $handler).await;
+                Response {
+                    status: response.status,
+                    headers: fields(response.headers),
+                    body: response.body,
+                    trailers: fields(response.trailers),
+                }
+            }
+        }
+    };
 }

@@ -19,7 +19,7 @@ mod routes;
 mod upstream;
 
 use axum::{body::Body, response::Response};
-use bindings::exports::marquee::{health::probe, http::handler};
+use bindings::exports::marquee::health::probe;
 
 // What the records of the other components say is what clients see.
 marquee_guest::component!(Gateway, {
@@ -37,7 +37,6 @@ marquee_guest::component!(Gateway, {
     ],
     world: "movie:gateway/gateway",
     generate_all,
-    with: { "marquee:http/types@0.1.0": marquee_guest::http },
     additional_derives: [serde::Serialize, utoipa::ToSchema],
 });
 
@@ -51,13 +50,8 @@ impl probe::Guest for Gateway {
     }
 }
 
-impl handler::Guest for Gateway {
-    /// The same as `handle`, for a small request in one piece.
-    async fn handle(request: marquee_guest::http::Request) -> marquee_guest::http::Response {
-        let answer = |request: axum::http::Request<_>| http::answer(request.map(Body::from));
-        marquee_guest::http::answer(request, answer).await
-    }
-}
+// The same as `handle`, for a small request in one piece.
+marquee_guest::whole_requests!(Gateway, |request| http::answer(request.map(Body::from)));
 
 /// The export `wasi:http/handler@0.3.0`: answers a request, whatever is wrong with it.
 // The names of the exports are nothing that a native linker takes.

@@ -6,20 +6,18 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use bindings::exports::marquee::http::handler;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header::CONTENT_LENGTH};
 use http_body_util::{BodyExt as _, Full};
 use spin_sdk::{
     http_service,
     wasip3::{clocks::monotonic_clock, http::types::Fields},
-    wit_bindgen::{self, yield_async},
+    wit_bindgen::yield_async,
 };
 
 marquee_guest::component!(Faulty, {
     path: "../../../wit/marquee-http",
     world: "marquee:http/service",
-    with: { "marquee:http/types@0.1.0": marquee_guest::http },
 });
 
 struct Faulty;
@@ -32,12 +30,7 @@ async fn faulty(request: spin_sdk::http::Request) -> http::Response<Full<Bytes>>
     respond("streams", request).await
 }
 
-impl handler::Guest for Faulty {
-    async fn handle(request: marquee_guest::http::Request) -> marquee_guest::http::Response {
-        let respond = |request: http::Request<_>| respond("whole", request.map(Full::new));
-        marquee_guest::http::answer(request, respond).await
-    }
-}
+marquee_guest::whole_requests!(Faulty, |request| respond("whole", request.map(Full::new)));
 
 async fn respond<B: http_body::Body>(
     way: &str,
@@ -81,10 +74,15 @@ async fn answer<B: http_body::Body>(way: &str, request: http::Request<B>) -> (St
         }
         // Answers, and works on for a while.
         "/faulty/later" => {
-            wit_bindgen::spawn(async {
+            let rest = async {
                 monotonic_clock::wait_for(100_000_000).await;
                 DONE.store(true, Ordering::Relaxed);
-            });
+            };
+            // Each of the two exports has an executor of its own.
+            match way {
+                "whole" => wit_bindgen::spawn_local(rest),
+                _ => spin_sdk::wit_bindgen::spawn(rest),
+            }
             return (StatusCode::OK, "Later.\n".to_owned());
         }
         "/faulty/done" => {

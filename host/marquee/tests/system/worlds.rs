@@ -58,7 +58,11 @@ fn each_component_imports_only_what_it_uses() {
             "movie:users/types@0.1.0",
             "spin:variables/variables@3.0.0",
         ],
-        &["marquee:health/probe@0.1.0", "wasi:http/handler@0.3.0"],
+        &[
+            "marquee:health/probe@0.1.0",
+            "marquee:http/handler@0.1.0",
+            "wasi:http/handler@0.3.0",
+        ],
     );
     check(
         "metadata",

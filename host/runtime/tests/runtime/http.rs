@@ -59,7 +59,17 @@ async fn a_small_request_goes_in_one_piece_and_a_large_one_as_a_stream() {
     assert_eq!(text(read.expect("an answer")).await, "1000");
     let failed = send(&bench, get("unknown"), Duration::from_secs(10)).await;
     assert_eq!(failed.expect("an answer").status(), 500);
+    ended(&bench).await;
     assert_eq!(bench.figures(IT).errors, 1);
+}
+
+/// Until no call is under way: an answer comes before its call has ended.
+async fn ended(bench: &Bench) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while bench.figures(IT).in_flight > 0 {
+        assert!(Instant::now() < until, "it never ends");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// One byte of a body at once, and the second one after so long.
@@ -108,9 +118,10 @@ async fn time_that_a_client_takes_is_not_the_components() {
 /// As a server of HTTP/1.1 does it: it takes what the length says, and never asks for the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_component_does_after_its_answer_is_done_whether_or_not_the_client_is_gone() {
-    for with_length in [false, true] {
+    let ways = [0, 100_000].map(|bytes| [(bytes, false), (bytes, true)]);
+    for (bytes, with_length) in ways.into_iter().flatten() {
         let bench = faulty().await;
-        let answer = send(&bench, get("later"), Duration::from_secs(10)).await;
+        let answer = send(&bench, post("later", bytes), Duration::from_secs(10)).await;
         let mut answer = answer.expect("an answer");
         if with_length {
             let mut left: usize = answer.headers()["content-length"]
@@ -126,16 +137,12 @@ async fn what_a_component_does_after_its_answer_is_done_whether_or_not_the_clien
         } else {
             assert_eq!(text(answer).await, "Later.\n");
         }
-        let until = Instant::now() + Duration::from_secs(10);
-        while bench.figures(IT).in_flight > 0 {
-            assert!(Instant::now() < until, "it never ends");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        ended(&bench).await;
         let done = send(&bench, get("done"), Duration::from_secs(10)).await;
         assert_eq!(
             text(done.expect("an answer")).await,
             "true",
-            "{with_length}"
+            "{bytes} {with_length}"
         );
     }
 }

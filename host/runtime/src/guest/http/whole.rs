@@ -11,11 +11,7 @@ use tokio::sync::oneshot;
 use wasmtime_wasi_http::WasiBody;
 
 use super::{Request, hand_over};
-use crate::{
-    CallError,
-    bindings::whole::{exports::marquee::http::handler as wit, marquee::http::types::Field},
-    instance::Job,
-};
+use crate::{CallError, bindings::whole::exports::marquee::http::handler as wit, instance::Job};
 
 /// Read the request, and say what is to be done with it.
 pub(super) async fn job(
@@ -36,7 +32,10 @@ pub(super) async fn job(
         headers: parts
             .headers
             .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned()))
+            .map(|(name, value)| wit::Field {
+                name: name.as_str().to_owned(),
+                value: value.as_bytes().to_owned(),
+            })
             .collect(),
         body: body.into(),
     };
@@ -72,9 +71,9 @@ fn never(never: Infallible) -> wasmtime_wasi_http::Error {
     match never {}
 }
 
-fn fields(fields: Vec<Field>) -> http::Result<HeaderMap> {
+fn fields(fields: Vec<wit::Field>) -> http::Result<HeaderMap> {
     let mut map = HeaderMap::with_capacity(fields.len());
-    for (name, value) in fields {
+    for wit::Field { name, value } in fields {
         let value = HeaderValue::from_maybe_shared(Bytes::from(value))?;
         map.append(HeaderName::try_from(name)?, value);
     }

@@ -11,15 +11,17 @@ use std::{
     panic::AssertUnwindSafe,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::sync::{
     OwnedSemaphorePermit,
     mpsc::{Receiver, Sender, channel},
+    oneshot,
 };
-use tracing::Instrument as _;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::{Instrument as _, Span};
 use wasmtime::{
     AsContextMut as _, PoolConcurrencyLimitError, Store, UpdateDeadline, component::Accessor,
 };
@@ -54,22 +56,28 @@ pub(crate) struct Workshop {
 
 /// The handle of an instance that waits for a call. Dropped, it lets the instance go.
 pub(crate) struct Instance {
-    inbox: Sender<Work>,
+    inbox: Sender<(Work, Job)>,
     pub(crate) control: Arc<Control>,
 }
 
 /// A call on its way through an instance.
 pub(crate) struct Work {
-    pub(crate) call: Call,
-    pub(crate) owner: Arc<dyn Owner>,
-    /// How long it waits for whoever asked, where somebody outside did.
-    client: Option<Arc<ClientTime>>,
-    /// What the owner wants to have back with its end.
-    ticket: Box<dyn Any + Send>,
-    job: Option<Job>,
+    call: Call,
+    owner: Arc<dyn Owner>,
+    ticket: Ticket,
     instance: Option<Instance>,
     number: u64,
     behind: bool,
+}
+
+/// What goes with a call, and comes back with its end.
+pub(crate) struct Ticket {
+    pub(crate) begun: Instant,
+    /// How long it waits for whoever asked, where somebody outside did.
+    pub(crate) client: Option<Arc<ClientTime>>,
+    pub(crate) ended: oneshot::Sender<Result<(), CallError>>,
+    /// Its place among the calls of its version, and among all.
+    pub(crate) places: (OwnedSemaphorePermit, TaskTrackerToken),
 }
 
 /// Whose instances they are.
@@ -82,8 +90,7 @@ pub(crate) trait Owner: Send + Sync {
 
 /// A call that has ended.
 pub(crate) struct Ended {
-    pub(crate) client: Option<Arc<ClientTime>>,
-    pub(crate) ticket: Box<dyn Any + Send>,
+    pub(crate) ticket: Ticket,
     /// What the guest answered, or why it did not.
     pub(crate) result: Result<Kind, CallError>,
     /// Something that the component relies on was not there for it.
@@ -93,19 +100,11 @@ pub(crate) struct Ended {
 }
 
 impl Work {
-    pub(crate) fn new(
-        call: Call,
-        owner: Arc<dyn Owner>,
-        client: Option<Arc<ClientTime>>,
-        ticket: Box<dyn Any + Send>,
-        job: Job,
-    ) -> Self {
+    pub(crate) fn new(call: Call, owner: Arc<dyn Owner>, ticket: Ticket) -> Self {
         Self {
             call,
             owner,
-            client,
             ticket,
-            job: Some(job),
             instance: None,
             number: 0,
             // What a call leads to stands where it does.
@@ -115,7 +114,6 @@ impl Work {
 
     fn end(self, result: Result<Kind, CallError>, is_sound: bool) {
         self.owner.ended(Ended {
-            client: self.client,
             ticket: self.ticket,
             result,
             let_down: self.call.let_down.is_set(),
@@ -125,6 +123,17 @@ impl Work {
 
     fn fail(self, error: CallError) {
         self.end(Err(error), false);
+    }
+
+    /// For whoever looks closely. The lines of a component, and of the host about it, have the same names without it.
+    fn span(&self) -> Span {
+        let component = self.owner.component();
+        tracing::debug_span!(
+            "call",
+            request_id = %self.call.request_id,
+            component = %component.spec.id,
+            version = %component.version,
+        )
     }
 }
 
@@ -149,18 +158,16 @@ impl Instance {
     }
 
     /// Run a call. It comes back if the instance has gone.
-    pub(crate) fn run(self, mut work: Work) -> Result<u64, Box<Work>> {
+    pub(crate) fn run(self, mut work: Work, job: Job) -> Result<u64, Box<(Work, Job)>> {
         let (inbox, number) = (self.inbox.clone(), self.control.next_call());
         work.number = number;
         work.instance = Some(self);
-        match inbox.try_send(work) {
-            Ok(()) => Ok(number),
-            Err(back) => {
-                let mut work = back.into_inner();
-                work.instance = None;
-                Err(Box::new(work))
-            }
-        }
+        inbox.try_send((work, job)).map_err(|back| {
+            let (mut work, job) = back.into_inner();
+            work.instance = None;
+            Box::new((work, job))
+        })?;
+        Ok(number)
     }
 
     /// Whether its task has ended.
@@ -173,7 +180,7 @@ impl Instance {
 struct Task {
     workshop: Arc<Workshop>,
     control: Arc<Control>,
-    calls: Receiver<Work>,
+    calls: Receiver<(Work, Job)>,
     /// The call under way.
     current: Mutex<Option<Work>>,
     _slot: OwnedSemaphorePermit,
@@ -199,11 +206,11 @@ impl Task {
         let stop = stop.unwrap_or_else(Stop::Panicked);
         // Nothing is handed over to it from here on, and what was is told so.
         self.calls.close();
-        if let Some(work) = self.take_current() {
+        if let Some(work) = take(&self.current) {
             let error = self.error(stop, &work);
             work.fail(error);
         }
-        while let Ok(work) = self.calls.try_recv() {
+        while let Ok((work, _)) = self.calls.try_recv() {
             let error = CallError::Cancelled(work.owner.component().spec.id.clone());
             work.fail(error);
         }
@@ -211,19 +218,13 @@ impl Task {
 
     /// Make the instance for its first call, and run that and all others.
     async fn run(&mut self) -> Stop {
-        let Some(mut first) = self.calls.recv().await else {
+        let Some((first, job)) = self.calls.recv().await else {
             return Stop::Gone;
         };
         let component = Arc::clone(first.owner.component());
-        let job = first.job.take();
-        let (number, deadline, behind) = (first.number, first.call.deadline, first.behind);
-        self.control.begin(number, deadline, behind);
-        let span = first.span(&component);
-        let call = first.call.clone();
-        self.set_current(first);
-
         let (control, current, calls) = (&self.control, &self.current, &mut self.calls);
-        let mut timer = pin!(tokio::time::sleep_until((deadline + GRACE).into()));
+        let first = begin(control, current, first);
+        let mut timer = pin!(tokio::time::sleep_until((first.0.deadline + GRACE).into()));
         let mut end = pin!(poll_fn(|cx| control.poll_end(cx, timer.as_mut())));
         let mut store = store(&self.workshop, control, &component);
         let made = {
@@ -248,9 +249,9 @@ impl Task {
         let running = store.run_concurrent(async |accessor| {
             control
                 .unless_over(async {
-                    let mut next = job.map(|job| (job, span, call));
+                    let mut next = Some((first, job));
                     let mut calls_left = component.spec.limits.calls_left();
-                    while let Some((job, span, call)) = next.take() {
+                    while let Some(((call, span), job)) = next.take() {
                         accessor.with(|mut access| {
                             let mut store = access.as_context_mut();
                             store.set_epoch_deadline(1);
@@ -274,13 +275,8 @@ impl Task {
                         if !is_sound {
                             break;
                         }
-                        if let Some(mut work) = calls.recv().await {
-                            let job = work.job.take();
-                            control.begin(work.number, work.call.deadline, work.behind);
-                            let (span, call) = (work.span(&component), work.call.clone());
-                            next = job.map(|job| (job, span, call));
-                            *lock(current) = Some(work);
-                        }
+                        let come = calls.recv().await;
+                        next = come.map(|(work, job)| (begin(control, current, work), job));
                     }
                     wasmtime::error::Ok(())
                 })
@@ -347,26 +343,14 @@ impl Task {
             }
         }
     }
-
-    fn set_current(&self, work: Work) {
-        *lock(&self.current) = Some(work);
-    }
-
-    fn take_current(&self) -> Option<Work> {
-        take(&self.current)
-    }
 }
 
-impl Work {
-    /// For whoever looks closely. The lines of a component, and of the host about it, have the same names without it.
-    fn span(&self, component: &Component) -> tracing::Span {
-        tracing::debug_span!(
-            "call",
-            request_id = %self.call.request_id,
-            component = %component.spec.id,
-            version = %component.version,
-        )
-    }
+/// The call is under way from now on.
+fn begin(control: &Control, current: &Mutex<Option<Work>>, work: Work) -> (Call, Span) {
+    control.begin(work.number, work.call.deadline, work.behind);
+    let begun = (work.call.clone(), work.span());
+    *lock(current) = Some(work);
+    begun
 }
 
 fn lock(current: &Mutex<Option<Work>>) -> MutexGuard<'_, Option<Work>> {
@@ -379,7 +363,9 @@ fn take(current: &Mutex<Option<Work>>) -> Option<Work> {
 
 fn waits_for_client(current: &Mutex<Option<Work>>) -> bool {
     let current = lock(current);
-    let client = current.as_ref().and_then(|work| work.client.as_ref());
+    let client = current
+        .as_ref()
+        .and_then(|work| work.ticket.client.as_ref());
     client.is_some_and(|client| client.is_waiting())
 }
 

@@ -43,7 +43,7 @@ pub(crate) trait Others: Send + Sync + 'static {
     fn call<'a>(
         self: Arc<Self>,
         target: &'a Arc<Target>,
-        params: Vec<Val>,
+        params: Arc<[Val]>,
         caller: &'a Call,
     ) -> BoxFuture<'a, Result<Val, CallError>>;
 }
@@ -150,16 +150,19 @@ impl Offer {
                         difference: "that component is not loaded".to_owned(),
                     })?;
                     provided(engine, spec, import, &interface, &exporter)?;
-                    self.forward(
-                        engine,
-                        spec,
+                    let to = |function: &str, failure| Forward {
+                        others: Weak::clone(&self.others),
+                        importer: spec.id.clone(),
                         version,
-                        &mut linker,
-                        import,
-                        &interface,
-                        target,
-                    )
-                    .map_err(|source| broken(spec, source))?;
+                        target: Arc::new(Target {
+                            component: target.clone(),
+                            interface: import.to_owned(),
+                            function: function.to_owned(),
+                        }),
+                        failure,
+                    };
+                    forward(engine, &mut linker, import, &interface, to)
+                        .map_err(|source| broken(spec, source))?;
                 }
                 _ => {
                     return Err(LoadError::UnknownImport {
@@ -171,58 +174,44 @@ impl Offer {
         }
         Ok(linker)
     }
+}
 
-    /// Forward an imported interface to the component that provides it.
-    #[expect(clippy::too_many_arguments, reason = "an import, and whose it is")]
-    fn forward(
-        &self,
-        engine: &Engine,
-        spec: &Spec,
-        version: Digest,
-        linker: &mut Linker<State>,
-        name: &str,
-        needed: &ComponentInstance,
-        target: &ComponentId,
-    ) -> wasmtime::Result<()> {
-        let mut instance = linker.instance(name)?;
-        for (function, item) in needed.exports(engine) {
-            let ComponentItem::ComponentFunc(ty) = item.ty else {
-                continue;
-            };
-            let forward = Arc::new(Forward {
-                others: Weak::clone(&self.others),
-                importer: spec.id.clone(),
-                version,
-                target: Arc::new(Target {
-                    component: target.clone(),
-                    interface: name.to_owned(),
-                    function: function.to_owned(),
-                }),
-                failure: Failure::of(&ty),
-            });
-            if ty.async_() {
-                instance.func_new_concurrent(function, move |accessor, _, params, results| {
-                    let call = accessor.with(|mut access| access.data_mut().call().cloned());
-                    let forward = Arc::clone(&forward);
-                    Box::pin(async move {
-                        answer(results, forward.call(call, params).await?);
-                        Ok(())
-                    })
-                })?;
-            } else {
-                // The caller's instance does nothing else meanwhile: that is what its type says.
-                instance.func_new_async(function, move |context, _, params, results| {
-                    let call = context.data().call().cloned();
-                    let forward = Arc::clone(&forward);
-                    Box::new(async move {
-                        answer(results, forward.call(call, params).await?);
-                        Ok(())
-                    })
-                })?;
-            }
+/// Forward an imported interface, each function as `to` says.
+fn forward(
+    engine: &Engine,
+    linker: &mut Linker<State>,
+    import: &str,
+    needed: &ComponentInstance,
+    to: impl Fn(&str, Failure) -> Forward,
+) -> wasmtime::Result<()> {
+    let mut instance = linker.instance(import)?;
+    for (function, item) in needed.exports(engine) {
+        let ComponentItem::ComponentFunc(ty) = item.ty else {
+            continue;
+        };
+        let forward = Arc::new(to(function, Failure::of(&ty)));
+        if ty.async_() {
+            instance.func_new_concurrent(function, move |accessor, _, params, results| {
+                let call = accessor.with(|mut access| access.data_mut().call().cloned());
+                let forward = Arc::clone(&forward);
+                Box::pin(async move {
+                    answer(results, forward.call(call, params).await?);
+                    Ok(())
+                })
+            })?;
+        } else {
+            // The caller's instance does nothing else meanwhile: that is what its type says.
+            instance.func_new_async(function, move |context, _, params, results| {
+                let call = context.data().call().cloned();
+                let forward = Arc::clone(&forward);
+                Box::new(async move {
+                    answer(results, forward.call(call, params).await?);
+                    Ok(())
+                })
+            })?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn answer(results: &mut [Val], value: Val) {
@@ -254,7 +243,7 @@ impl Forward {
                 "a component called another outside of any call",
             ));
         };
-        match others.call(&self.target, params.to_vec(), &call).await {
+        match others.call(&self.target, params.into(), &call).await {
             Ok(value) => Ok(value),
             Err(error) => {
                 let _span = call_span(&call.request_id, &self.importer, self.version).entered();

@@ -57,9 +57,4 @@ impl Outcome {
             blame: Some(blame),
         }
     }
-
-    /// Whether it speaks against the version that was called.
-    pub fn is_of_the_version(self) -> bool {
-        self.blame == Some(Blame::Version)
-    }
 }

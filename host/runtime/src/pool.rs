@@ -12,14 +12,14 @@ use std::{
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     Call, CallError,
     client::ClientTime,
     component::Component,
     control::Control,
-    instance::{Ended, Instance, Job, Owner, Work, Workshop},
+    instance::{Ended, Instance, Job, Owner, Ticket, Work, Workshop},
     memory::Evict,
     outcome::{Blame, Kind, Outcome},
     stats::Stats,
@@ -61,14 +61,6 @@ pub(crate) struct Running {
     control: Option<Arc<Control>>,
     number: u64,
     component: Arc<Component>,
-}
-
-/// What goes with a call, and comes back with its end.
-struct Ticket {
-    begun: Instant,
-    ended: oneshot::Sender<Result<(), CallError>>,
-    _permit: OwnedSemaphorePermit,
-    _call: TaskTrackerToken,
 }
 
 impl Running {
@@ -136,7 +128,7 @@ impl Pool {
         self: &Arc<Self>,
         call: Call,
         client: Option<Arc<ClientTime>>,
-        job: Job,
+        mut job: Job,
     ) -> Result<Running, CallError> {
         let token = self.floor.calls.token();
         let permit = self.permit(&call).await?;
@@ -144,12 +136,12 @@ impl Pool {
         let patience = self.patience(&call);
         let ticket = Ticket {
             begun: Instant::now(),
+            client,
             ended,
-            _permit: permit,
-            _call: token,
+            places: (permit, token),
         };
         let owner: Arc<Self> = Arc::clone(self);
-        let mut work = Work::new(call, owner, client, Box::new(ticket), job);
+        let mut work = Work::new(call, owner, ticket);
         loop {
             if self.stopped.load(Ordering::Acquire) {
                 return Err(CallError::Cancelled(self.component.spec.id.clone()));
@@ -159,7 +151,7 @@ impl Pool {
                 None => self.new_instance(patience).await?,
             };
             let control = Arc::clone(&instance.control);
-            match instance.run(work) {
+            match instance.run(work, job) {
                 Ok(number) => {
                     return Ok(Running {
                         ended: end,
@@ -169,7 +161,7 @@ impl Pool {
                     });
                 }
                 // It had just gone.
-                Err(back) => work = *back,
+                Err(back) => (work, job) = *back,
             }
         }
     }
@@ -249,22 +241,24 @@ impl Owner for Pool {
         if let Some(instance) = ended.instance {
             self.give_back(instance);
         }
-        // What it was made from; nothing else comes back.
-        let Ok(ticket) = ended.ticket.downcast::<Ticket>() else {
-            return;
-        };
+        let Ticket {
+            begun,
+            client,
+            ended: tell,
+            places,
+        } = ended.ticket;
         let outcome = match &ended.result {
             Ok(Kind::Failed) if ended.let_down => Outcome::new(Kind::Failed, Blame::Dependency),
             Ok(Kind::Failed) => Outcome::new(Kind::Failed, Blame::Version),
             Ok(_) => Outcome::DONE,
             Err(error) => error.outcome(&self.component.spec.id),
         };
-        let client = ended.client.as_deref();
-        let waited = client.map_or(Duration::ZERO, ClientTime::waited);
-        let took = ticket.begun.elapsed().saturating_sub(waited);
+        let waited = client.map_or(Duration::ZERO, |client| client.waited());
+        let took = begun.elapsed().saturating_sub(waited);
         self.stats.end(outcome, took);
+        drop(places);
         // Nobody waits for a call whose caller has gone.
-        let _ = ticket.ended.send(ended.result.map(drop));
+        let _ = tell.send(ended.result.map(drop));
     }
 }
 

@@ -203,7 +203,7 @@ impl Others for Shared {
     fn call<'a>(
         self: Arc<Self>,
         target: &'a Arc<Target>,
-        params: Vec<Val>,
+        params: Arc<[Val]>,
         caller: &'a Call,
     ) -> BoxFuture<'a, Result<Val, CallError>> {
         async move {
@@ -211,10 +211,9 @@ impl Others for Shared {
             let spec = &version.component.spec;
             let call = caller.onward(Instant::now() + spec.limits.deadline);
             if !spec.transactional.contains(&target.interface) {
-                return function(&version, target, params.into(), call).await;
+                return function(&version, target, params, call).await;
             }
             let (of, target_) = (Arc::clone(&version), Arc::clone(target));
-            let params: Arc<[Val]> = params.into();
             let body: Body = Box::new(move |call| {
                 let (of, target, params) =
                     (Arc::clone(&of), Arc::clone(&target_), Arc::clone(&params));

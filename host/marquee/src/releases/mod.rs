@@ -16,6 +16,7 @@ mod step;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -56,6 +57,33 @@ struct Inner {
     tasks: TaskTracker,
     /// The host is on its way down: what is not committed is given up.
     stop: CancellationToken,
+}
+
+impl Inner {
+    /// Nothing is live yet. The folder is that of the versions.
+    fn new(
+        runtime: Runtime,
+        versions: Versions,
+        components: BTreeMap<ComponentId, Component>,
+        folder: &Path,
+        book: Book,
+    ) -> Self {
+        Self {
+            runtime,
+            versions,
+            components,
+            history: History::of(folder),
+            book: Arc::new(tokio::sync::Mutex::new(book)),
+            unsaved: Mutex::default(),
+            under_way: Arc::default(),
+            watched: Mutex::default(),
+            since: Mutex::default(),
+            draining: drain::Draining::default(),
+            left: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
 }
 
 /// What does not change about a component.

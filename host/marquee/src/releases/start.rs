@@ -1,19 +1,14 @@
 //! The start: what was live is live again, or what the manifest's files are where they changed since.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use marquee_manifest::{App, ComponentId};
-use marquee_registry::{Book, Digest, History, State};
+use marquee_registry::{Book, Digest, State};
 use marquee_runtime::{Artifact, Health, Runtime};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Component, Inner, Releases, blocking, drain,
+    Component, Inner, Releases, blocking,
     step::{Judged, live, put},
 };
 use crate::{compiler::Meanwhile, components, settings::Settings, versions::Versions};
@@ -50,21 +45,13 @@ impl Releases {
             .iter()
             .map(|component| (component.id.clone(), Component::of(app, component)))
             .collect();
-        let releases = Self(Arc::new(Inner {
-            runtime: runtime.clone(),
+        let releases = Self(Arc::new(Inner::new(
+            runtime.clone(),
             versions,
             components,
-            history: History::of(&folder),
-            book: Arc::new(tokio::sync::Mutex::new(book)),
-            unsaved: Mutex::default(),
-            under_way: Arc::default(),
-            watched: Mutex::default(),
-            since: Mutex::default(),
-            draining: drain::Draining::default(),
-            left: Mutex::default(),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-        }));
+            &folder,
+            book,
+        )));
         let compiled = order.iter().map(|component| {
             let versions = &releases.0.versions;
             async move {

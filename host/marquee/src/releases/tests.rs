@@ -55,21 +55,9 @@ impl Lab {
             component("words", Dependencies::default()),
         ]);
         let book = Book::open(&stored).expect("a book");
-        let releases = Releases(Arc::new(Inner {
-            runtime,
-            versions,
-            components,
-            history: History::of(&stored),
-            book: Arc::new(tokio::sync::Mutex::new(book)),
-            unsaved: Mutex::default(),
-            under_way: Arc::default(),
-            watched: Mutex::default(),
-            since: Mutex::default(),
-            draining: drain::Draining::default(),
-            left: Mutex::default(),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-        }));
+        let releases = Releases(Arc::new(Inner::new(
+            runtime, versions, components, &stored, book,
+        )));
         let lab = Self { folder, releases };
         for (name, text) in [("words", words), ("it", it)] {
             let digest = lab.store(name, text);

@@ -10,7 +10,6 @@ use std::{
 };
 
 use futures::future::join_all;
-use marquee_database::{Config, Secret};
 use marquee_testkit::eventually;
 use tokio::task::JoinSet;
 
@@ -45,15 +44,8 @@ async fn on_one(bench: &Bench) -> Client {
 #[tokio::test]
 async fn reads_at_once_share_connections_and_round_trips() {
     let bench = bench().await;
-    let target: tokio_postgres::Config = bench.server.url().parse().expect("a URL");
-    let port = target.get_ports().first().copied().expect("a port");
-    let proxy = marquee_testkit::proxy(([127, 0, 0, 1], port).into()).await;
-    let url = format!(
-        "postgres://postgres@{}/{}",
-        proxy.addr(),
-        bench.server.name()
-    );
-    let (client, _) = on(&bench, |config: &mut Config| config.url = Secret::new(url));
+    let (proxy, url) = bench.proxied().await;
+    let (client, _) = on(&bench, |config| config.url = url);
     let at_once = async || {
         let all = (0..16).map(|_| number(&client, BACKEND));
         join_all(all).await.into_iter().collect::<BTreeSet<_>>()

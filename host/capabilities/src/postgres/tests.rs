@@ -13,7 +13,7 @@ use futures::FutureExt as _;
 use marquee_database::{Config, Database, Secret};
 use marquee_manifest::ComponentId;
 use marquee_runtime::{Body, Call, CallError, LetDown, Pending, Transactor as _};
-use marquee_testkit::TestDatabase;
+use marquee_testkit::{Proxy, TestDatabase};
 use wasmtime::component::Val;
 
 use super::{
@@ -31,6 +31,18 @@ pub(super) struct Bench {
     transactor: Arc<Transactor>,
     pub(super) client: Client,
     pub(super) pokes: Arc<AtomicUsize>,
+}
+
+impl Bench {
+    /// Something before its server that counts, and may stop to forward; and the database's address through it.
+    pub(super) async fn proxied(&self) -> (Proxy, Secret) {
+        let target: tokio_postgres::Config = self.server.url().parse().expect("a URL");
+        let port = target.get_ports().first().copied().expect("a port");
+        let proxy = marquee_testkit::proxy(([127, 0, 0, 1], port).into()).await;
+        let name = self.server.name();
+        let url = format!("postgres://postgres@{}/{name}", proxy.addr());
+        (proxy, Secret::new(url))
+    }
 }
 
 pub(super) async fn bench() -> Bench {
@@ -353,12 +365,8 @@ async fn a_unit_cannot_be_used_after_its_call() {
 #[tokio::test]
 async fn outside_a_unit_a_statement_costs_one_round_trip_and_a_unit_one_more_for_its_commit() {
     let bench = bench().await;
-    let target: tokio_postgres::Config = bench.server.url().parse().expect("a URL");
-    let port = target.get_ports().first().copied().expect("a port");
-    let proxy = marquee_testkit::proxy(([127, 0, 0, 1], port).into()).await;
-    let name = bench.server.name();
-    let url = format!("postgres://postgres@{}/{name}", proxy.addr());
-    let mut config = Config::new("notes", Secret::new(url));
+    let (proxy, url) = bench.proxied().await;
+    let mut config = Config::new("notes", url);
     config.pool_size = 1;
     let database = Database::new(&config).expect("a URL");
     let granted = Granted {

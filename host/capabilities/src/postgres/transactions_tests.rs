@@ -411,16 +411,9 @@ async fn in_a_transaction_a_guest_may_give_a_statement_more_time() {
 
 /// The same component on one connection, behind something that may stop to forward.
 async fn behind_a_proxy(bench: &Bench, statement_timeout: Duration) -> (Proxy, Database) {
-    let target: tokio_postgres::Config = bench.server.url().parse().expect("a URL");
-    let port = target.get_ports().first().copied().expect("a port");
-    let proxy = marquee_testkit::proxy(([127, 0, 0, 1], port).into()).await;
-    let url = format!(
-        "postgres://postgres@{}/{}",
-        proxy.addr(),
-        bench.server.name()
-    );
+    let (proxy, url) = bench.proxied().await;
     let (_, database) = on(bench, |config| {
-        config.url = Secret::new(url);
+        config.url = url;
         config.pool_size = 1;
         config.statement_timeout = statement_timeout;
     });

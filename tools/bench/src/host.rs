@@ -168,6 +168,14 @@ impl Host {
     }
 }
 
+/// The program of a host: this one, or the one beside the bench.
+pub(crate) fn program(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match given {
+        Some(program) => Ok(program.to_owned()),
+        None => Ok(std::env::current_exe()?.with_file_name("marquee")),
+    }
+}
+
 /// A folder for the data of a host.
 pub(crate) fn data() -> anyhow::Result<Arc<TempDir>> {
     let data = tempfile::tempdir()?;

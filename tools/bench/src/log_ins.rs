@@ -17,7 +17,7 @@ use http_body_util::Full;
 use serde_json::json;
 
 use crate::{
-    host::Host,
+    host::{self, Host},
     load::{self, Ask, Load, Report, Until},
     movies,
     table::table,
@@ -46,10 +46,7 @@ pub(crate) struct LogIns {
 
 /// Measure, and tell as a table.
 pub(crate) async fn run(command: LogIns) -> anyhow::Result<String> {
-    let program = match &command.marquee {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("marquee"),
-    };
+    let program = host::program(command.marquee.as_deref())?;
     let host = Host::start(&program, &command.manifest).await?;
     let movies = movies::keep(&host).await?;
     register(&host).await?;

@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::{
-    host::Host,
+    host::{self, Host},
     load::{self, Ask, Load, Report, Until},
     movies,
     table::table,
@@ -74,10 +74,7 @@ const MISDEEDS: [(&str, &str); 12] = [
 /// Measure, and tell as a table.
 pub(crate) async fn run(command: Neighbours) -> anyhow::Result<String> {
     let folder = application(&command.manifest)?;
-    let program = match &command.marquee {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("marquee"),
-    };
+    let program = host::program(command.marquee.as_deref())?;
     let manifest = folder.path().join("spin.toml");
     let host = Arc::new(Host::start(&program, &manifest).await?);
     let stillborn = fs::read(folder.path().join(STILLBORN))

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    host::Host,
+    host::{self, Host},
     load::{self, Ask, Load, Report, Until},
     movies::{self, JSON},
     table::table,
@@ -63,10 +63,7 @@ struct Steps {
 
 /// Swap, and tell what came of it and whether it is as it must be.
 pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
-    let program = match command.marquee {
-        Some(program) => program,
-        None => std::env::current_exe()?.with_file_name("marquee"),
-    };
+    let program = host::program(command.marquee.as_deref())?;
     let host = Host::start(&program, &command.manifest).await?;
     let movies = movies::keep(&host).await?;
     for component in COMPONENTS {

@@ -21,7 +21,7 @@ use clap::Args;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
 use self::{fault::Fault, load::Load, stage::Stage};
-use crate::{servers::Bus, table::table};
+use crate::{host, servers::Bus, table::table};
 
 /// Let everything fail under load, and show that no event is lost, applied twice, or out of order.
 #[derive(Debug, Args)]
@@ -51,10 +51,7 @@ pub(crate) struct Chaos {
 
 /// Run, and tell as a table; whether everything held.
 pub(crate) async fn run(command: Chaos) -> anyhow::Result<(String, bool)> {
-    let program = match command.marquee {
-        Some(program) => program,
-        None => std::env::current_exe()?.with_file_name("marquee"),
-    };
+    let program = host::program(command.marquee.as_deref())?;
     let seed = command
         .seed
         .unwrap_or_else(|| rand::rng().random_range(0..1_000_000));

@@ -23,7 +23,7 @@ use self::{
     meter::{Goal, Progress, Server},
     stage::Stage,
 };
-use crate::{servers::Bus, table::table};
+use crate::{host, servers::Bus, table::table};
 
 /// Measure the event path next to programs without a host.
 #[derive(Debug, Args)]
@@ -96,10 +96,7 @@ pub(crate) async fn run(command: Events) -> anyhow::Result<String> {
 }
 
 async fn one(command: &Events, bus: Bus) -> anyhow::Result<String> {
-    let program = match &command.marquee {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("marquee"),
-    };
+    let program = host::program(command.marquee.as_deref())?;
     let stage = Stage::set(program, command.manifest.clone(), bus, command.statements).await?;
     let (mut compared, mut costs) = (Vec::new(), Vec::new());
     let mut statements = Vec::new();

@@ -16,8 +16,9 @@ use marquee_embedded::{Options, Server};
 use serde_json::Value;
 
 use crate::{
-    host::Host,
+    host::{self, Host},
     load::{self, Ask, Load, Report, Until},
+    servers,
     table::table,
 };
 
@@ -49,13 +50,8 @@ pub(crate) struct Lists {
 
 /// Fill, measure, and tell as a table with the plans below.
 pub(crate) async fn run(command: Lists) -> anyhow::Result<String> {
-    let program = match &command.marquee {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("marquee"),
-    };
-    let folder = tempfile::tempdir()?;
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(folder.path(), open)?;
+    let program = host::program(command.marquee.as_deref())?;
+    let folder = host::data()?;
     let server = Server::start(Options::new(folder.path().join("postgres"))).await?;
     let measured = measure(&command, &program, &server).await;
     // Before the folder goes.
@@ -68,12 +64,7 @@ async fn measure(
     program: &std::path::Path,
     server: &Server,
 ) -> anyhow::Result<String> {
-    let mut environment = Vec::new();
-    for name in ["metadata", "rating", "users", "bus"] {
-        server.create_database(name).await?;
-        let variable = format!("DATABASE_URL_{}", name.to_ascii_uppercase());
-        environment.push((variable, server.url(name)));
-    }
+    let environment = servers::movie_databases(server).await?;
     let host = Host::start_with(program, &command.manifest, &environment).await?;
     let metadata = server.url("metadata");
     let filled = fill::metadata(&metadata, command.movies).await?;

@@ -16,7 +16,11 @@ use serde_json::Value;
 
 pub(crate) use self::program::{Program, run as serve};
 use self::{process::Cpu, wrk::Answers};
-use crate::{host::Host, load, movies, table::table};
+use crate::{
+    host::{self, Host},
+    load, movies, servers,
+    table::table,
+};
 
 /// Measure the details of a movie next to a native program.
 #[derive(Debug, Args)]
@@ -51,7 +55,7 @@ struct Candidate {
 
 /// Start all, measure, and tell as tables.
 pub(crate) async fn run(command: Native) -> anyhow::Result<String> {
-    let folder = crate::host::data()?;
+    let folder = host::data()?;
     let server = Server::start(Options::new(folder.path().join("postgres"))).await?;
     let measured = measure(&command, folder.path(), &server).await;
     // Before the folder goes.
@@ -65,16 +69,8 @@ async fn measure(
     server: &Server,
 ) -> anyhow::Result<String> {
     let own = std::env::current_exe()?;
-    let marquee = match &command.marquee {
-        Some(program) => program.clone(),
-        None => own.with_file_name("marquee"),
-    };
-    let mut environment = Vec::new();
-    for name in ["metadata", "rating", "users", "bus"] {
-        server.create_database(name).await?;
-        let variable = format!("DATABASE_URL_{}", name.to_ascii_uppercase());
-        environment.push((variable, server.url(name)));
-    }
+    let marquee = host::program(command.marquee.as_deref())?;
+    let environment = servers::movie_databases(server).await?;
     let host = Host::start_with(&marquee, &command.manifest, &environment).await?;
     let movies = movies::keep(&host).await?;
     let path = format!("/v1/movies/{}/details", movies::pick(&movies, 0));

@@ -50,30 +50,11 @@ pub(super) fn start(program: &Path, arguments: &[&str]) -> anyhow::Result<Servin
     Ok(serving)
 }
 
-/// The process of the server that keeps its data here.
-pub(super) fn postmaster(data: &Path) -> anyhow::Result<u32> {
-    for entry in walk(data)? {
-        if entry
-            .file_name()
-            .is_some_and(|name| name == "postmaster.pid")
-        {
-            let text = fs::read_to_string(entry)?;
-            return Ok(text.lines().next().unwrap_or_default().trim().parse()?);
-        }
-    }
-    anyhow::bail!("{} is no folder of a running PostgreSQL", data.display())
-}
-
-fn walk(folder: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.join("PG_VERSION").exists() {
-            files.push(path.join("postmaster.pid"));
-        }
-        files.push(path);
-    }
-    Ok(files.into_iter().filter(|path| path.exists()).collect())
+/// The process of the embedded server that has this folder.
+pub(super) fn postmaster(folder: &Path) -> anyhow::Result<u32> {
+    let file = folder.join("data/postmaster.pid");
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    Ok(text.lines().next().unwrap_or_default().trim().parse()?)
 }
 
 /// What processes have taken of a CPU since they began.

@@ -118,6 +118,24 @@ impl Host {
         Ok(fs::read_to_string(self.data.path().join("log"))?)
     }
 
+    /// Where another host finds the databases of this one; nothing where they were given to it too.
+    pub(crate) fn databases(&self) -> Vec<(String, String)> {
+        let socket = self.data.path().join("postgres/socket");
+        if !socket.exists() {
+            return Vec::new();
+        }
+        let socket = socket.display().to_string().replace('/', "%2F");
+        let url = |name: &str| {
+            let variable = format!("DATABASE_URL_{}", name.to_uppercase());
+            (
+                variable,
+                format!("postgres://postgres@{socket}:5432/{name}"),
+            )
+        };
+        let names = ["metadata", "rating", "users", "bus", "releases"];
+        names.map(url).into()
+    }
+
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

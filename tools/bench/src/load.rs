@@ -120,17 +120,18 @@ impl Report {
     }
 }
 
-/// Ask `address` for so long.
+/// Ask for so long; where there are several addresses, each connection asks one of them.
 pub(crate) async fn run(
-    address: &str,
+    addresses: &[&str],
     load: Load,
     until: Until,
     ask: Ask,
 ) -> anyhow::Result<Report> {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
-    for connection in 0..load.connections {
-        let (address, ask, until) = (address.to_owned(), Arc::clone(&ask), until.clone());
+    let addresses = addresses.iter().cycle().take(load.connections);
+    for (connection, address) in addresses.enumerate() {
+        let (address, ask, until) = ((*address).to_owned(), Arc::clone(&ask), until.clone());
         let first = u64::try_from(connection)?;
         tasks.spawn(async move { one(&address, load, &until, first, &ask).await });
     }

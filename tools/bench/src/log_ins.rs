@@ -57,7 +57,7 @@ pub(crate) async fn run(command: LogIns) -> anyhow::Result<String> {
     let others = async |phase: &'static str, until: Until| {
         let movies = Arc::clone(&movies);
         let ask: Ask = Arc::new(move |n| movies::ask(&movies, phase, n));
-        load::run(&host.address, others, until, ask).await
+        load::run(&[&host.address], others, until, ask).await
     };
     others("warm", Until::after(WARM)).await?;
     let mut rows: Vec<(String, Report, Option<Report>)> = Vec::new();
@@ -78,9 +78,10 @@ pub(crate) async fn run(command: LogIns) -> anyhow::Result<String> {
             pause: Duration::ZERO,
         };
         let ask: Ask = Arc::new(log_in);
+        let address = [host.address.as_str()];
         let (report, log_ins) = tokio::join!(
             others(phase, until.clone()),
-            load::run(&host.address, load, until, ask)
+            load::run(&address, load, until, ask)
         );
         rows.push((said, report?, Some(log_ins?)));
     }

@@ -87,7 +87,7 @@ pub(crate) async fn run(command: Neighbours) -> anyhow::Result<String> {
     let neighbours = async |phase: &'static str, length| {
         let movies = Arc::clone(&movies);
         let ask: Ask = Arc::new(move |n| movies::ask(&movies, phase, n));
-        load::run(&host.address, load, Until::after(length), ask).await
+        load::run(&[&host.address], load, Until::after(length), ask).await
     };
     neighbours("warm", WARM).await?;
     let length = Duration::from_secs(command.seconds);

@@ -83,7 +83,7 @@ pub(crate) async fn run(command: Requests) -> anyhow::Result<String> {
     ];
     let mut reports = Vec::new();
     for (name, address, ask) in kinds {
-        let report = load::run(address, load, Until::after(length), ask).await?;
+        let report = load::run(&[address], load, Until::after(length), ask).await?;
         reports.push((name, report));
     }
     server.abort();

@@ -1,5 +1,5 @@
-//! `marquee-bench swaps`: all components change their versions under load, and no acknowledged rating is lost. A
-//! host of its own, on the bus and databases that the environment names, or embedded ones.
+//! `marquee-bench swaps`: all components change their versions under load, and no acknowledged rating is lost. Two
+//! hosts of its own, on the bus and databases that the environment names, or embedded ones; steps are taken through either.
 //!
 //! The same load is measured twice in one run, without swaps and with them. Each rating is of a user of its own, so the
 //! counts that are served are the ratings that were applied: fewer are lost ones. Not here: that none is applied twice. A
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
@@ -65,6 +65,13 @@ struct Steps {
 pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
     let program = host::program(command.marquee.as_deref())?;
     let host = Host::start(&program, &command.manifest).await?;
+    let beside = Host::start_with(&program, &command.manifest, &host.databases()).await?;
+    let known = host.admin(Method::GET, "/admin/v1/hosts", JSON, Vec::new());
+    let known: Vec<Value> = serde_json::from_slice(&known.await?)?;
+    ensure!(
+        known.len() == 2,
+        "the hosts do not know each other; where databases are given, DATABASE_URL_RELEASES is one of them"
+    );
     let movies = movies::keep(&host).await?;
     for component in COMPONENTS {
         deploy_other(&host, component).await?;
@@ -76,16 +83,31 @@ pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
     let load = async |phase: &'static str, until| {
         let movies = Arc::clone(&movies);
         let ask: Ask = Arc::new(move |n| movies::ask(&movies, phase, n));
-        load::run(&host.address, connections, until, ask).await
+        let both = [host.address.as_str(), beside.address.as_str()];
+        load::run(&both, connections, until, ask).await
     };
     // Pools, caches and the planner's statistics are warm when it is measured.
     let warm = load("warm", Until::after(WARM)).await?;
     let quiet = load("quiet", Until::after(Duration::from_secs(command.seconds))).await?;
-    let before = (host.memory_kib()?, host.handles()?);
+    let figures = || {
+        let hosts = [&host, &beside];
+        let figures = hosts.map(|host| anyhow::Ok((host.memory_kib()?, host.handles()?)));
+        figures.into_iter().collect::<anyhow::Result<Vec<_>>>()
+    };
+    let before = figures()?;
+    // The second host joined the groups; from here on nobody may leave.
+    let revoked = || {
+        anyhow::Ok(
+            (host.log()? + &beside.log()?)
+                .matches("partition revoked")
+                .count(),
+        )
+    };
+    let joined = revoked()?;
     let over = Arc::new(AtomicBool::new(false));
     let (busy, steps) = tokio::join!(load("swaps", Until::Told(Arc::clone(&over))), async {
         let steps = steps(
-            &host,
+            [&host, &beside],
             command.rounds,
             Duration::from_millis(command.pause_ms),
         )
@@ -110,14 +132,15 @@ pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
         .iter()
         .map(|(movie, count)| count.saturating_sub(served.get(movie).copied().unwrap_or_default()))
         .sum();
-    let after = (host.memory_kib()?, host.handles()?);
-    let log = host.log()?;
-    let rebalances = log.matches("partition revoked").count();
+    let after = figures()?;
+    let same = live(&host).await? == live(&beside).await?;
+    let rebalances = revoked()? - joined;
+    let log = host.log()? + &beside.log()?;
     let ended = log
         .matches("calls that did not end in time were ended")
         .count();
     let failures = warm.failures() + quiet.failures() + busy.failures();
-    let holds = failures == 0 && served == expected && rebalances == 0 && sent > 0;
+    let holds = failures == 0 && served == expected && rebalances == 0 && sent > 0 && same;
 
     let mut took = steps.took_us.clone();
     took.sort_unstable();
@@ -129,7 +152,7 @@ pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
         "{}\n\nsteps: {} swaps and {} rollbacks of {} components; a step took {:.1} ms (p50), {:.1} ms (p99)\n\
          ratings: {sent} acknowledged, {applied} applied, {lost} lost\n\
          requests failed: {failures}; rebalances: {rebalances}; versions with calls that had to be ended: {ended}\n\
-         host: {:.0} MB and {} handles before the swaps, {:.0} MB and {} after\n\
+         hosts: {} before the swaps, {} after; both have the same versions: {same}\n\
          check: {}",
         compared(&quiet, &busy),
         steps.swaps,
@@ -137,13 +160,31 @@ pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
         COMPONENTS.len(),
         step(50),
         step(99),
-        mb(before.0),
-        before.1,
-        mb(after.0),
-        after.1,
+        told(&before),
+        told(&after),
         if holds { "ok" } else { "FAILED" },
     );
     Ok((text, holds))
+}
+
+/// Memory and handles of each host.
+fn told(figures: &[(u64, usize)]) -> String {
+    let figures = figures.iter().map(|(kib, handles)| {
+        let mb = mb(*kib);
+        format!("{mb:.0} MB and {handles} handles")
+    });
+    figures.collect::<Vec<_>>().join(", ")
+}
+
+/// The live versions of a host.
+async fn live(host: &Host) -> anyhow::Result<Vec<Value>> {
+    let path = "/admin/v1/components";
+    let reports = host.admin(Method::GET, path, JSON, Vec::new()).await?;
+    let reports: Vec<Value> = serde_json::from_slice(&reports)?;
+    let live = reports
+        .iter()
+        .map(|report| report.pointer("/versions/0/version").cloned());
+    Ok(live.flatten().collect())
 }
 
 fn compared(quiet: &Report, busy: &Report) -> String {
@@ -175,12 +216,14 @@ fn compared(quiet: &Report, busy: &Report) -> String {
     )
 }
 
-/// Change every component's version, again and again.
-async fn steps(host: &Host, rounds: u32, pause: Duration) -> anyhow::Result<Steps> {
+/// Change every component's version, again and again, through one host and the other.
+async fn steps(hosts: [&Host; 2], rounds: u32, pause: Duration) -> anyhow::Result<Steps> {
     let mut steps = Steps::default();
     let mut next = tokio::time::interval(pause.max(Duration::from_millis(1)));
     for round in 0..rounds {
         next.tick().await;
+        let [even, odd] = hosts;
+        let host = if round % 2 == 0 { even } else { odd };
         let label = if round % 2 == 0 { OTHER } else { OWN };
         for component in COMPONENTS {
             let at = |step| format!("/admin/v1/components/{component}/{step}");

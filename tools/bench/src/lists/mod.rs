@@ -76,7 +76,7 @@ async fn measure(
     let mut reports = Vec::new();
     for (name, ask) in kinds(&host.address, command.movies).await? {
         let length = Duration::from_secs(command.seconds);
-        let report = load::run(&host.address, load, Until::after(length), ask).await?;
+        let report = load::run(&[&host.address], load, Until::after(length), ask).await?;
         reports.push((name, report));
     }
     Ok(format!(

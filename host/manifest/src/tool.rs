@@ -311,7 +311,7 @@ fn schedule(mut table: Section<'_>) -> Option<At<Schedule>> {
 }
 
 /// The embedded bus's, and those that are in every PostgreSQL.
-const RESERVED: [&str; 4] = ["bus", "postgres", "template0", "template1"];
+const RESERVED: [&str; 5] = ["bus", "postgres", "releases", "template0", "template1"];
 
 fn duration(table: &mut Section<'_>, key: &str, low_s: u64, high_s: u64) -> Option<Duration> {
     let bounds = Duration::from_secs(low_s)..=Duration::from_secs(high_s);

@@ -17,6 +17,9 @@ pub(crate) struct Databases {
     pub(crate) checks: BTreeMap<String, Check>,
     /// Where the embedded bus lives, where it is used.
     pub(crate) bus: Option<Database>,
+    /// Where all hosts of the application have what should be live. None: each host has its own. Never beside the data of
+    /// a component: whoever may write there decides which code runs.
+    pub(crate) releases: Option<Database>,
     /// The server that the host has started, or found running, for those without a URL.
     pub(crate) embedded: Option<marquee_embedded::Server>,
 }
@@ -66,6 +69,12 @@ impl Databases {
             (None, None) => urls.values().next().cloned(),
         };
 
+        let releases_url = match (settings.database_url("releases"), &embedded) {
+            (Some(url), _) => Some(url.value),
+            (None, Some(server)) => Some(local(server, "releases").await?),
+            (None, None) => None,
+        };
+
         let mut by_component = BTreeMap::new();
         let mut checks = BTreeMap::new();
         for component in owners {
@@ -85,10 +94,17 @@ impl Databases {
         let bus = bus_url
             .map(|url| Database::new(&Config::new("bus", url)))
             .transpose()?;
+        let releases = releases_url.map(|url| {
+            let mut config = Config::new("releases", url);
+            config.pool_size = RELEASES_POOL;
+            Database::new(&config)
+        });
+        let releases = releases.transpose()?;
         Ok(Self {
             by_component,
             checks,
             bus,
+            releases,
             embedded,
         })
     }
@@ -139,7 +155,7 @@ impl Databases {
 
     /// Refuse a database that cannot keep what the host promises.
     pub(crate) async fn check(&self, settings: &Settings) -> anyhow::Result<()> {
-        for database in self.by_component.values().chain(&self.bus) {
+        for database in self.all() {
             let name = database.name();
             let unfit = database.unfit().await;
             let unfit = unfit.with_context(|| format!("database {name} cannot be looked at"))?;
@@ -201,9 +217,15 @@ impl Databases {
         all.collect()
     }
 
+    /// Those of the host beside those of components.
+    fn all(&self) -> impl Iterator<Item = &Database> {
+        let components = self.by_component.values();
+        components.chain(&self.bus).chain(&self.releases)
+    }
+
     /// Close every pool, then stop the server that is the host's own.
     pub(crate) async fn close(self) {
-        for database in self.by_component.values().chain(&self.bus) {
+        for database in self.all() {
             database.close().await;
         }
         if let Some(server) = self.embedded
@@ -213,6 +235,9 @@ impl Databases {
         }
     }
 }
+
+/// A look, a beat, a step and somebody who asks.
+const RELEASES_POOL: usize = 4;
 
 /// What a person can do about it.
 fn remedy(fault: &Unfit) -> &'static str {

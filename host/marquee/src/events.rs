@@ -17,10 +17,11 @@ use marquee_delivery::{
 };
 use marquee_manifest::{App, ComponentId};
 use marquee_registry::{Choice, Weight};
+use marquee_releases::Partitions;
 use marquee_triggers::Watch;
 use serde::Serialize;
 
-use crate::{databases::Databases, releases::Share};
+use crate::databases::Databases;
 
 /// Where events come from and go to. Cheap to clone.
 #[derive(Clone)]
@@ -223,7 +224,7 @@ impl Events {
 
     /// What a canary of this weight gets of each topic that its component consumes, where the bus says how many partitions
     /// it has.
-    pub(crate) async fn shares(&self, component: &ComponentId, weight: Weight) -> Vec<Share> {
+    pub(crate) async fn shares(&self, component: &ComponentId, weight: Weight) -> Vec<Partitions> {
         let mut shares = Vec::new();
         let topics = self.plan.consumed.get(component);
         let Some((bus, topics)) = self.bus.as_ref().zip(topics) else {
@@ -234,7 +235,7 @@ impl Events {
                 continue;
             };
             let partitions = u32::try_from(partitions).unwrap_or(0);
-            shares.push(Share {
+            shares.push(Partitions {
                 topic: topic.clone(),
                 partitions,
                 canary: Choice::partitions(weight, partitions),

@@ -13,6 +13,7 @@ use marquee_bus::{BatchLimits, Bus, embedded, kafka};
 use marquee_database::Database;
 use marquee_delivery::{Begin, Consumer, Policy, outbox::Relay};
 use marquee_manifest::{App, Canary, ComponentId, Http, Outside, Rates, defaults};
+use marquee_releases::{Ledger, Releases, Start, Trust, Versions};
 use marquee_runtime::{Room, Runtime};
 use marquee_triggers::{
     Deliverer, Proxies, Watch, Worker, bus, http, retry, schedule,
@@ -29,10 +30,8 @@ use crate::{
     life::Phase,
     lineup::lineup,
     logging::Omissions,
-    releases::Releases,
     settings::Settings,
     tasks::Tasks,
-    versions::Versions,
 };
 
 /// Built and bound, not started.
@@ -247,7 +246,7 @@ impl Host {
             });
         }
         let releases = parts.releases.clone();
-        background.keep("guard", &behind, move |stop| releases.clone().guard(stop));
+        background.keep("releases", &behind, move |stop| releases.clone().run(stop));
         if let Some(bus) = &parts.bus {
             for subscription in parts.subscriptions {
                 let (subscription, bus) = (Arc::new(subscription), Arc::clone(bus));
@@ -371,8 +370,18 @@ impl Parts {
             &runtime,
             memory,
             settings.keep_versions.value,
-        )?;
-        let releases = Releases::start(app, settings, &runtime, versions).await?;
+            Trust::read(
+                &settings.release_keys.value,
+                settings.require_signature.value,
+            )?,
+        )
+        .context("the store of versions is not usable")?;
+        let how = Start {
+            root: settings.root(),
+            manifest_versions: settings.manifest_versions.value,
+            ledger: ledger(app, databases, desk).await?,
+        };
+        let releases = Releases::start(app, how, &runtime, versions).await?;
 
         let socket = match releases.is_ours().await {
             true => Some(admin::socket::bind(&settings.data.value)?),
@@ -591,6 +600,23 @@ async fn open_bus(
     )))
 }
 
+/// What should be live on all hosts. None: they have no database for it, and each is alone.
+async fn ledger(
+    app: &App,
+    databases: &Databases,
+    desk: &admin::Desk,
+) -> anyhow::Result<Option<Ledger>> {
+    let Some(database) = databases.releases.clone() else {
+        return Ok(None);
+    };
+    let machine = nix::unistd::gethostname().context("this machine has no name")?;
+    let name = format!("{} {}", machine.to_string_lossy(), desk.listener);
+    let ledger = Ledger::open(database, &app.name, name).await;
+    Ok(Some(
+        ledger.context("the database of releases is not usable")?,
+    ))
+}
+
 /// The relay of each outbox. Without a bus there are none.
 fn relays(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> BTreeMap<ComponentId, Relay> {
     let Some(bus) = bus else {
@@ -630,6 +656,14 @@ fn asked(
             }),
         });
     }
+    let beside = releases.clone();
+    parts.push(admin::health::Part {
+        name: "releases".to_owned(),
+        ask: Box::new(move || {
+            let lags = beside.lags();
+            Box::pin(async move { Ok(lags) })
+        }),
+    });
     parts.push(admin::health::Part {
         name: "components".to_owned(),
         ask: Box::new(move || {

@@ -6,19 +6,15 @@ mod admin;
 mod alarms;
 mod app;
 mod cli;
-mod compiler;
-mod components;
 mod databases;
 mod events;
 mod host;
 mod life;
 mod lineup;
 mod logging;
-mod releases;
 mod settings;
 mod shutdown;
 mod tasks;
-mod versions;
 
 use std::process::ExitCode;
 

@@ -115,6 +115,10 @@ pub(crate) struct Settings {
     pub(crate) allow_unsafe_database: Set<bool>,
     pub(crate) manifest_versions: Set<bool>,
     pub(crate) keep_versions: Set<usize>,
+    /// Files with the public keys of those who may vouch for versions.
+    pub(crate) release_keys: Set<Vec<PathBuf>>,
+    /// Whether a version that nobody vouches for is refused.
+    pub(crate) require_signature: Set<bool>,
     /// None: the embedded bus.
     pub(crate) kafka_brokers: Option<Set<String>>,
     /// Of the Kafka client; each may be a secret.
@@ -149,6 +153,19 @@ struct RuntimeConfig {
     admin: Admin,
     #[serde(default)]
     health: Health,
+    #[serde(default)]
+    releases: Releases,
+}
+
+/// Who may vouch for versions.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Releases {
+    /// Paths, relative to the file's folder.
+    #[serde(default)]
+    keys: Vec<String>,
+    #[serde(default)]
+    require_signature: bool,
 }
 
 /// When the host is not ready although it could work; durations such as 30s, 5m.
@@ -336,6 +353,8 @@ impl Settings {
             allow_unsafe_database,
             manifest_versions,
             keep_versions,
+            release_keys: Set::unset(Vec::new()),
+            require_signature: Set::unset(false),
             kafka_brokers: None,
             kafka_properties: BTreeMap::new(),
             bus_database: None,
@@ -354,6 +373,8 @@ impl Settings {
         settings.bus_retention = settings.bus_retention()?;
         let token = settings.lookup("MARQUEE_ADMIN_TOKEN", |file| file.admin.token.as_ref());
         settings.admin_token = token.map(|token| token.map(Secret::new));
+        settings.release_keys = settings.release_keys();
+        settings.require_signature = settings.require_signature()?;
         settings.tls = settings.tls("MARQUEE_TLS", |file| &file.tls)?;
         settings.admin_tls = settings.tls("MARQUEE_ADMIN_TLS", |file| &file.admin.tls)?;
         let lag = settings.lookup("MARQUEE_HEALTH_LAG", |file| file.health.lag.as_ref());
@@ -441,6 +462,44 @@ impl Settings {
         Ok(Some(set))
     }
 
+    /// Paths with commas between them, or those of the file, which are relative to its folder.
+    fn release_keys(&self) -> Set<Vec<PathBuf>> {
+        if let Some(set) = self.in_environment("MARQUEE_RELEASE_KEYS") {
+            return set.map(|paths| paths.split(',').map(PathBuf::from).collect());
+        }
+        let in_file = self.file.as_ref();
+        let in_file = in_file.filter(|(_, file)| !file.releases.keys.is_empty());
+        let Some((path, file)) = in_file else {
+            return Set::unset(Vec::new());
+        };
+        let beside = path.parent().unwrap_or_else(|| Path::new(""));
+        let keys = file.releases.keys.iter();
+        Set {
+            value: keys.map(|key| beside.join(key)).collect(),
+            source: Source::File(path.clone()),
+        }
+    }
+
+    fn require_signature(&self) -> anyhow::Result<Set<bool>> {
+        let set = match self.in_environment("MARQUEE_REQUIRE_SIGNATURE") {
+            Some(set) => set.parse("true or false")?,
+            None => match &self.file {
+                Some((path, file)) if file.releases.require_signature => Set {
+                    value: true,
+                    source: Source::File(path.clone()),
+                },
+                _ => Set::unset(false),
+            },
+        };
+        if set.value && self.release_keys.value.is_empty() {
+            bail!(
+                "{} requires signatures, and no key is trusted: name some in MARQUEE_RELEASE_KEYS, or as keys of [releases]",
+                set.source
+            );
+        }
+        Ok(set)
+    }
+
     /// The files of a listener's TLS, where it has any.
     fn tls(
         &self,
@@ -506,6 +565,14 @@ impl Settings {
 }
 
 impl<T> Set<T> {
+    /// Nobody said anything.
+    fn unset(value: T) -> Self {
+        Self {
+            value,
+            source: Source::Default,
+        }
+    }
+
     fn map<U>(self, to: impl FnOnce(T) -> U) -> Set<U> {
         Set {
             value: to(self.value),

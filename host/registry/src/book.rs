@@ -97,13 +97,19 @@ impl Book {
         if self.lock.is_none() {
             return Err(StoreError::Elsewhere(self.path.clone()));
         }
+        self.adopt(states);
+        Ok(())
+    }
+
+    /// What somebody else decided the states of these components to be. It is remembered with the next save, if this process
+    /// may write.
+    pub fn adopt(&mut self, states: impl IntoIterator<Item = (ComponentId, State)>) {
         for (component, state) in states {
             if self.states.get(&component) != Some(&state) {
                 self.states.insert(component, state);
-                self.is_saved = false;
+                self.is_saved = self.lock.is_none();
             }
         }
-        Ok(())
     }
 
     /// Whether something was set that is not remembered.
@@ -182,7 +188,7 @@ mod tests {
     #[test]
     fn what_was_put_is_there_for_the_next_one() {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = State::new(Digest::of(b"one")).pin(true);
+        let state = State::new(Digest::of(b"one")).pin(true).expect("at rest");
         let mut book = Book::open(folder.path()).expect("opened");
         assert_eq!(book.state(&id("rating")), None);
         book.put([(id("rating"), state.clone())]).expect("put");
@@ -232,7 +238,8 @@ mod tests {
             let mut book = Book::open(folder.path()).expect(&text);
             let expected = State::new(Digest::of(b"one"));
             assert_eq!(book.state(&id("rating")), Some(&expected), "{text}");
-            book.put([(id("rating"), expected.pin(true))]).expect("put");
+            book.put([(id("rating"), expected.pin(true).expect("at rest"))])
+                .expect("put");
             drop(book);
             let book = Book::open(folder.path()).expect("its own");
             assert!(book.state(&id("rating")).is_some_and(|state| state.pinned));

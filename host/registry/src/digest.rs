@@ -16,6 +16,11 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The digest that these bytes are, if there are 32.
+    pub fn named(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     /// The digest of all that went into `hash`.
     pub(crate) fn ended(hash: Sha256) -> Self {
         Self(hash.finalize().into())
@@ -63,7 +68,8 @@ impl From<Digest> for String {
 pub struct NotADigest;
 
 impl Digest {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }

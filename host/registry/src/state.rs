@@ -2,11 +2,14 @@
 //!
 //! Every step is a function from one state to the next, without effects: who makes it carry out decides when it stands.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Weight};
+use crate::{Digest, Ramp, Rising, Weight};
 
 /// The state of one component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,23 @@ pub struct State {
     pub pinned: bool,
     /// What the manifest's file was when it was last looked at: only if that changed does a start change what is live.
     pub source: Digest,
+    /// The step to it has not reached every host yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wave: Option<Wave>,
+    /// The canary's share grows by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rising: Option<Rising>,
+}
+
+/// How far a step has come that reaches some hosts before others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wave {
+    /// The state of all other hosts.
+    pub before: Box<State>,
+    /// The hosts that it has reached, by their ids.
+    pub hosts: BTreeSet<String>,
+    /// The one that leads it.
+    pub led_by: String,
 }
 
 /// What is live.
@@ -70,6 +90,15 @@ pub enum Refused {
     /// It never passed every check, so it cannot have been live.
     #[error("version {0} was never live here; promote it instead")]
     NeverLive(Digest),
+    /// A step of it reaches one host after the other.
+    #[error("a step of it is on its way from host to host; wait for it, or roll it back")]
+    UnderWay,
+    /// There is nothing to be done any more.
+    #[error("there is nothing to be done: another host was quicker")]
+    Idle,
+    /// The step that was on its way from host to host was taken back.
+    #[error("it was taken back while it was on its way from host to host")]
+    TakenBack,
     /// A version cannot be tried against itself.
     #[error("version {0} is the stable one already")]
     IsStable(Digest),
@@ -110,7 +139,58 @@ impl State {
             labels: BTreeMap::new(),
             pinned: false,
             source,
+            wave: None,
+            rising: None,
         }
+    }
+
+    /// What is live on a host.
+    pub fn on(&self, host: &str) -> &Active {
+        match &self.wave {
+            Some(wave) if !wave.hosts.contains(host) => &wave.before.active,
+            _ => &self.active,
+        }
+    }
+
+    /// This state, on these hosts, while all others stay in the one before.
+    #[must_use]
+    pub fn first_on(self, hosts: BTreeSet<String>, led_by: &str, before: &Self) -> Self {
+        let before = Box::new(before.clone());
+        let led_by = led_by.to_owned();
+        let wave = Some(Wave {
+            before,
+            hosts,
+            led_by,
+        });
+        Self { wave, ..self }
+    }
+
+    /// The step that a host leads reaches these hosts too; None: all of them, and it is done.
+    pub fn reach(
+        &self,
+        led_by: &str,
+        more: Option<&BTreeSet<String>>,
+        now_ms: u64,
+    ) -> Result<Self, Refused> {
+        let mut next = self.clone();
+        if let Some(rising) = &mut next.rising {
+            // Its first share counts from when all have it.
+            rising.next_ms = now_ms + rising.every_ms;
+        }
+        let wave = next.wave.take().filter(|wave| wave.led_by == led_by);
+        let mut wave = wave.ok_or(Refused::TakenBack)?;
+        next.wave = more.map(|more| {
+            wave.hosts.extend(more.iter().cloned());
+            wave
+        });
+        Ok(next)
+    }
+
+    /// The step that a host leads is taken back on all hosts. None if there is none.
+    pub fn give_up(&self, led_by: &str) -> Option<Self> {
+        let wave = self.wave.as_ref();
+        let wave = wave.filter(|wave| wave.led_by == led_by)?;
+        Some((*wave.before).clone())
     }
 
     /// A host starts, and the manifest's file is `source`. Who has built it anew means it to run; otherwise what was
@@ -124,6 +204,8 @@ impl State {
         next.source = source;
         if !self.pinned {
             next.activate(Active::only(source));
+            next.wave = None;
+            next.rising = None;
         }
         next
     }
@@ -152,8 +234,47 @@ impl State {
         Ok(next)
     }
 
+    /// Make a version live with shares that grow: the first from now on, each of the others so much later than the one before.
+    pub fn ramp(
+        &self,
+        digest: Digest,
+        ramp: &Ramp,
+        every_ms: u64,
+        now_ms: u64,
+        label: Option<&str>,
+    ) -> Result<Self, Refused> {
+        let (first, then) = ramp.split();
+        let mut next = self.deploy(digest, first, label)?;
+        next.rising = (!then.is_empty()).then(|| Rising {
+            then: then.to_vec(),
+            every_ms,
+            next_ms: now_ms + every_ms,
+        });
+        Ok(next)
+    }
+
+    /// The canary gets the next share of its ramp. None: there is none, or its time has not come.
+    pub fn risen(&self, now_ms: u64) -> Option<Self> {
+        let rising = self.rising.as_ref()?;
+        let (weight, then) = rising.then.split_first()?;
+        let trial = self.active.canary.as_ref()?;
+        if now_ms < rising.next_ms || self.pinned || self.wave.is_some() {
+            return None;
+        }
+        let mut next = self.deploy(trial.digest, *weight, None).ok()?;
+        next.rising = (!then.is_empty()).then(|| Rising {
+            then: then.to_vec(),
+            next_ms: now_ms + rising.every_ms,
+            ..*rising
+        });
+        Some(next)
+    }
+
     /// Leave what came last, so that it gets no call: the canary, or else the stable version for the one before.
     pub fn rollback(&self) -> Result<Self, Refused> {
+        if let Some(wave) = &self.wave {
+            return Ok((*wave.before).clone());
+        }
         let mut next = self.unpinned()?;
         if next.active.canary.take().is_none() {
             // A release before kept what was tried beside it too.
@@ -165,7 +286,8 @@ impl State {
 
     /// Go back to this version, whatever came since. What is left gets no call, and a second rollback does not bring it back.
     pub fn rollback_to(&self, digest: Digest) -> Result<Self, Refused> {
-        let mut next = self.unpinned()?;
+        let next = self.wave.as_ref().map(|wave| &*wave.before);
+        let mut next = next.unwrap_or(self).unpinned()?;
         if digest != self.active.stable {
             next.previous = None;
         }
@@ -179,7 +301,11 @@ impl State {
         if !self.active.canary.as_ref().is_some_and(is_canary) {
             return None;
         }
+        if let Some(wave) = &self.wave {
+            return Some((*wave.before).clone());
+        }
         let mut next = self.clone();
+        next.rising = None;
         next.active.canary = None;
         // A rollback must not bring it back.
         next.previous.take_if(|previous| previous.stable == digest);
@@ -187,12 +313,9 @@ impl State {
     }
 
     /// Keep it as it is, or no longer.
-    #[must_use]
-    pub fn pin(&self, pinned: bool) -> Self {
-        Self {
-            pinned,
-            ..self.clone()
-        }
+    pub fn pin(&self, pinned: bool) -> Result<Self, Refused> {
+        let next = self.at_rest()?;
+        Ok(Self { pinned, ..next })
     }
 
     /// Give a version a name; the name leaves another that had it.
@@ -208,7 +331,7 @@ impl State {
 
     /// Take a name away. The version stays for as long as something else keeps it.
     pub fn unlabel(&self, label: &str) -> Result<Self, Refused> {
-        let mut next = self.clone();
+        let mut next = self.at_rest()?;
         let had = next.labels.remove(label);
         had.map(|_| next)
             .ok_or_else(|| Refused::Unknown(label.to_owned()))
@@ -239,12 +362,27 @@ impl State {
         let previous = self.previous.iter().flat_map(Active::digests);
         let previous = previous.map(|digest| (digest, Need::Previous));
         let labels = self.labels.values().map(|digest| (*digest, Need::Label));
-        live.chain(previous).chain(labels)
+        let before = self.wave.iter().map(|wave| &wave.before);
+        let before = before.flat_map(|before| before.active.digests().map(|it| (it, Need::Live)));
+        live.chain(previous).chain(labels).chain(before)
     }
 
     fn unpinned(&self) -> Result<Self, Refused> {
         if self.pinned {
-            Err(Refused::Pinned)
+            return Err(Refused::Pinned);
+        }
+        let next = self.at_rest()?;
+        // Who takes a step decides the share.
+        Ok(Self {
+            rising: None,
+            ..next
+        })
+    }
+
+    /// No step is on its way from host to host.
+    fn at_rest(&self) -> Result<Self, Refused> {
+        if self.wave.is_some() {
+            Err(Refused::UnderWay)
         } else {
             Ok(self.clone())
         }
@@ -264,6 +402,9 @@ impl fmt::Display for State {
         write!(f, "{} is live", self.active.stable)?;
         if let Some(Trial { digest, weight }) = &self.active.canary {
             write!(f, ", {weight} of the calls go to {digest}")?;
+        }
+        if let Some(next) = self.rising.as_ref().and_then(|it| it.then.first()) {
+            write!(f, ", {next} come next")?;
         }
         if self.pinned {
             f.write_str(", pinned")?;

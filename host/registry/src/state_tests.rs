@@ -76,7 +76,7 @@ fn a_withdrawn_canary_is_gone_and_no_rollback_brings_it_back() {
         .deploy(digest("two"), weight("10%"), None)
         .and_then(|state| state.deploy(digest("two"), weight("50%"), None))
         .expect("tried more");
-    let pinned = half.pin(true);
+    let pinned = half.pin(true).expect("at rest");
     for state in [half, pinned] {
         assert_eq!(state.withdraw(digest("one")), None, "it is not the canary");
         let gone = state.withdraw(digest("two")).expect("it is the canary");
@@ -90,7 +90,8 @@ fn a_pinned_component_stays_as_it_is() {
     let two = State::new(digest("one"))
         .deploy(digest("two"), Weight::ALL, None)
         .expect("deployed")
-        .pin(true);
+        .pin(true)
+        .expect("at rest");
     assert_eq!(
         two.deploy(digest("three"), Weight::ALL, None),
         Err(Refused::Pinned)
@@ -100,10 +101,14 @@ fn a_pinned_component_stays_as_it_is() {
     assert_eq!(started.active, two.active);
     // What was built meanwhile was seen: taking the pin away does not make it live at some later start.
     assert_eq!(
-        started.pin(false).started(digest("three")).active,
+        started
+            .pin(false)
+            .expect("at rest")
+            .started(digest("three"))
+            .active,
         two.active
     );
-    assert!(two.pin(false).rollback().is_ok());
+    assert!(two.pin(false).expect("at rest").rollback().is_ok());
 }
 
 #[test]
@@ -197,7 +202,7 @@ fn a_rollback_to_a_version_leaves_all_that_came_since_for_good() {
     assert_eq!(same.active, Active::only(digest("three")));
     assert_eq!(same.previous, three.previous);
     assert_eq!(
-        three.pin(true).rollback_to(digest("one")),
+        three.pin(true).expect("at rest").rollback_to(digest("one")),
         Err(Refused::Pinned)
     );
 }
@@ -222,4 +227,61 @@ fn it_reads_what_it_writes_and_what_is_not_there_yet() {
     for broken in [text.replace("0.5%", "500%"), text[1..].to_owned()] {
         assert!(serde_json::from_str::<State>(&broken).is_err(), "{broken}");
     }
+}
+
+#[test]
+fn a_ramp_rises_when_its_time_comes_and_ends_with_whoever_takes_a_step() {
+    let [one, two] = ["one", "two"].map(digest);
+    let ramp: Ramp = "1%,50%,100%".parse().expect("a ramp");
+    let state = State::new(one);
+    let first = state.ramp(two, &ramp, 1_000, 5_000, Some("2.0"));
+    let first = first.expect("it begins");
+    let said = format!("{one} is live, 1% of the calls go to {two}, 50% come next");
+    assert_eq!(first.to_string(), said);
+    assert_eq!(first.risen(5_999), None, "its time has not come");
+    let second = first.risen(6_100).expect("it rises");
+    let said = format!("{one} is live, 50% of the calls go to {two}, 100% come next");
+    assert_eq!(second.to_string(), said);
+    assert_eq!(second.risen(7_000), None, "from when it was done");
+    let last = second.risen(7_100).expect("it rises");
+    assert_eq!(last.active, Active::only(two));
+    assert_eq!(last.risen(u64::MAX), None);
+    assert_eq!(last.rollback().expect("back").active, Active::only(one));
+
+    assert_eq!(second.pin(true).expect("at rest").risen(u64::MAX), None);
+    for ended in [
+        second.withdraw(two).expect("it is the canary"),
+        second.rollback().expect("back"),
+        second.deploy(two, Weight::ALL, None).expect("live"),
+    ] {
+        assert_eq!(ended.rising, None);
+    }
+    let labelled = second.label("again", two).expect("a name");
+    assert!(labelled.rising.is_some());
+}
+
+#[test]
+fn a_step_from_host_to_host_is_live_where_it_came_and_is_taken_back_whole() {
+    let [one, two] = ["one", "two"].map(digest);
+    let before = State::new(one);
+    let next = before.deploy(two, Weight::ALL, Some("2.0")).expect("live");
+    let hosts = BTreeSet::from(["a".to_owned()]);
+    let state = next.clone().first_on(hosts, "a", &before);
+    assert_eq!(*state.on("a"), Active::only(two));
+    assert_eq!(*state.on("b"), Active::only(one));
+    let mut needed = state.needed();
+    assert!(needed.any(|need| need == (one, Need::Live)));
+    // Meanwhile nobody else takes a step, but back.
+    assert_eq!(state.deploy(one, Weight::ALL, None), Err(Refused::UnderWay));
+    assert_eq!(state.pin(true), Err(Refused::UnderWay));
+    assert_eq!(state.rollback(), Ok(before.clone()));
+    assert_eq!(state.rollback_to(one).expect("back").active, before.active);
+    assert_eq!(state.give_up("a"), Some(before.clone()));
+    assert_eq!(state.give_up("b"), None, "another one leads it");
+    let more = BTreeSet::from(["b".to_owned()]);
+    let wider = state.reach("a", Some(&more), 0).expect("it goes on");
+    assert_eq!(*wider.on("b"), Active::only(two));
+    assert_eq!(*wider.on("c"), Active::only(one));
+    assert_eq!(wider.reach("a", None, 0), Ok(next));
+    assert_eq!(before.reach("a", None, 0), Err(Refused::TakenBack));
 }

@@ -5,6 +5,7 @@
 //!   key                            the secret that artifacts are signed with; mode 0600
 //!   DIGEST/component.wasm          the bytes; the folder's name is their SHA-256
 //!   DIGEST/metadata.json           of which components it is a version, since when, by whom
+//!   DIGEST/signature               who vouches for them, where somebody does
 //!   DIGEST/KEY.artifact            what was compiled of them by the engine KEY, behind its signature
 //! ```
 //!
@@ -228,6 +229,20 @@ impl Store {
         }
     }
 
+    /// Keep a signature of a version.
+    pub fn put_signature(&self, digest: &Digest, signature: &[u8]) -> Result<(), StoreError> {
+        let place = self.place(digest);
+        if !place.exists() {
+            return Err(StoreError::Missing(*digest));
+        }
+        replace(&place.join(SIGNATURE), signature)
+    }
+
+    /// The signature of a version, if it has one.
+    pub fn signature(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        read(&self.place(digest).join(SIGNATURE))
+    }
+
     /// Keep what was compiled of a version by the engine of this key.
     pub fn put_artifact(
         &self,
@@ -402,6 +417,7 @@ const SIGNATURE_BYTES: usize = 32;
 /// Of what arrives, in memory at once.
 const PIECE_BYTES: usize = 64 * 1024;
 const COMPONENT: &str = "component.wasm";
+const SIGNATURE: &str = "signature";
 /// What a process writes before it gets its name.
 const BEGUN: &str = ".tmp";
 /// Nobody writes for so long.

@@ -22,6 +22,9 @@ use hyper_util::service::TowerToHyperService;
 use marquee_manifest::ComponentId;
 use marquee_problem::{METHOD_NOT_ALLOWED, NO_SUCH_RESOURCE, UNAVAILABLE};
 use marquee_registry::Event;
+use marquee_releases::{
+    Back, ComponentReport, Deployment, HostReport, NotASignature, Promotion, Releases,
+};
 use marquee_runtime::Health;
 use marquee_triggers::server::{self, Listener, Peer, RequestBody};
 use tokio::sync::Semaphore;
@@ -36,11 +39,7 @@ use super::{
     problem::{self, Problem},
     upload,
 };
-use crate::{
-    events::Events,
-    life::Life,
-    releases::{Back, ComponentReport, Deployment, Releases},
-};
+use crate::{events::Events, life::Life};
 
 /// The API of a host. Cheap to clone.
 #[derive(Clone)]
@@ -87,6 +86,7 @@ impl Api {
             .route(&format!("{component}/pin"), put(pin))
             .route(&format!("{component}/labels/{{label}}"), delete(unlabel))
             .route("/history", get(history))
+            .route("/hosts", get(hosts))
             .route("/openapi.json", get(openapi))
             .merge(events::routes())
             .merge(messages::routes())
@@ -140,16 +140,20 @@ async fn deploy(
     query: Result<Query<Deploy>, QueryRejection>,
     body: Body,
 ) -> Answer<ComponentReport> {
-    let Query(how) = query?;
+    let Query(wanted) = query?;
+    let how = wanted.how().map_err(Problem::invalid)?;
+    let signature = wanted.signature.map(|text| text.parse()).transpose();
+    let signature =
+        signature.map_err(|error: NotASignature| Problem::invalid(error.to_string()))?;
     let Ok(place) = Arc::clone(&api.uploads).try_acquire_owned() else {
         let detail = "other versions are being deployed; try again when they are";
         return Err(UNAVAILABLE.with(detail).into());
     };
     let deployment = Deployment {
         bytes: upload::reader(body, api.releases.stopping()),
-        weight: how.weight,
-        label: how.label,
-        widen: how.widen,
+        label: wanted.label,
+        signature,
+        how,
     };
     // In a task of its own: a client that goes away does not stop a step half-way.
     let (releases, component) = (api.releases.clone(), id.clone());
@@ -168,18 +172,12 @@ async fn promote(
     Who(who): Who,
     Document(wanted): Document<Promote>,
 ) -> Answer<ComponentReport> {
+    let how = wanted.how().map_err(Problem::invalid)?;
+    let version = wanted.version;
+    let promotion = Promotion { version, how };
     let (releases, component) = (api.releases.clone(), id.clone());
     api.releases
-        .carry_out(async move {
-            let Promote {
-                version,
-                weight,
-                widen,
-            } = wanted;
-            releases
-                .promote(&who, &component, &version, weight, widen)
-                .await
-        })
+        .carry_out(async move { releases.promote(&who, &component, promotion).await })
         .await?;
     api.report(&id).await
 }
@@ -244,6 +242,10 @@ async fn history(
     let component = wanted.component.as_deref().map(named).transpose()?;
     let limit = usize::try_from(wanted.limit.clamp(1, 1_000)).unwrap_or(1_000);
     Ok(Json(api.releases.history(limit, component).await?))
+}
+
+async fn hosts(State(api): State<Api>) -> Answer<Vec<HostReport>> {
+    Ok(Json(api.releases.hosts().await?))
 }
 
 async fn openapi() -> Response {

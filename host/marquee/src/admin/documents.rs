@@ -1,8 +1,11 @@
 //! What the admin API takes, beside the bytes of components. The command line sends the same.
 
+use std::{ops::RangeInclusive, time::Duration};
+
 use chrono::{DateTime, Utc};
 use marquee_delivery::consumers::ReplayFrom;
-use marquee_registry::Weight;
+use marquee_registry::{Ramp, Weight};
+use marquee_releases::{How, Share};
 use serde::{Deserialize, Serialize};
 
 /// `POST .../versions`: how to release the bytes.
@@ -14,9 +17,17 @@ pub(crate) struct Deploy {
     pub(crate) weight: Weight,
     /// A name for the version.
     pub(crate) label: Option<String>,
+    /// Who vouches for it: Ed25519 over its bytes, in Base64.
+    pub(crate) signature: Option<String>,
     /// Whether it may ask for more than the live version.
     #[serde(default)]
     pub(crate) widen: bool,
+    /// Shares that it gets one after the other, instead of the weight.
+    pub(crate) ramp: Option<Ramp>,
+    /// For how long each, such as `5m`.
+    pub(crate) every: Option<String>,
+    /// How many hosts it reaches first; all at once by default.
+    pub(crate) hosts: Option<u32>,
 }
 
 /// `POST .../promote`.
@@ -31,7 +42,57 @@ pub(crate) struct Promote {
     /// Whether it may ask for more than the live version.
     #[serde(default)]
     pub(crate) widen: bool,
+    /// Shares that it gets one after the other, instead of the weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ramp: Option<Ramp>,
+    /// For how long each, such as `5m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) every: Option<String>,
+    /// How many hosts it reaches first; all at once by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hosts: Option<u32>,
 }
+
+impl Deploy {
+    /// How it is made live, or what is wrong with that.
+    pub(super) fn how(&self) -> Result<How, String> {
+        Ok(How {
+            share: share(self.weight, self.ramp.as_ref(), self.every.as_deref())?,
+            widen: self.widen,
+            hosts: self.hosts,
+        })
+    }
+}
+
+impl Promote {
+    /// How it is made live, or what is wrong with that.
+    pub(super) fn how(&self) -> Result<How, String> {
+        Ok(How {
+            share: share(self.weight, self.ramp.as_ref(), self.every.as_deref())?,
+            widen: self.widen,
+            hosts: self.hosts,
+        })
+    }
+}
+
+fn share(weight: Weight, ramp: Option<&Ramp>, every: Option<&str>) -> Result<Share, String> {
+    let (ramp, every) = match (ramp, every) {
+        (None, None) => return Ok(Share::Fixed(weight)),
+        (Some(ramp), Some(every)) => (ramp, every),
+        _ => return Err("a ramp needs `every`, and `every` a ramp".to_owned()),
+    };
+    if weight != Weight::ALL {
+        return Err("it has a weight or a ramp, not both".to_owned());
+    }
+    let every = humantime::parse_duration(every).ok();
+    let every = every.filter(|every| RAMP_EVERY.contains(every));
+    let every = every.ok_or("`every` is from 1s to 7days, such as 5m")?;
+    Ok(Share::Ramp(ramp.clone(), every))
+}
+
+/// A look at a ramp is taken each second; and a week is a long trial.
+const RAMP_EVERY: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3_600);
 
 /// `POST .../rollback`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

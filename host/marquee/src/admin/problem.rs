@@ -16,7 +16,7 @@ use marquee_problem::{
 use marquee_registry::{Refused, StoreError};
 
 use super::{documents::UPLOAD_BYTES, upload};
-use crate::releases::Error;
+use marquee_releases::Error;
 
 /// A problem as an answer.
 #[derive(Debug)]
@@ -85,14 +85,18 @@ impl From<Error> for Problem {
             | Error::Store(StoreError::Missing(_)) => NO_SUCH_RESOURCE,
             Error::Refused(Refused::Label(_)) => INVALID,
             Error::Refused(_) | Error::Store(StoreError::Elsewhere(_)) => CONFLICT,
-            Error::Late(_) | Error::Stopping => UNAVAILABLE,
-            Error::Compile(_) | Error::Load(_) | Error::Widens(_) => REFUSED,
+            Error::Late(_) | Error::Stopping | Error::Ledger(_) => UNAVAILABLE,
+            Error::Compile(_)
+            | Error::Load(_)
+            | Error::Widens(_)
+            | Error::Unsigned(_)
+            | Error::NotEverywhere { .. } => REFUSED,
             Error::Store(StoreError::Arrival(source)) if upload::is_too_large(source) => {
                 let detail = format!("a component has at most {} MiB", UPLOAD_BYTES >> 20);
                 return BODY_TOO_LARGE.with(detail).into();
             }
             Error::Store(StoreError::Arrival(_)) => ARRIVAL,
-            Error::Store(_) | Error::Host(_) => INTERNAL,
+            Error::Store(_) | Error::Work(_) => INTERNAL,
         };
         kind.with(marquee_runtime::chain(&error)).into()
     }

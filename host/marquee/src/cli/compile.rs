@@ -8,8 +8,6 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::compiler;
-
 /// Compile a component from standard input to standard output; the host calls this, a person need not.
 #[derive(Debug, Args)]
 #[command(
@@ -27,7 +25,7 @@ pub(crate) struct Compile {
 
 impl Compile {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        compiler::confine(self.background)?;
+        marquee_releases::confine(self.background).context("the compiler cannot be confined")?;
         let mut bytes = Vec::new();
         std::io::stdin()
             .lock()

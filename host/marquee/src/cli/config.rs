@@ -97,6 +97,16 @@ impl Config {
             settings.keep_versions.value.to_string(),
             settings.keep_versions.source.to_string(),
         );
+        let keys = settings.release_keys.value.iter();
+        for key in keys {
+            let source = settings.release_keys.source.to_string();
+            row("release key".into(), key.display().to_string(), source);
+        }
+        row(
+            "require signature".into(),
+            settings.require_signature.value.to_string(),
+            settings.require_signature.source.to_string(),
+        );
         if let Some(lag) = &settings.health_lag {
             let value = format!("{} messages", lag.value);
             row("health lag".into(), value, lag.source.to_string());

@@ -6,7 +6,8 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use http::Method;
 use marquee_manifest::ComponentId;
-use marquee_registry::Weight;
+use marquee_registry::{Ramp, Weight};
+use marquee_releases::Signature;
 use serde::Serialize;
 use url::form_urlencoded;
 
@@ -31,16 +32,32 @@ struct How {
     /// How much of the calls it gets; the rest stays where it is
     #[arg(long, default_value = "100%")]
     weight: Weight,
+    /// Shares that it gets one after the other, e.g. 1%,10%,50%,100%; the guard takes it back if it does worse
+    #[arg(
+        long,
+        value_name = "WEIGHTS",
+        requires = "every",
+        conflicts_with = "weight"
+    )]
+    ramp: Option<Ramp>,
+    /// For how long it has each of them, e.g. 5m
+    #[arg(long, value_name = "DURATION", requires = "ramp")]
+    every: Option<String>,
     /// Let it import what the live version does not
     #[arg(long)]
     widen: bool,
+    /// How many hosts get it first; the others get it when it is live there [default: all at once]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    canary_hosts: Option<u32>,
 }
 
-/// Check a new version of a component and make it live.
+/// Check a new version of a component and make it live; FILE.sig goes with it, where it is there.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   marquee deploy rating target/rating.wasm
-  marquee deploy rating target/rating.wasm --label 1.5.0 --weight 10%")]
+  marquee deploy rating target/rating.wasm --label 1.5.0 --weight 10%
+  marquee deploy rating target/rating.wasm --ramp 1%,10%,50%,100% --every 5m
+  marquee deploy rating target/rating.wasm --canary-hosts 1")]
 pub(crate) struct Deploy {
     #[command(flatten)]
     step: Step,
@@ -131,6 +148,16 @@ impl Deploy {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("weight", &self.how.weight.to_string());
         query.append_pair("widen", &self.how.widen.to_string());
+        if let (Some(ramp), Some(every)) = (&self.how.ramp, &self.how.every) {
+            query.append_pair("ramp", &ramp.to_string());
+            query.append_pair("every", every);
+        }
+        if let Some(hosts) = self.how.canary_hosts {
+            query.append_pair("hosts", &hosts.to_string());
+        }
+        if let Some(signature) = Signature::beside(&self.file)? {
+            query.append_pair("signature", &signature.to_string());
+        }
         if let Some(label) = &self.label {
             query.append_pair("label", label);
         }
@@ -149,6 +176,9 @@ impl PromoteVerb {
             version: self.version,
             weight: self.how.weight,
             widen: self.how.widen,
+            ramp: self.how.ramp,
+            every: self.how.every,
+            hosts: self.how.canary_hosts,
         };
         self.step
             .take(Method::POST, "/promote", &wanted, self.format)

@@ -7,11 +7,13 @@ mod compile;
 mod config;
 mod consumers;
 mod deploy;
+mod hosts;
 mod inspect;
 mod messages;
 mod migrate;
 mod outbox;
 mod remote;
+mod sign;
 mod text;
 mod up;
 mod versions;
@@ -46,12 +48,14 @@ pub(crate) struct Command {
 enum Verb {
     Up(up::Up),
     Deploy(deploy::Deploy),
+    Sign(sign::Sign),
     Promote(deploy::PromoteVerb),
     Rollback(deploy::RollbackVerb),
     Unlabel(deploy::Unlabel),
     Pin(deploy::PinVerb),
     Versions(versions::Versions),
     History(versions::HistoryVerb),
+    Hosts(hosts::Hosts),
     Watch(watch::Watch),
     Inspect(inspect::Inspect),
     Diff(inspect::Diff),
@@ -70,12 +74,14 @@ impl Command {
         match self.verb {
             Verb::Up(verb) => verb.run().await,
             Verb::Deploy(verb) => verb.run().await,
+            Verb::Sign(verb) => verb.run(),
             Verb::Promote(verb) => verb.run().await,
             Verb::Rollback(verb) => verb.run().await,
             Verb::Unlabel(verb) => verb.run().await,
             Verb::Pin(verb) => verb.run().await,
             Verb::Versions(verb) => verb.run().await,
             Verb::History(verb) => verb.run().await,
+            Verb::Hosts(verb) => verb.run().await,
             Verb::Watch(verb) => verb.run().await,
             Verb::Inspect(verb) => verb.run(),
             Verb::Diff(verb) => verb.run().await,

@@ -5,13 +5,13 @@ use std::{process::ExitCode, time::Duration};
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
 use marquee_manifest::ComponentId;
-use marquee_registry::Event;
+use marquee_registry::{Event, Rising};
+use marquee_releases::{ComponentReport, Partitions, VersionReport};
 
 use super::{
     print,
     remote::{RemoteFlags, at},
 };
-use crate::releases::{ComponentReport, Share, VersionReport};
 
 /// Show which versions are live, with what became of their calls; of one component, all that are stored.
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ pub(crate) struct HistoryVerb {
 pub(crate) struct Format {
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Versions {
@@ -132,7 +132,7 @@ fn show_all(reports: &[ComponentReport], format: Format) -> anyhow::Result<ExitC
     print(table.to_string())?;
     for report in reports {
         for share in &report.shares {
-            let Share {
+            let Partitions {
                 topic,
                 partitions,
                 canary,
@@ -143,10 +143,19 @@ fn show_all(reports: &[ComponentReport], format: Format) -> anyhow::Result<ExitC
             ))?;
         }
     }
+    for report in reports {
+        let next = |rising: &Rising| Some((*rising.then.first()?, rising.next_ms));
+        if let Some((weight, at)) = report.rising.as_ref().and_then(next) {
+            let (component, at) = (&report.component, time(at));
+            print(format!(
+                "the canary of {component} gets {weight} of the calls at {at}"
+            ))?;
+        }
+    }
     // The same of each component.
     if let Some(why) = reports.iter().find_map(|one| one.not_remembered.as_ref()) {
         print(format!(
-            "not on the disk yet, and tried again: {why}. After a restart the version before would be live"
+            "not remembered yet, and tried again: {why}. After a restart the version before would be live"
         ))?;
     }
     Ok(ExitCode::SUCCESS)

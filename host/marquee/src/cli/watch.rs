@@ -15,6 +15,7 @@ use clap::Args;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use marquee_manifest::{App, ComponentId};
 use marquee_registry::Digest;
+use marquee_releases::{ComponentReport, components};
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
@@ -22,7 +23,7 @@ use super::{
     print,
     remote::{Remote, RemoteFlags, at},
 };
-use crate::{app, components, releases::ComponentReport, shutdown::Signals};
+use crate::{app, shutdown::Signals};
 
 /// Build and deploy components as their files are saved, until a signal.
 #[derive(Debug, Args)]

@@ -22,6 +22,7 @@ mod evolution;
 mod examples;
 mod grpc;
 mod host;
+mod hosts;
 mod imports;
 mod kafka;
 mod lifecycle;

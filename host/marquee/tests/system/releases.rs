@@ -431,7 +431,7 @@ async fn while_nothing_can_be_remembered_the_guard_and_a_person_roll_back_all_th
     )
     .await;
     let said = done(&setup, &["rollback", "hello"]);
-    assert!(said.contains("not on the disk yet"), "{said}");
+    assert!(said.contains("not remembered yet"), "{said}");
     assert_eq!(stable(&setup, "hello")["version"], good);
     assert_eq!(status(&host, &[]).await, 200);
     let history = done(&setup, &["history", "hello"]);
@@ -439,7 +439,7 @@ async fn while_nothing_can_be_remembered_the_guard_and_a_person_roll_back_all_th
 
     fs::remove_dir(&live).expect("removed");
     eventually(Duration::from_secs(20), "it is remembered", async || {
-        !done(&setup, &["versions", "hello"]).contains("not on the disk yet")
+        !done(&setup, &["versions", "hello"]).contains("not remembered yet")
     })
     .await;
     host.kill();

@@ -1,13 +1,18 @@
 //! Why a step is not taken. What was live stays so.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use marquee_manifest::ComponentId;
 use marquee_registry::{Refused, StoreError};
 use marquee_runtime::LoadError;
+use tokio::task::JoinError;
+
+use crate::{LedgerError, Unsigned, compiler::CompileError};
+
+/// Why a step is not taken.
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// The application has no such component.
     #[error("there is no component {0}")]
     UnknownComponent(ComponentId),
@@ -16,7 +21,7 @@ pub(crate) enum Error {
     Refused(#[from] Refused),
     /// It is no component, or cannot be compiled.
     #[error("step compile")]
-    Compile(#[source] HostError),
+    Compile(#[from] CompileError),
     /// It does not fit, is not granted what it asks for, does not start, or is not healthy.
     #[error("step {}", step(.0))]
     Load(#[from] LoadError),
@@ -31,32 +36,26 @@ pub(crate) enum Error {
     /// The host is on its way down.
     #[error("nothing was changed: the host is stopping; try again when it is back")]
     Stopping,
+    /// Nobody vouches for it.
+    #[error("step signature")]
+    Unsigned(#[from] Unsigned),
+    /// A host that is there cannot do it.
+    #[error("nothing was changed: host {host} cannot have it live: {reason}")]
+    NotEverywhere {
+        /// Which host.
+        host: String,
+        /// Why not.
+        reason: String,
+    },
+    /// What all hosts share cannot be read or written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The store of versions.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The host itself.
+    /// What worked on it ended in the middle.
     #[error("the host failed")]
-    Host(#[source] HostError),
-}
-/// An error with its causes, which it tells in one line.
-#[derive(Debug)]
-pub(crate) struct HostError(pub(crate) anyhow::Error);
-
-impl fmt::Display for HostError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.0)
-    }
-}
-
-impl std::error::Error for HostError {}
-
-impl From<anyhow::Error> for Error {
-    fn from(error: anyhow::Error) -> Self {
-        match error.downcast::<StoreError>() {
-            Ok(error) => Self::Store(error),
-            Err(error) => Self::Host(HostError(error)),
-        }
-    }
+    Work(#[from] JoinError),
 }
 
 /// The step of loading that failed.

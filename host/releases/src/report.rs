@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use marquee_manifest::ComponentId;
-use marquee_registry::{Active, Digest, Entry, State, Weight};
+use marquee_registry::{Active, Digest, Entry, Rising, State, Weight};
 use marquee_runtime::Prepared;
 use serde::{Deserialize, Serialize};
 
@@ -11,81 +11,84 @@ use super::{Error, Releases, lock, ms};
 
 /// A component and its versions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ComponentReport {
+pub struct ComponentReport {
     /// Its name.
-    pub(crate) component: ComponentId,
+    pub component: ComponentId,
     /// Whether it stays as it is, whoever asks.
-    pub(crate) pinned: bool,
+    pub pinned: bool,
     /// What is live first, then what is on its way out, then what else is in the store and was ready once, the newest
     /// first.
-    pub(crate) versions: Vec<VersionReport>,
+    pub versions: Vec<VersionReport>,
     /// Of each topic that it consumes, what its canary gets, if there is one.
     #[serde(default)]
-    pub(crate) shares: Vec<Share>,
-    /// Why what is live is not on the disk yet, if it is not: after a restart it would be what was live before.
+    pub shares: Vec<Partitions>,
+    /// The canary's share grows by itself: what comes next, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) not_remembered: Option<String>,
+    pub rising: Option<Rising>,
+    /// Why what is live is not remembered yet, if it is not: after a restart it would be what was live before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_remembered: Option<String>,
 }
 
 /// What a canary gets of a topic: messages choose by their partition, so its weight is met only roughly.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Share {
+pub struct Partitions {
     /// The topic.
-    pub(crate) topic: String,
+    pub topic: String,
     /// How many partitions it has.
-    pub(crate) partitions: u32,
+    pub partitions: u32,
     /// How many of them are the canary's.
-    pub(crate) canary: u32,
+    pub canary: u32,
 }
 
 /// A version of a component.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct VersionReport {
+pub struct VersionReport {
     /// Its name.
-    pub(crate) version: String,
+    pub version: String,
     /// Its labels.
-    pub(crate) labels: Vec<String>,
+    pub labels: Vec<String>,
     /// `stable`, `canary`, `draining`, `previous` or `stored`.
-    pub(crate) state: String,
+    pub state: String,
     /// Its share of the calls.
-    pub(crate) weight: Option<Weight>,
+    pub weight: Option<Weight>,
     /// Calls that ended, since it was loaded.
-    pub(crate) calls: Option<u64>,
+    pub calls: Option<u64>,
     /// How many of them failed.
-    pub(crate) errors: Option<u64>,
+    pub errors: Option<u64>,
     /// 99 of 100 calls took no longer, in microseconds.
-    pub(crate) p99_us: Option<u64>,
+    pub p99_us: Option<u64>,
     /// Calls under way.
-    pub(crate) in_flight: Option<u64>,
+    pub in_flight: Option<u64>,
     /// When it became live, in milliseconds since 1970-01-01T00:00:00Z; a restart begins anew.
-    pub(crate) since_ms: Option<u64>,
+    pub since_ms: Option<u64>,
     /// When it was stored for the first time, in milliseconds since 1970-01-01T00:00:00Z.
-    pub(crate) stored_at_ms: Option<u64>,
+    pub stored_at_ms: Option<u64>,
     /// Who brought it.
-    pub(crate) by: Option<String>,
+    pub by: Option<String>,
     /// The size of the component, in bytes.
-    pub(crate) size_bytes: Option<u64>,
+    pub size_bytes: Option<u64>,
 }
 
 impl Releases {
     /// The versions of a component, or of all.
-    pub(crate) async fn report(
+    pub async fn report(
         &self,
         component: Option<&ComponentId>,
     ) -> Result<Vec<ComponentReport>, Error> {
         if let Some(id) = component {
             self.0.component(id)?;
         }
-        let book = self.0.book.lock().await;
+        let desired = self.0.desired.lock().await;
         let states: Vec<(ComponentId, State)> = self
             .0
             .components
             .keys()
             .filter(|id| component.is_none_or(|wanted| wanted == *id))
-            .filter_map(|id| Some((id.clone(), book.state(id)?.clone())))
+            .filter_map(|id| Some((id.clone(), desired.state(id)?)))
             .collect();
         // Who only looks does not hold up a step.
-        drop(book);
+        drop(desired);
         let mut reports = Vec::new();
         for (id, state) in states {
             let stored = self.0.versions.of(&id).await?;
@@ -104,7 +107,7 @@ impl Releases {
                 .filter(|canary| canary.version.digest == version.digest);
             let name = if canary.is_some() { "canary" } else { "stable" };
             let mut row = row(state, stored, version.digest, name).with(&version.payload);
-            let tried = state.active.canary.as_ref();
+            let tried = self.0.here(state).canary.as_ref();
             row.weight = match canary {
                 Some(_) => tried.map(|trial| trial.weight),
                 None => Some(tried.map_or(Weight::ALL, |trial| trial.weight.rest())),
@@ -139,6 +142,7 @@ impl Releases {
             pinned: state.pinned,
             versions,
             shares: Vec::new(),
+            rising: state.rising.clone(),
             not_remembered: lock(&self.0.unsaved).clone(),
         }
     }
@@ -146,7 +150,7 @@ impl Releases {
 
 impl ComponentReport {
     /// The share of the calls that its canary is to have.
-    pub(crate) fn canary(&self) -> Option<Weight> {
+    pub fn canary(&self) -> Option<Weight> {
         let canary = self.versions.iter().find(|one| one.state == "canary");
         canary.and_then(|canary| canary.weight)
     }

@@ -5,12 +5,12 @@
 //! The child's environment says only that, so it knows no secret. Not here: keeping what was compiled.
 
 use std::{
+    io,
     os::unix::process::ExitStatusExt as _,
     process::{Output, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
 use marquee_runtime::{Artifact, background_threads};
 use rustix::process::{Resource, Rlimit};
 use tokio::io::AsyncWriteExt as _;
@@ -25,12 +25,38 @@ pub(crate) enum Meanwhile {
     Serves,
 }
 
+/// Why nothing was compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// There is no process.
+    #[error("the compiler cannot be started")]
+    Start(#[source] io::Error),
+    /// What it says cannot be read.
+    #[error("the compiler cannot be waited for")]
+    Wait(#[source] io::Error),
+    /// It took longer than it may.
+    #[error("compiling took more than {} s", .0.as_secs())]
+    Late(Duration),
+    /// It took more than it may.
+    #[error(
+        "the compiler was ended by signal {signal}: it may take {} s of CPU and {} MiB of memory",
+        CPU.as_secs(), MEMORY >> 20
+    )]
+    Ended {
+        /// By which one.
+        signal: i32,
+    },
+    /// It says what is wrong with the component.
+    #[error("it cannot be compiled: {0}")]
+    Refused(String),
+}
+
 /// Compile a component for a runtime whose largest linear memory is `memory_bytes`.
 pub(crate) async fn compile(
     bytes: &[u8],
     memory_bytes: usize,
     meanwhile: Meanwhile,
-) -> anyhow::Result<Artifact> {
+) -> Result<Artifact, CompileError> {
     // The link of the process, not the path: a host goes on compiling with itself after an update replaced the file.
     let mut command = tokio::process::Command::new("/proc/self/exe");
     command
@@ -47,8 +73,9 @@ pub(crate) async fn compile(
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .context("the compiler cannot be started")?;
-    let mut input = child.stdin.take().context("the compiler has no input")?;
+        .map_err(CompileError::Start)?;
+    let input = child.stdin.take();
+    let mut input = input.ok_or_else(|| CompileError::Start(io::ErrorKind::BrokenPipe.into()))?;
     let work = async {
         let give = async move {
             // A compiler that ended early says why itself.
@@ -60,29 +87,26 @@ pub(crate) async fn compile(
     };
     let output = tokio::time::timeout(WALL, work)
         .await
-        .with_context(|| format!("compiling took more than {} s", WALL.as_secs()))?
-        .context("the compiler cannot be waited for")?;
+        .map_err(|_| CompileError::Late(WALL))?
+        .map_err(CompileError::Wait)?;
     taken(output)
 }
 
-fn taken(output: Output) -> anyhow::Result<Artifact> {
+fn taken(output: Output) -> Result<Artifact, CompileError> {
     if output.status.success() {
         // Over a pipe from a process that this one started: nobody else could write to it.
         return Ok(Artifact::vouched_for(output.stdout));
     }
     if let Some(signal) = output.status.signal() {
-        bail!(
-            "the compiler was ended by signal {signal}: it may take {} s of CPU and {} MiB of memory",
-            CPU.as_secs(),
-            MEMORY >> 20
-        );
+        return Err(CompileError::Ended { signal });
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    bail!("{}", said.trim().trim_start_matches("error: "))
+    let said = said.trim().trim_start_matches("error: ");
+    Err(CompileError::Refused(said.to_owned()))
 }
 
 /// In the child: take no more than one may from here on, and give way to all others if it is to run in the background.
-pub(crate) fn confine(background: bool) -> anyhow::Result<()> {
+pub fn confine(background: bool) -> io::Result<()> {
     let limit = |resource, most| {
         let limit = Rlimit {
             current: Some(most),
@@ -90,12 +114,11 @@ pub(crate) fn confine(background: bool) -> anyhow::Result<()> {
         };
         rustix::process::setrlimit(resource, limit)
     };
-    limit(Resource::As, MEMORY)
-        .and_then(|()| limit(Resource::Cpu, CPU.as_secs()))
-        .and_then(|()| limit(Resource::Core, 0))
-        .context("the compiler cannot be confined")?;
+    limit(Resource::As, MEMORY)?;
+    limit(Resource::Cpu, CPU.as_secs())?;
+    limit(Resource::Core, 0)?;
     if background {
-        rustix::process::nice(NICE).context("the compiler cannot be given a low priority")?;
+        rustix::process::nice(NICE)?;
     }
     Ok(())
 }

@@ -8,19 +8,18 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
-use marquee_registry::{
-    Book, Canary, Digest, Event, Live, Need, Refused, State, StoreError, Version,
-};
+use marquee_registry::{Active, Canary, Digest, Event, Live, Need, Refused, State, Version};
 use marquee_runtime::{Health, LoadError, Prepared};
-use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
+use tokio::sync::OwnedRwLockReadGuard;
 
-use super::{Error, HostError, Inner, blocking, lock, now_ms};
+use super::{Error, Inner, Ledger, blocking, desired::Written, lock, now_ms};
 use crate::compiler::Meanwhile;
 
 /// Who asks for what.
@@ -45,8 +44,11 @@ pub(super) struct Step<'a> {
 pub(super) enum Effect {
     /// When it is remembered: else it is refused.
     Remembered,
-    /// At once, and it is remembered when that can be: it ends harm, and a full disk must not keep it from that.
+    /// Whether it can be remembered or not, and then it is when that can be: it ends harm, and neither a full disk nor a
+    /// database that is away may keep it from that.
     AtOnce,
+    /// It stands already: another host took it.
+    Followed,
 }
 
 /// What has become of a step that was to be committed.
@@ -54,6 +56,8 @@ enum Committed {
     Done(State),
     /// Another version than those that are prepared is needed by now.
     Lacks,
+    /// Another host took a step since.
+    Behind,
     /// A version that is on its way out still has calls that need what this step takes away.
     Waits(Prepared),
 }
@@ -86,6 +90,10 @@ impl Inner {
     ) -> Result<State, Error> {
         let mut ready = BTreeMap::new();
         let next = &next;
+        if step.effect != Effect::Followed {
+            // A refusal must not rest on what is over by now. Without the ledger it is found out when the step is written.
+            let _ = tokio::time::timeout(PATIENCE, self.hear()).await;
+        }
         loop {
             let wanted = next(&self.state(step.component).await?)?;
             self.bounded(step, self.prepare(step, &wanted, &mut ready))
@@ -96,6 +104,11 @@ impl Inner {
                     return Ok(state);
                 }
                 Committed::Lacks => {}
+                Committed::Behind => match step.effect {
+                    // What another host brought need not be live before it ends.
+                    Effect::AtOnce => drop(self.bounded(step, self.hear()).await?),
+                    _ => self.bounded(step, self.catch_up()).await?,
+                },
                 Committed::Waits(version) => {
                     let ended = self.draining.ended(&version).map(Ok);
                     self.bounded(step, ended).await?;
@@ -145,7 +158,7 @@ impl Inner {
         ready: &mut BTreeMap<Digest, Prepared>,
     ) -> Result<(), Error> {
         let id = step.component;
-        for digest in wanted.active.digests() {
+        for digest in self.here(wanted).digests() {
             if self.is_live(id, digest).is_none() && !ready.contains_key(&digest) {
                 let prepared = self
                     .load(id, digest, Meanwhile::Serves, step.health)
@@ -164,6 +177,7 @@ impl Inner {
         meanwhile: Meanwhile,
         health: Health,
     ) -> Result<Prepared, Error> {
+        let fetched = self.fetch(id, digest).await;
         let left = lock(&self.left).get(id).and_then(|left| {
             let left = left.iter().find(|version| version.version() == digest);
             left.cloned()
@@ -172,13 +186,29 @@ impl Inner {
             self.versions.want(digest, health).await?;
             return Ok(self.runtime.prepare_again(&left, health).await?);
         }
+        fetched?;
         let spec = self.component(id)?.spec.clone();
-        let artifact = self.versions.compiled(digest, meanwhile, health).await;
-        let artifact = artifact.map_err(|error| match error.downcast::<StoreError>() {
-            Ok(error) => Error::Store(error),
-            Err(error) => Error::Compile(HostError(error)),
-        })?;
+        let artifact = self.versions.compiled(digest, meanwhile, health).await?;
         Ok(self.runtime.prepare(spec, digest, artifact, health).await?)
+    }
+
+    /// Have a version on this host that another one brought.
+    async fn fetch(&self, id: &ComponentId, digest: Digest) -> Result<(), Error> {
+        let Some(ledger) = &self.ledger else {
+            return Ok(());
+        };
+        if !self.versions.has(id, digest).await? {
+            let stored = ledger.version(id, digest).await?;
+            let bytes = io::Cursor::new(stored.bytes);
+            self.versions.put(bytes, id, &stored.by).await?;
+            self.versions.sign(digest, stored.signature).await?;
+        }
+        Ok(())
+    }
+
+    /// What is live in a state on this host.
+    pub(super) fn here<'a>(&self, state: &'a State) -> &'a Active {
+        state.on(self.ledger.as_ref().map(Ledger::host).unwrap_or_default())
     }
 
     /// Let the step stand, if what was prepared is what it needs. Not to be dropped half-way: nothing in it takes long.
@@ -189,11 +219,12 @@ impl Inner {
         ready: &BTreeMap<Digest, Prepared>,
     ) -> Result<Committed, Error> {
         let id = step.component;
-        let mut book = Arc::clone(&self.book).lock_owned().await;
-        let state = book.state(id);
-        let next = next(state.ok_or_else(|| Error::UnknownComponent(id.clone()))?)?;
+        let mut desired = self.desired.lock().await;
+        let state = desired.state(id);
+        let state = state.ok_or_else(|| Error::UnknownComponent(id.clone()))?;
+        let next = next(&state)?;
         let mut versions = BTreeMap::new();
-        for digest in next.active.digests() {
+        for digest in self.here(&next).digests() {
             let version = match (self.is_live(id, digest), ready.get(&digest)) {
                 (Some(version), _) => version,
                 (None, Some(version)) => {
@@ -209,23 +240,47 @@ impl Inner {
             };
             versions.insert(digest, version);
         }
-        let Some(live) = live(id, &next, versions) else {
+        let Some(live) = live(id, self.here(&next), &next, versions) else {
             return Ok(Committed::Lacks);
         };
         let states = vec![(id.clone(), next.clone())];
         match step.effect {
             Effect::Remembered => {
-                book = put(book, states).await?;
+                let written = desired.put(states, step.health, &self.versions).await?;
+                if written == Written::Behind {
+                    return Ok(Committed::Behind);
+                }
                 self.set_live(id, live, Judged::Yes);
             }
             Effect::AtOnce => {
-                book.set(states)?;
-                self.set_live(id, live, Judged::No);
-                book = self.remember(book).await;
+                let written = desired.put(states.clone(), step.health, &self.versions);
+                match tokio::time::timeout(PATIENCE, written).await {
+                    Ok(Ok(Written::Done)) => self.set_live(id, live, Judged::No),
+                    Ok(Ok(Written::Behind)) => return Ok(Committed::Behind),
+                    Ok(Err(_)) | Err(_) => {
+                        desired.set(states, step.health)?;
+                        self.set_live(id, live, Judged::No);
+                        // It says why not.
+                        self.remember(&mut desired).await;
+                    }
+                }
+            }
+            Effect::Followed => {
+                let judged = self.comes_after(id, &next);
+                self.set_live(id, live, judged);
             }
         }
-        drop(book);
         Ok(Committed::Done(next))
+    }
+
+    /// A state whose version before is the one that is live is a step forward, and looked at.
+    fn comes_after(&self, id: &ComponentId, next: &State) -> Judged {
+        let live = self.runtime.live(id).map(|live| live.stable.digest);
+        let before = next.previous.as_ref().map(|previous| previous.stable);
+        match before.is_some() && before == live {
+            true => Judged::Yes,
+            false => Judged::No,
+        }
     }
 
     /// A version of the component that is live.
@@ -260,28 +315,41 @@ impl Inner {
     }
 
     /// Versions that passed every check: a rollback may name them.
-    async fn were_live(&self, ready: &BTreeMap<Digest, Prepared>) {
+    pub(super) async fn were_live(&self, ready: &BTreeMap<Digest, Prepared>) {
         for digest in ready.keys() {
             if let Err(error) = self.versions.mark_ready(*digest).await {
-                let error = format!("{error:#}");
+                let error = marquee_runtime::chain(&error);
                 tracing::warn!(version = %digest, error, "it is not noted that a version was live");
             }
         }
     }
 
     /// Remove what nobody needs, unless a step is under way that may be about to: the last one does it.
-    async fn collect(&self) {
+    pub(super) async fn collect(&self) {
         let Ok(_alone) = self.under_way.try_write() else {
             return;
         };
-        let needed = self.book.lock().await.needed();
+        let desired = self.desired.lock().await;
+        let (needed, revision) = (desired.needed(), desired.revision());
+        drop(desired);
+        if let Some(ledger) = &self.ledger {
+            let kept = self.versions.kept();
+            let collected = ledger.collect(revision, kept, needed.keys().copied());
+            if let Err(error) = collected.await {
+                let error = marquee_runtime::chain(&error);
+                tracing::warn!(
+                    error,
+                    "old versions were not removed from the database of releases"
+                );
+            }
+        }
         self.collect_but(needed).await;
     }
 
     /// Remove what is old, but none of these.
-    pub(super) async fn collect_but(&self, needed: BTreeMap<Digest, Need>) {
+    async fn collect_but(&self, needed: BTreeMap<Digest, Need>) {
         if let Err(error) = self.versions.collect(needed).await {
-            let error = format!("{error:#}");
+            let error = marquee_runtime::chain(&error);
             tracing::warn!(error, "old versions were not removed");
         }
     }
@@ -309,10 +377,19 @@ impl Inner {
             result: text,
             ok: result.is_ok(),
         };
+        if let Some(ledger) = &self.ledger
+            && let Err(error) = ledger.add(&event).await
+        {
+            let error = marquee_runtime::chain(&error);
+            tracing::error!(
+                error,
+                "the history of all hosts cannot be written; that of this one is"
+            );
+        }
         let history = self.history.clone();
         let added = blocking(move || history.add(event)).await;
-        if let Err(error) = added.and_then(|added| added.map_err(Into::into)) {
-            let error = format!("{error:#}");
+        if let Err(error) = added.map_err(Error::from).and_then(|added| Ok(added?)) {
+            let error = marquee_runtime::chain(&error);
             tracing::error!(error, "the history cannot be written; it is tried again");
         }
     }
@@ -329,6 +406,7 @@ pub(super) enum Judged {
 /// What is live in this state, of these versions.
 pub(super) fn live(
     id: &ComponentId,
+    active: &Active,
     state: &State,
     mut versions: BTreeMap<Digest, Prepared>,
 ) -> Option<Live<Prepared>> {
@@ -336,8 +414,8 @@ pub(super) fn live(
         let payload = versions.remove(&digest)?;
         Some(Version { digest, payload })
     };
-    let stable = take(state.active.stable)?;
-    let canary = match &state.active.canary {
+    let stable = take(active.stable)?;
+    let canary = match &active.canary {
         Some(trial) => Some(Canary::new(id, take(trial.digest)?, trial.weight)),
         None => None,
     };
@@ -348,15 +426,8 @@ pub(super) fn live(
     })
 }
 
-/// Remember states. The book comes back, so that it stays locked for the rest of the step.
-pub(super) async fn put(
-    mut book: OwnedMutexGuard<Book>,
-    states: Vec<(ComponentId, State)>,
-) -> Result<OwnedMutexGuard<Book>, Error> {
-    let put = blocking(move || book.put(states).map(|()| book)).await?;
-    Ok(put?)
-}
-
+/// Of a step that ends harm: what does not answer by then is told later.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Of a step, from the last byte of its version to the moment when it is live: some times what it takes to compile a
 /// large component on a busy machine.
 const LONGEST: Duration = Duration::from_secs(600);

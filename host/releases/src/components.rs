@@ -1,39 +1,43 @@
 //! Components, from what the manifest says to what the runtime needs.
 
-use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context as _;
-use marquee_manifest::{App, Component};
+use marquee_manifest::{App, Component, ComponentId};
 use marquee_runtime::{CONSUMER, HANDLER, JOB, Limits, Spec};
 
-/// The file that the manifest names.
-fn open(root: &Path, component: &Component) -> anyhow::Result<File> {
+/// A component's file cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("component {component} cannot be read from {}{}", path.display(), remedy(build.as_deref()))]
+pub struct Unreadable {
+    component: ComponentId,
+    path: PathBuf,
+    /// What makes it.
+    build: Option<String>,
+    source: io::Error,
+}
+
+fn remedy(build: Option<&str>) -> String {
+    let how = build.map(|command| format!("; build it with `{command}`"));
+    how.unwrap_or_default()
+}
+
+/// What is in the file that the manifest names.
+pub fn read(root: &Path, component: &Component) -> Result<Vec<u8>, Unreadable> {
     let path = root.join(&component.source);
-    File::open(&path).with_context(|| {
-        let how = component
-            .build
-            .as_ref()
-            .map(|build| format!("; build it with `{}`", build.command));
-        format!(
-            "component {} cannot be read from {}{}",
-            component.id,
-            path.display(),
-            how.unwrap_or_default()
-        )
+    fs::read(&path).map_err(|source| Unreadable {
+        component: component.id.clone(),
+        build: component.build.as_ref().map(|build| build.command.clone()),
+        path,
+        source,
     })
 }
 
-/// What is in it.
-pub(crate) fn read(root: &Path, component: &Component) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open(root, component)?
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("component {} cannot be read", component.id))?;
-    Ok(bytes)
-}
-
 /// All of it but its bytes.
-pub(crate) fn spec(app: &App, component: &Component) -> Spec {
+pub fn spec(app: &App, component: &Component) -> Spec {
     let mut entry_points = BTreeMap::new();
     if app
         .routes

@@ -5,45 +5,69 @@
 //! holds up no other one. A rollback needs no disk: it takes effect, and is remembered when that can be. Not here:
 //! compiling, calls, how a person asks.
 
+mod compiler;
+pub mod components;
+mod desired;
 mod drain;
 mod error;
+mod follow;
 mod guard;
+mod ledger;
+mod provenance;
+mod ramp;
 mod remember;
 mod report;
 mod start;
 mod step;
+mod versions;
+mod waves;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context as _;
 use marquee_manifest::ComponentId;
-use marquee_registry::{Book, Digest, Event, History, Live, Refused, State, Weight};
+use marquee_registry::{Book, Digest, Event, History, Live, Ramp, Refused, State, Weight};
 use marquee_runtime::{Health, Prepared, Runtime, Spec};
+use tokio::{sync::Notify, task::JoinError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use error::{Error, HostError};
-pub(crate) use report::{ComponentReport, Share, VersionReport};
+pub use compiler::{CompileError, confine};
+pub use error::Error;
+pub use ledger::{HostReport, Ledger, LedgerError};
+pub use provenance::{KeyError, NotASignature, Signature, Trust, Unsigned, make_key, sign};
+pub use report::{ComponentReport, Partitions, VersionReport};
+pub use start::{Start, StartError};
+pub use versions::Versions;
 
-use crate::versions::Versions;
+use desired::Desired;
 use step::{Effect, Judged};
 
 /// All that can be released. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Releases(Arc<Inner>);
+pub struct Releases(Arc<Inner>);
 
 struct Inner {
     runtime: Runtime,
     versions: Versions,
     components: BTreeMap<ComponentId, Component>,
+    /// All of them, who is imported from before who imports.
+    order: Vec<ComponentId>,
     history: History,
     /// Held while a step is committed.
-    book: Arc<tokio::sync::Mutex<Book>>,
+    desired: tokio::sync::Mutex<Desired>,
+    /// What all hosts share, if they share anything.
+    ledger: Option<Ledger>,
+    /// What other hosts wrote and is not live here yet.
+    behind: Mutex<follow::Behind>,
+    /// Held while it is made so.
+    following: tokio::sync::Mutex<()>,
+    progress: Mutex<follow::Progress>,
+    /// Told when it has come further.
+    news_of_us: Notify,
     /// Why what is live is not remembered, if it is not.
     unsaved: Mutex<Option<String>>,
     /// Read by each step, written by what removes old versions.
@@ -60,20 +84,26 @@ struct Inner {
 }
 
 impl Inner {
-    /// Nothing is live yet. The folder is that of the versions.
+    /// Nothing is live yet. The components are in the order of their dependencies.
     fn new(
         runtime: Runtime,
         versions: Versions,
-        components: BTreeMap<ComponentId, Component>,
-        folder: &Path,
+        components: Vec<(ComponentId, Component)>,
         book: Book,
+        ledger: Option<Ledger>,
     ) -> Self {
         Self {
+            order: components.iter().map(|(id, _)| id.clone()).collect(),
+            components: components.into_iter().collect(),
+            history: History::of(versions.folder()),
+            desired: tokio::sync::Mutex::new(Desired::new(book, ledger.clone())),
+            ledger,
+            behind: Mutex::default(),
+            following: tokio::sync::Mutex::default(),
+            progress: Mutex::default(),
+            news_of_us: Notify::new(),
             runtime,
             versions,
-            components,
-            history: History::of(folder),
-            book: Arc::new(tokio::sync::Mutex::new(book)),
             unsaved: Mutex::default(),
             under_way: Arc::default(),
             watched: Mutex::default(),
@@ -95,28 +125,80 @@ struct Component {
 }
 
 /// What is to be released.
-pub(crate) struct Deployment<B> {
+pub struct Deployment<B> {
     /// Yields the component's bytes.
-    pub(crate) bytes: B,
-    /// With how much of the calls.
-    pub(crate) weight: Weight,
+    pub bytes: B,
     /// A name for the version.
-    pub(crate) label: Option<String>,
+    pub label: Option<String>,
+    /// Who vouches for it, if somebody does.
+    pub signature: Option<Signature>,
+    /// How it is made live.
+    pub how: How,
+}
+
+/// Which version of the store is to be live.
+pub struct Promotion {
+    /// A label, or the first digits of a digest.
+    pub version: String,
+    /// How it is made live.
+    pub how: How,
+}
+
+/// How a version is made live.
+#[derive(Debug, Clone)]
+pub struct How {
+    /// With how much of the calls.
+    pub share: Share,
     /// Whether it may ask for more than the version that is live.
-    pub(crate) widen: bool,
+    pub widen: bool,
+    /// How many hosts it reaches first; the others when it is live there. None: all at once.
+    pub hosts: Option<u32>,
+}
+
+/// How much of the calls a version gets.
+#[derive(Debug, Clone)]
+pub enum Share {
+    /// So much, until somebody takes another step.
+    Fixed(Weight),
+    /// One share after the other, each for so long, unless somebody takes a step or the guard takes it back.
+    Ramp(Ramp, Duration),
+}
+
+impl Default for How {
+    /// All calls, on all hosts, with the rights that there are.
+    fn default() -> Self {
+        Self {
+            share: Share::Fixed(Weight::ALL),
+            widen: false,
+            hosts: None,
+        }
+    }
+}
+
+impl Share {
+    /// The state in which a version has it.
+    fn of(&self, state: &State, digest: Digest, label: Option<&str>) -> Result<State, Refused> {
+        match self {
+            Self::Fixed(weight) => state.deploy(digest, *weight, label),
+            Self::Ramp(ramp, every) => {
+                let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+                state.ramp(digest, ramp, every_ms, now_ms(), label)
+            }
+        }
+    }
 }
 
 /// What to go back to.
-pub(crate) struct Back {
+pub struct Back {
     /// This version: a label, or the first digits of a digest. None: the one before.
-    pub(crate) to: Option<String>,
+    pub to: Option<String>,
     /// Whether it is asked if it is healthy.
-    pub(crate) health: Health,
+    pub health: Health,
 }
 
 impl Releases {
     /// The components with their stable versions, in the order of their names.
-    pub(crate) fn stable(&self) -> Vec<(ComponentId, Digest)> {
+    pub fn stable(&self) -> Vec<(ComponentId, Digest)> {
         let digest = |id: &ComponentId| self.0.runtime.live(id).map(|live| live.stable.digest);
         let ids = self.0.components.keys();
         ids.filter_map(|id| Some((id.clone(), digest(id)?)))
@@ -124,82 +206,101 @@ impl Releases {
     }
 
     /// The components of which no version is live.
-    pub(crate) fn missing(&self) -> Vec<String> {
+    pub fn missing(&self) -> Vec<String> {
         let ids = self.0.components.keys();
         let missing = ids.filter(|id| self.0.runtime.live(id).is_none());
         missing.map(ToString::to_string).collect()
     }
 
-    /// Until `stop`: take back new versions that do worse than the old ones, and remember what could not be.
-    pub(crate) async fn guard(self, stop: CancellationToken) {
+    /// Until `stop`: take back new versions that do worse than the old ones, do what other hosts do, and remember what could
+    /// not be.
+    pub async fn run(self, stop: CancellationToken) {
         let remember = remember::run(self.clone(), stop.clone());
-        tokio::join!(guard::run(self, stop), remember);
+        let follow = follow::run(self.clone(), stop.clone());
+        let ramp = ramp::run(self.clone(), stop.clone());
+        tokio::join!(guard::run(self, stop), remember, follow, ramp);
     }
 
     /// Cancelled when nothing is to be begun any more.
-    pub(crate) fn stopping(&self) -> CancellationToken {
+    pub fn stopping(&self) -> CancellationToken {
         self.0.stop.clone()
     }
 
     /// Take a step to its end, whether the one who asked for it waits or not.
-    pub(crate) async fn carry_out<T: Send + 'static>(
+    pub async fn carry_out<T: Send + 'static>(
         &self,
         step: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        let task = self.0.tasks.spawn(step);
-        let ended = task.await.context("the step ended without an answer");
-        ended?
+        self.0.tasks.spawn(step).await?
     }
 
-    /// Whether what is live can be changed through this host.
-    pub(crate) async fn is_ours(&self) -> bool {
-        self.0.book.lock().await.is_ours()
+    /// Whether the data folder is this host's, and no other one's on this machine.
+    pub async fn is_ours(&self) -> bool {
+        self.0.desired.lock().await.is_ours()
+    }
+
+    /// The hosts of the application, this one among them. Without a ledger hosts do not know each other.
+    pub async fn hosts(&self) -> Result<Vec<HostReport>, Error> {
+        match &self.0.ledger {
+            Some(ledger) => Ok(ledger.hosts().await?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Why this host does not do what the others do, if it does not.
+    pub fn lags(&self) -> Option<String> {
+        self.0.lags()
     }
 
     /// Give up what is not committed, wait until no version is draining, and remember what could not be.
-    pub(crate) async fn drained(&self) {
+    pub async fn drained(&self) {
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.0.remember_all().await;
+        if let Some(ledger) = &self.0.ledger
+            && let Err(error) = ledger.leave().await
+        {
+            let error = marquee_runtime::chain(&error);
+            tracing::debug!(error, "the other hosts do not hear that this one stops");
+        }
     }
 
     /// Check a version and make it live. The same bytes twice are one version.
-    pub(crate) async fn deploy(
+    pub async fn deploy(
         &self,
         who: &str,
         component: &ComponentId,
         deployment: Deployment<impl io::Read + Send + 'static>,
     ) -> Result<(), Error> {
         let mut step = self.0.step(who, component, "deploy").await;
-        step.widen = deployment.widen;
+        step.widen = deployment.how.widen;
         let result = self.0.deploy(&mut step, deployment).await;
         self.0.end(step, result).await.map(drop)
     }
 
     /// Make a version live that is in the store: by label or by the first digits of its digest.
-    pub(crate) async fn promote(
+    pub async fn promote(
         &self,
         who: &str,
         component: &ComponentId,
-        name: &str,
-        weight: Weight,
-        widen: bool,
+        promotion: Promotion,
     ) -> Result<(), Error> {
+        let Promotion { version, how } = promotion;
         let mut step = self.0.step(who, component, "promote").await;
-        step.widen = widen;
+        step.widen = how.widen;
         let result = async {
-            let digest = self.0.named(component, name).await?;
+            let digest = self.0.named(component, &version).await?;
             step.version = Some(digest);
-            let next = |state: &State| state.deploy(digest, weight, None);
-            self.0.take(&step, next).await
+            let next = |state: &State| how.share.of(state, digest, None);
+            self.0.advance(&step, how.hosts, next).await
         };
         let result = result.await;
         self.0.end(step, result).await.map(drop)
     }
 
     /// Back to what was live before, one step or to a version.
-    pub(crate) async fn rollback(
+    pub async fn rollback(
         &self,
         who: &str,
         component: &ComponentId,
@@ -232,7 +333,7 @@ impl Releases {
     }
 
     /// Take a name of a version away.
-    pub(crate) async fn unlabel(
+    pub async fn unlabel(
         &self,
         who: &str,
         component: &ComponentId,
@@ -244,37 +345,40 @@ impl Releases {
     }
 
     /// Keep a component as it is, whoever asks; or no longer.
-    pub(crate) async fn pin(
-        &self,
-        who: &str,
-        component: &ComponentId,
-        pinned: bool,
-    ) -> Result<(), Error> {
+    pub async fn pin(&self, who: &str, component: &ComponentId, pinned: bool) -> Result<(), Error> {
         let action = if pinned { "pin" } else { "unpin" };
         let step = self.0.step(who, component, action).await;
-        let next = |state: &State| Ok(state.pin(pinned));
+        let next = |state: &State| state.pin(pinned);
         let result = self.0.take(&step, next).await;
         self.0.end(step, result).await.map(drop)
     }
 
     /// The newest changes, newest first.
-    pub(crate) async fn history(
+    pub async fn history(
         &self,
         count: usize,
         component: Option<ComponentId>,
     ) -> Result<Vec<Event>, Error> {
+        if let Some(ledger) = &self.0.ledger {
+            match ledger.newest(count, component.as_ref()).await {
+                Ok(events) => return Ok(events),
+                Err(error) => {
+                    let error = marquee_runtime::chain(&error);
+                    tracing::warn!(
+                        error,
+                        "the history of all hosts cannot be read; here is that of this one"
+                    );
+                }
+            }
+        }
         let history = self.0.history.clone();
         Ok(blocking(move || history.newest(count, component.as_ref())).await??)
     }
 
     /// The bytes of a version that a person names.
-    pub(crate) async fn bytes(
-        &self,
-        component: &ComponentId,
-        name: &str,
-    ) -> Result<Vec<u8>, Error> {
+    pub async fn bytes(&self, component: &ComponentId, name: &str) -> Result<Vec<u8>, Error> {
         let digest = self.0.named(component, name).await?;
-        Ok(self.0.versions.bytes(digest).await?)
+        self.0.versions.bytes(digest).await
     }
 }
 
@@ -286,15 +390,20 @@ impl Inner {
     }
 
     async fn state(&self, id: &ComponentId) -> Result<State, Error> {
-        let book = self.book.lock().await;
-        let state = book.state(id).cloned();
+        let state = self.desired.lock().await.state(id);
         state.ok_or_else(|| Error::UnknownComponent(id.clone()))
     }
 
     /// The version that a person means.
     async fn named(&self, id: &ComponentId, name: &str) -> Result<Digest, Error> {
         let known = self.versions.of(id).await?;
-        let known: Vec<Digest> = known.into_iter().map(|entry| entry.digest).collect();
+        let mut known: Vec<Digest> = known.into_iter().map(|entry| entry.digest).collect();
+        if let Some(ledger) = &self.ledger {
+            // Those that other hosts brought. Without it, those of this one.
+            known.extend(ledger.versions(id).await.unwrap_or_default());
+            known.sort_unstable();
+            known.dedup();
+        }
         Ok(self.state(id).await?.resolve(name, &known)?)
     }
 
@@ -307,15 +416,19 @@ impl Inner {
         self.component(id)?;
         let Deployment {
             bytes,
-            weight,
             label,
-            ..
+            signature,
+            how,
         } = deployment;
-        let put = async { Ok(self.versions.put(bytes, id, step.who).await?) };
+        let put = async {
+            let digest = self.versions.put(bytes, id, step.who).await?;
+            self.versions.sign(digest, signature).await?;
+            Ok(digest)
+        };
         let digest = self.bounded(step, put).await?;
         step.version = Some(digest);
-        let next = |state: &State| state.deploy(digest, weight, label.as_deref());
-        self.take(step, next).await
+        let next = |state: &State| how.share.of(state, digest, label.as_deref());
+        self.advance(step, how.hosts, next).await
     }
 
     /// Whether a version of the component passed every check once.
@@ -325,6 +438,12 @@ impl Inner {
             .await?
             .needed()
             .any(|(known, need)| known == digest && need != marquee_registry::Need::Label);
+        if let Some(ledger) = &self.ledger
+            && let Ok(known) = ledger.versions(id).await
+            && known.contains(&digest)
+        {
+            return Ok(true);
+        }
         let stored = self.versions.of(id).await?;
         let mut ready = stored.iter().filter(|entry| entry.metadata.was_ready);
         Ok(is_known || ready.any(|entry| entry.digest == digest))
@@ -361,12 +480,11 @@ impl Inner {
     }
 }
 
+/// Work on the disk.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .context("work on the disk failed")
+) -> Result<T, JoinError> {
+    tokio::task::spawn_blocking(work).await
 }
 
 fn now_ms() -> u64 {
@@ -382,5 +500,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[cfg(test)]
+mod hosts_tests;
 #[cfg(test)]
 mod tests;

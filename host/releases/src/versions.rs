@@ -2,17 +2,29 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use anyhow::Context as _;
 use marquee_manifest::ComponentId;
 use marquee_registry::{Digest, Entry, Need, Store, StoreError};
 use marquee_runtime::{Artifact, Health, Runtime};
 use tokio::sync::Semaphore;
 
-use crate::compiler::{self, Meanwhile};
+use crate::{
+    Error, Signature, Trust,
+    compiler::{self, Meanwhile},
+};
+
+/// A version as hosts give it to each other.
+pub(crate) struct Stored {
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// Who brought it.
+    pub(crate) by: String,
+    /// Who vouches for it.
+    pub(crate) signature: Option<Signature>,
+}
 
 /// The store, and the engine that it is for. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Versions(Arc<Inner>);
+pub struct Versions(Arc<Inner>);
 
 struct Inner {
     store: Store,
@@ -20,6 +32,7 @@ struct Inner {
     memory_bytes: usize,
     /// How many are kept that nobody needs.
     kept: usize,
+    trust: Trust,
     /// One at a time: it takes memory, and all CPUs but one or all of them.
     compiling: Semaphore,
 }
@@ -27,30 +40,31 @@ struct Inner {
 impl Versions {
     /// Those under the data folder, for a runtime whose largest linear memory is `memory_bytes`. Of those that nobody
     /// needs the newest `kept` stay.
-    pub(crate) fn open(
+    pub fn open(
         data: &Path,
         runtime: &Runtime,
         memory_bytes: usize,
         kept: usize,
-    ) -> anyhow::Result<Self> {
-        let store =
-            Store::open(data.join("versions")).context("the store of versions is not usable")?;
+        trust: Trust,
+    ) -> Result<Self, StoreError> {
+        let store = Store::open(data.join("versions"))?;
         Ok(Self(Arc::new(Inner {
             store,
             engine: runtime.engine_key().to_owned(),
             memory_bytes,
             kept,
+            trust,
             compiling: Semaphore::new(1),
         })))
     }
 
     /// Where they are.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.0.store.folder()
     }
 
     /// Those of a component, the newest first.
-    pub(crate) async fn of(&self, component: &ComponentId) -> anyhow::Result<Vec<Entry>> {
+    pub async fn of(&self, component: &ComponentId) -> Result<Vec<Entry>, Error> {
         let component = component.clone();
         Ok(self
             .blocking(move |inner| inner.store.versions(&component))
@@ -58,19 +72,74 @@ impl Versions {
     }
 
     /// The bytes of one.
-    pub(crate) async fn bytes(&self, digest: Digest) -> anyhow::Result<Vec<u8>> {
+    pub async fn bytes(&self, digest: Digest) -> Result<Vec<u8>, Error> {
         Ok(self
             .blocking(move |inner| inner.store.bytes(&digest))
             .await??)
     }
 
+    /// Whether one is there, whole.
+    pub async fn has(&self, component: &ComponentId, digest: Digest) -> Result<bool, Error> {
+        let component = component.clone();
+        self.blocking(move |inner| inner.store.has(&digest, &component))
+            .await
+    }
+
+    /// A version of a component, to be given to others; None if it is not there.
+    pub(crate) async fn stored(
+        &self,
+        component: &ComponentId,
+        digest: Digest,
+    ) -> Result<Option<Stored>, Error> {
+        let entries = self.of(component).await?;
+        let Some(entry) = entries.into_iter().find(|entry| entry.digest == digest) else {
+            return Ok(None);
+        };
+        let signature = self.signature(digest).await?;
+        Ok(Some(Stored {
+            bytes: self.bytes(digest).await?,
+            by: entry.metadata.by,
+            signature,
+        }))
+    }
+
+    /// Who vouches for one.
+    async fn signature(&self, digest: Digest) -> Result<Option<Signature>, Error> {
+        let kept = self.blocking(move |inner| inner.store.signature(&digest));
+        Ok(kept.await??.as_deref().and_then(Signature::of))
+    }
+
+    /// Keep who vouches for one, if somebody does.
+    pub async fn sign(&self, digest: Digest, signature: Option<Signature>) -> Result<(), Error> {
+        let Some(signature) = signature else {
+            return Ok(());
+        };
+        let kept = move |inner: &Inner| inner.store.put_signature(&digest, signature.as_bytes());
+        Ok(self.blocking(kept).await??)
+    }
+
+    /// Refuse one that is not trusted.
+    async fn check(&self, digest: Digest) -> Result<(), Error> {
+        if !self.0.trust.looks() {
+            return Ok(());
+        }
+        let signature = self.signature(digest).await?;
+        let bytes = self.bytes(digest).await?;
+        Ok(self.0.trust.check(&bytes, signature.as_ref())?)
+    }
+
+    /// How many are kept that nobody needs.
+    pub fn kept(&self) -> usize {
+        self.0.kept
+    }
+
     /// Store a version of a component: all that `bytes` yields.
-    pub(crate) async fn put(
+    pub async fn put(
         &self,
         bytes: impl std::io::Read + Send + 'static,
         component: &ComponentId,
         by: &str,
-    ) -> anyhow::Result<Digest> {
+    ) -> Result<Digest, Error> {
         let (component, by) = (component.clone(), by.to_owned());
         Ok(self
             .blocking(move |inner| inner.store.put(bytes, &component, &by))
@@ -79,11 +148,7 @@ impl Versions {
 
     /// Store the version of a component that its manifest names. Where it is there already nothing is written: a host
     /// starts on a full disk.
-    pub(crate) async fn keep(
-        &self,
-        bytes: Vec<u8>,
-        component: &ComponentId,
-    ) -> anyhow::Result<Digest> {
+    pub async fn keep(&self, bytes: Vec<u8>, component: &ComponentId) -> Result<Digest, Error> {
         let component = component.clone();
         Ok(self
             .blocking(move |inner| {
@@ -96,13 +161,14 @@ impl Versions {
             .await??)
     }
 
-    /// What was compiled of a stored version; it is now, if it was not before.
+    /// What was compiled of a stored version that is trusted; it is now, if it was not before.
     pub(crate) async fn compiled(
         &self,
         digest: Digest,
         meanwhile: Meanwhile,
         health: Health,
-    ) -> anyhow::Result<Artifact> {
+    ) -> Result<Artifact, Error> {
+        self.check(digest).await?;
         self.want(digest, health).await?;
         let known = move |inner: &Inner| inner.artifact(digest);
         if let Some(artifact) = self.blocking(known).await?? {
@@ -114,9 +180,7 @@ impl Versions {
             return Ok(artifact);
         }
         let bytes = self.bytes(digest).await?;
-        let artifact = compiler::compile(&bytes, self.0.memory_bytes, meanwhile)
-            .await
-            .context("it cannot be compiled")?;
+        let artifact = compiler::compile(&bytes, self.0.memory_bytes, meanwhile).await?;
         self.blocking(move |inner| {
             let bytes = artifact.bytes();
             if let Err(error) = inner.store.put_artifact(&digest, &inner.engine, bytes) {
@@ -131,7 +195,7 @@ impl Versions {
 
     /// A version is wanted, of which the code may be all that is needed: it is the newest from now on. One whose bytes are
     /// gone is refused, unless it is forced: the next start could not load it.
-    pub(crate) async fn want(&self, digest: Digest, health: Health) -> anyhow::Result<()> {
+    pub async fn want(&self, digest: Digest, health: Health) -> Result<(), Error> {
         let touched = self
             .blocking(move |inner| inner.store.touch(&digest))
             .await?;
@@ -147,14 +211,14 @@ impl Versions {
     }
 
     /// A version has passed every check.
-    pub(crate) async fn mark_ready(&self, digest: Digest) -> anyhow::Result<()> {
+    pub async fn mark_ready(&self, digest: Digest) -> Result<(), Error> {
         Ok(self
             .blocking(move |inner| inner.store.mark_ready(&digest))
             .await??)
     }
 
     /// Remove old versions, but none of these, and say what stays though it is old.
-    pub(crate) async fn collect(&self, needed: BTreeMap<Digest, Need>) -> anyhow::Result<()> {
+    pub async fn collect(&self, needed: BTreeMap<Digest, Need>) -> Result<(), Error> {
         self.blocking(move |inner| {
             let collection = inner.store.collect(inner.kept, &needed)?;
             let labelled = collection.needed.iter();
@@ -177,17 +241,15 @@ impl Versions {
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> T + Send + 'static,
-    ) -> anyhow::Result<T> {
+    ) -> Result<T, Error> {
         let inner = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || work(&inner))
-            .await
-            .context("the store of versions failed")
+        Ok(tokio::task::spawn_blocking(move || work(&inner)).await?)
     }
 }
 
 impl Inner {
     /// What was compiled of a version that is wanted now.
-    fn artifact(&self, digest: Digest) -> anyhow::Result<Option<Artifact>> {
+    fn artifact(&self, digest: Digest) -> Result<Option<Artifact>, Error> {
         match self.store.artifact(&digest, &self.engine) {
             Ok(artifact) => Ok(artifact.map(Artifact::vouched_for)),
             Err(error @ StoreError::Foreign(_)) => {

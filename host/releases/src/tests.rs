@@ -10,20 +10,31 @@ use tempfile::TempDir;
 use super::*;
 
 /// What may be released here: `it`, and `words`, whose interface it may import.
-struct Lab {
+pub(super) struct Lab {
     folder: TempDir,
-    releases: Releases,
+    pub(super) releases: Releases,
 }
 
 /// Keeps so many versions that nobody needs.
 const KEPT: usize = 1;
 
 impl Lab {
-    /// With these versions live, and the first of them loaded.
+    /// With these versions live, and nobody beside it.
     async fn with(it: &str, words: &str, deadline: Duration) -> Self {
+        let lab = Self::empty(deadline, KEPT, None);
+        for (name, text) in [("words", words), ("it", it)] {
+            let digest = lab.store(name, text);
+            lab.begin(name, State::new(digest)).await;
+        }
+        lab
+    }
+
+    /// Nothing is live yet.
+    pub(super) fn empty(deadline: Duration, kept: usize, ledger: Option<Ledger>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let runtime = Runtime::new(Lineup::nothing(), 1 << 20, Room::default()).expect("a runtime");
-        let versions = Versions::open(folder.path(), &runtime, 1 << 20, KEPT).expect("a store");
+        let versions = Versions::open(folder.path(), &runtime, 1 << 20, kept, Trust::default())
+            .expect("a store");
         let stored = folder.path().join("versions");
         let component = |name: &str, dependencies| {
             let spec = Spec {
@@ -50,20 +61,14 @@ impl Lab {
             (id(name), component)
         };
         let from_words = [("test:words".parse().expect("a package"), id("words"))];
-        let components = BTreeMap::from([
-            component("it", from_words.into_iter().collect()),
+        let components = vec![
             component("words", Dependencies::default()),
-        ]);
+            component("it", from_words.into_iter().collect()),
+        ];
         let book = Book::open(&stored).expect("a book");
-        let releases = Releases(Arc::new(Inner::new(
-            runtime, versions, components, &stored, book,
-        )));
-        let lab = Self { folder, releases };
-        for (name, text) in [("words", words), ("it", it)] {
-            let digest = lab.store(name, text);
-            lab.begin(name, State::new(digest)).await;
-        }
-        lab
+        let inner = Inner::new(runtime, versions, components, book, ledger);
+        let releases = Releases(Arc::new(inner));
+        Self { folder, releases }
     }
 
     async fn new() -> Self {
@@ -71,7 +76,7 @@ impl Lab {
     }
 
     /// A version in the store, with what was compiled of it: there is no compiler beside a test.
-    fn store(&self, name: &str, text: &str) -> Digest {
+    pub(super) fn store(&self, name: &str, text: &str) -> Digest {
         let bytes = wat::parse_str(text).expect("a component");
         let store = Store::open(self.folder.path().join("versions")).expect("a store");
         let digest = store.put(&*bytes, &id(name), "ann").expect("stored");
@@ -85,17 +90,11 @@ impl Lab {
     /// As at a start.
     async fn begin(&self, name: &str, state: State) {
         let inner = &self.releases.0;
-        let (id, stable) = (id(name), state.active.stable);
-        let meanwhile = crate::compiler::Meanwhile::Waits;
-        let prepared = inner.load(&id, stable, meanwhile, Health::Asked).await;
-        let versions = BTreeMap::from([(stable, prepared.expect("loaded"))]);
-        let live = step::live(&id, &state, versions).expect("all is loaded");
-        inner.set_live(&id, live, Judged::No);
-        inner.versions.mark_ready(stable).await.expect("marked");
-        inner.book.lock().await.put([(id, state)]).expect("put");
+        let state = inner.begin(&id(name), state).await.expect("loaded");
+        inner.write(vec![(id(name), state)]).await.expect("written");
     }
 
-    async fn deploy(&self, name: &str, text: &str) -> Result<(), Error> {
+    pub(super) async fn deploy(&self, name: &str, text: &str) -> Result<(), Error> {
         self.deploy_labelled(name, text, None).await
     }
 
@@ -108,20 +107,20 @@ impl Lab {
         self.store(name, text);
         let deployment = Deployment {
             bytes: io::Cursor::new(wat::parse_str(text).expect("a component")),
-            weight: Weight::ALL,
             label: label.map(str::to_owned),
-            widen: false,
+            signature: None,
+            how: How::default(),
         };
         self.releases.deploy("ann", &id(name), deployment).await
     }
 
-    async fn rollback(&self, to: Option<&str>, health: Health) -> Result<(), Error> {
+    pub(super) async fn rollback(&self, to: Option<&str>, health: Health) -> Result<(), Error> {
         let to = to.map(str::to_owned);
         let back = Back { to, health };
         self.releases.rollback("ann", &id("it"), back).await
     }
 
-    fn live(&self, name: &str) -> Digest {
+    pub(super) fn live(&self, name: &str) -> Digest {
         let live = self.releases.0.runtime.live(&id(name));
         live.expect("it is live").stable.digest
     }
@@ -160,16 +159,16 @@ impl Lab {
     }
 }
 
-fn id(name: &str) -> ComponentId {
+pub(super) fn id(name: &str) -> ComponentId {
     name.parse().expect("a plain name")
 }
 
-fn digest(text: &str) -> Digest {
+pub(super) fn digest(text: &str) -> Digest {
     Digest::of(&wat::parse_str(text).expect("a component"))
 }
 
 /// A component that does nothing, one for each mark.
-fn plain(mark: &str) -> String {
+pub(super) fn plain(mark: &str) -> String {
     format!(r#"(component (core module (@custom "mark" "{mark}")))"#)
 }
 
@@ -472,7 +471,7 @@ async fn the_guard_goes_on_after_an_error_of_its_own() {
     fs::rename(&file, &aside).expect("moved");
     lab.run("trap").await;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(lab.releases.clone().guard(stop.clone()));
+    tasks.spawn(lab.releases.clone().run(stop.clone()));
     let failed = async || lab.history().await[0].1.contains("is not in the store");
     marquee_testkit::eventually(Duration::from_secs(10), "it could not", failed).await;
     assert_eq!(lab.live("it"), digest(&working("two")));

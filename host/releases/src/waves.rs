@@ -1,0 +1,188 @@
+//! From host to host: a step reaches some hosts first, and the others when those have it.
+//!
+//! Promise: if a host that is there cannot load what the step brings, the step is taken back on all hosts, and whoever asked
+//! for it is told which host and why. A host that is away is not waited for: it catches up. If the host that leads the step
+//! goes, another one takes the step back. Bound: the time that a step has. A rollback waits for nobody.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures::FutureExt as _;
+use marquee_registry::{Refused, State};
+
+use super::{
+    Error, Inner, Ledger,
+    ledger::HostReport,
+    now_ms,
+    step::{Effect, Step},
+};
+
+/// The hosts that a step begins on.
+pub(super) struct First {
+    hosts: BTreeSet<String>,
+    /// There are others.
+    spreads: bool,
+}
+
+impl Inner {
+    /// The hosts that are there beside this one.
+    async fn others(&self, ledger: &Ledger) -> Result<Vec<HostReport>, Error> {
+        let mut hosts = ledger.hosts().await?;
+        hosts.retain(|host| host.is_there() && host.id != ledger.host());
+        Ok(hosts)
+    }
+
+    /// Whether other hosts are there.
+    pub(super) async fn has_others(&self, ledger: &Ledger) -> Result<bool, Error> {
+        Ok(!self.others(ledger).await?.is_empty())
+    }
+
+    /// The hosts that a step begins on: this one, and others until there are `wanted`; None: all.
+    pub(super) async fn first(&self, wanted: Option<u32>) -> Result<First, Error> {
+        let Some(ledger) = &self.ledger else {
+            return Ok(First {
+                hosts: BTreeSet::new(),
+                spreads: false,
+            });
+        };
+        let others = self.others(ledger).await?;
+        let spreads = !others.is_empty();
+        let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
+        let wanted = wanted.unwrap_or(usize::MAX);
+        let ids = others.into_iter().map(|host| host.id);
+        let hosts = [ledger.host().to_owned()].into_iter().chain(ids);
+        Ok(First {
+            hosts: hosts.take(wanted.max(1)).collect(),
+            spreads,
+        })
+    }
+
+    /// Take a step that begins on some hosts to all of them.
+    pub(super) async fn advance(
+        &self,
+        step: &Step<'_>,
+        hosts: Option<u32>,
+        next: impl Fn(&State) -> Result<State, Refused> + Send + Sync,
+    ) -> Result<State, Error> {
+        let first = self.first(hosts).await?;
+        let me = self.ledger.as_ref().map(Ledger::host).unwrap_or_default();
+        let begin = |state: &State| {
+            let next = next(state)?;
+            if !first.spreads || next.active == state.active {
+                return Ok(next);
+            }
+            Ok(next.first_on(first.hosts.clone(), me, state))
+        };
+        let state = self.take(step, begin).await?;
+        let Some(ledger) = &self.ledger else {
+            return Ok(state);
+        };
+        let spread = self.spread(step, ledger, state).boxed();
+        let error = match spread.await {
+            Ok(state) => return Ok(state),
+            Err(error) => error,
+        };
+        match self.call_off(step, ledger.host()).await {
+            // Somebody else has.
+            Ok(()) | Err(Error::Refused(Refused::Idle)) => Err(error),
+            Err(worse) => Err(worse),
+        }
+    }
+
+    /// From the hosts that have a step to the others, until all have it.
+    async fn spread(
+        &self,
+        step: &Step<'_>,
+        ledger: &Ledger,
+        mut state: State,
+    ) -> Result<State, Error> {
+        let me = ledger.host();
+        while let Some(wave) = state.wave.take() {
+            self.bounded(step, self.settled(step, ledger, &wave.hosts))
+                .await?;
+            let others = self.bounded(step, self.others(ledger)).await?;
+            let others: BTreeSet<String> = others.into_iter().map(|host| host.id).collect();
+            let more = Some(&others).filter(|others| !others.is_subset(&wave.hosts));
+            state = self
+                .take(step, |state| state.reach(me, more, now_ms()))
+                .await?;
+        }
+        Ok(state)
+    }
+
+    /// Wait until each of these hosts that is there has done what it is to do, or one says that it cannot.
+    async fn settled(
+        &self,
+        step: &Step<'_>,
+        ledger: &Ledger,
+        hosts: &BTreeSet<String>,
+    ) -> Result<(), Error> {
+        let revision = self.desired.lock().await.revision();
+        let component = step.component.to_string();
+        loop {
+            let mut others = self.others(ledger).await?;
+            others.retain(|host| hosts.contains(&host.id));
+            let mut done = others.iter().filter(|host| host.revision >= revision);
+            let failed = done.find_map(|host| Some((host, host.failing.get(&component)?)));
+            if let Some((host, reason)) = failed {
+                return Err(Error::NotEverywhere {
+                    host: host.host.clone(),
+                    reason: reason.clone(),
+                });
+            }
+            if others.iter().all(|host| host.revision >= revision) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Whatever has become of it, a step that a host leads is over.
+    async fn call_off(&self, step: &Step<'_>, leader: &str) -> Result<(), Error> {
+        let mut back = self.step(step.who, step.component, "take back").await;
+        back.widen = true;
+        back.effect = Effect::AtOnce;
+        let given_up = |state: &State| state.give_up(leader).ok_or(Refused::Idle);
+        self.take(&back, given_up).await.map(drop)
+    }
+
+    /// Take back the steps whose leaders are gone.
+    pub(super) async fn end_of_leaders(&self, ledger: &Ledger) {
+        let mut led = Vec::new();
+        for id in &self.order {
+            let state = self.desired.lock().await.state(id);
+            let wave = state.and_then(|state| state.wave);
+            let leader = wave.map(|wave| wave.led_by);
+            led.extend(leader.map(|leader| (id, leader)));
+        }
+        led.retain(|(_, leader)| leader != ledger.host());
+        if led.is_empty() {
+            return;
+        }
+        // Without it nothing is known; it is asked again soon.
+        let Ok(hosts) = ledger.hosts().await else {
+            return;
+        };
+        for (id, leader) in led {
+            let is_leader = |host: &&HostReport| host.id == leader;
+            if hosts
+                .iter()
+                .find(is_leader)
+                .is_some_and(HostReport::is_there)
+            {
+                continue;
+            }
+            let who = "host, since the one that led the step is gone";
+            let step = self.step(who, id, "take back").await;
+            let result = self.call_off(&step, &leader).await;
+            if matches!(result, Err(Error::Refused(Refused::Idle))) {
+                continue;
+            }
+            let state = self.state(id).await;
+            let result = result.and(state);
+            // It is in the log and the history, and tried again.
+            let _ = self.end(step, result).await;
+        }
+    }
+}
+
+const LOOK: Duration = Duration::from_millis(50);

@@ -2,9 +2,13 @@
 //!
 //! Calls share the worker threads of the async runtime. One that computes gives way at each tick, but a few dozen such
 //! calls would still make everybody wait for their turns. So a call that has computed for some 3 ms (see `control`)
-//! moves, with its instance, to threads of another sort: of a low priority, and at rest for seven eighths of the time while
-//! other calls are under way, since even such a thread is in the way of others that wake up. On an idle machine it is as
-//! quick as before. What it calls runs here too, and the instance goes back when the call is over. There is a thread less than there are CPUs, so that one is never theirs.
+//! moves, with its instance, to threads of another sort: of a low priority, and at rest for as long as the threads of short
+//! calls are seen to wait for a CPU (`waits`, `pace`), since even such a thread is in the way of others that wake up. On an
+//! idle machine it is as quick as before. What it calls runs here too, and the instance goes back when the call is over.
+//! There is a thread less than there are CPUs, so that one is never theirs.
+
+mod pace;
+mod waits;
 
 use std::{
     cell::Cell,
@@ -12,7 +16,7 @@ use std::{
     num::NonZero,
     panic,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -21,15 +25,18 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::TaskTracker;
 
 use crate::control::Control;
+use pace::Others;
 
 /// The threads, and the calls on them.
 pub(crate) struct SlowLane {
     /// None only while it is dropped.
     runtime: Option<Runtime>,
+    /// Where calls begin.
+    main: OnceLock<Handle>,
     pace: Arc<Pace>,
 }
 
@@ -42,8 +49,8 @@ struct Pace {
 }
 
 thread_local! {
-    /// What this thread has worked since its last rest, in microseconds. None: it is no thread of the slow lane.
-    static WORKED_US: Cell<Option<u64>> = const { Cell::new(None) };
+    /// What this thread has worked since its last rest. None: it is no thread of the slow lane.
+    static WORKED: Cell<Option<Duration>> = const { Cell::new(None) };
 }
 
 impl SlowLane {
@@ -53,7 +60,7 @@ impl SlowLane {
             .worker_threads(background_threads())
             .thread_name("marquee-slow")
             .on_thread_start(|| {
-                WORKED_US.set(Some(0));
+                WORKED.set(Some(Duration::ZERO));
                 // On Linux it is the thread's alone. Where it is refused, rests have to do.
                 if let Err(error) = rustix::process::nice(NICE) {
                     tracing::debug!(%error, "the slow lane has the priority of the others");
@@ -63,6 +70,7 @@ impl SlowLane {
             .build()?;
         Ok(Self {
             runtime: Some(runtime),
+            main: OnceLock::new(),
             pace: Arc::new(Pace {
                 all: all.clone(),
                 slow: AtomicUsize::new(0),
@@ -70,10 +78,17 @@ impl SlowLane {
         })
     }
 
+    /// Where the task of an instance belongs, whoever needs it: it outlives the call that it is made for. The first call of
+    /// all begins there.
+    pub(crate) fn main(&self) -> &Handle {
+        self.main.get_or_init(Handle::current)
+    }
+
     /// Drive an instance to its end: here, and on the slow lane while a call in it has computed for long.
     pub(crate) async fn drive(&self, control: &Arc<Control>, mut work: BoxFuture<'static, ()>) {
         loop {
             let here = |cx: &mut Context<'_>| {
+                waits::join();
                 if control.computes() {
                     Poll::Ready(false)
                 } else {
@@ -114,7 +129,7 @@ impl SlowLane {
 
 /// Whether this is a thread of the slow lane.
 pub(crate) fn is_here() -> bool {
-    WORKED_US.get().is_some()
+    WORKED.get().is_some()
 }
 
 impl Pace {
@@ -122,21 +137,28 @@ impl Pace {
     fn work<T>(&self, work: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
         let done = work();
-        let worked = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let worked = worked.saturating_add(WORKED_US.get().unwrap_or(0));
-        if worked < SLICE_US {
-            WORKED_US.set(Some(worked));
+        let worked = begun.elapsed() + WORKED.get().unwrap_or_default();
+        if worked < SLICE {
+            WORKED.set(Some(worked));
             return done;
         }
-        WORKED_US.set(Some(0));
-        if self.all.len() > self.slow.load(Ordering::Relaxed) {
+        WORKED.set(Some(Duration::ZERO));
+        let rest = pace::rest(worked.min(SLICE * 4), self.others());
+        if !rest.is_zero() {
             #[expect(
                 clippy::disallowed_methods,
                 reason = "the thread is to stand still, with all that is on it"
             )]
-            thread::sleep(Duration::from_micros(worked.min(SLICE_US * 4) * REST));
+            thread::sleep(rest);
         }
         done
+    }
+
+    fn others(&self) -> Others {
+        match waits::lately() {
+            Some(waits) => Others::Waited(waits),
+            None => Others::UnderWay(self.all.len() > self.slow.load(Ordering::Relaxed)),
+        }
     }
 }
 
@@ -159,7 +181,27 @@ pub fn background_threads() -> usize {
 /// did not end in time.
 const NICE: i32 = 10;
 /// About a tick of the epoch: a call that computes is asked no more often.
-const SLICE_US: u64 = 2_000;
-/// Times what was worked. With less, a component that takes memory without end ten times a second comes near to doubling
-/// its neighbours' p99 on two CPUs: its page faults are the kernel's work, in the address space of all.
-const REST: u64 = 7;
+const SLICE: Duration = Duration::from_millis(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_slow_call_makes_lives_on_the_threads_of_all() {
+        let lane = Arc::new(SlowLane::new(&TaskTracker::new()).expect("threads"));
+        let is_slow = |lane: &SlowLane| lane.main().spawn(async { is_here() });
+        assert!(!is_slow(&lane).await.expect("it ends"), "of a quick call");
+        let slow = Arc::clone(&lane);
+        let made = lane
+            .runtime
+            .as_ref()
+            .expect("it is there")
+            .spawn(async move {
+                assert!(is_here());
+                is_slow(&slow).await
+            });
+        let made = made.await.expect("it ends");
+        assert!(!made.expect("it ends"), "of a slow one");
+    }
+}

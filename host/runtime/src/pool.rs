@@ -192,7 +192,8 @@ impl Pool {
         let slot = self.floor.workshop.budget.slot(patience).await;
         let slot = slot.ok_or_else(|| CallError::NoRoom(self.component.spec.id.clone()))?;
         let (instance, life) = Instance::new(Arc::clone(&self.floor.workshop), slot);
-        self.floor.instances.spawn(life);
+        let main = self.floor.workshop.lane.main();
+        self.floor.instances.spawn_on(life, main);
         let mut idle = self.lock();
         idle.controls.retain(|control| control.strong_count() > 0);
         idle.controls.push(Arc::downgrade(&instance.control));

@@ -174,8 +174,15 @@ impl Host {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "serving    {address}");
         let _ = writeln!(text, "health     {admin}/readyz");
-        if self.admin_token.is_some() {
-            let _ = writeln!(text, "admin      {admin}/admin/v1 (with the token)");
+        let clients = settings.admin_tls.as_ref().map(|tls| tls.clients.is_some());
+        let keys = match (self.admin_token.is_some(), clients == Some(true)) {
+            (false, false) => None,
+            (true, false) => Some("the token"),
+            (false, true) => Some("a certificate"),
+            (true, true) => Some("the token or a certificate"),
+        };
+        if let Some(keys) = keys {
+            let _ = writeln!(text, "admin      {admin}/admin/v1 (with {keys})");
         }
         let _ = writeln!(text, "data       {}", settings.data.value.display());
         for (name, place) in self.databases.describe(settings) {

@@ -78,8 +78,9 @@ pub(crate) async fn admit(
             format!("certificate {certificate} at {}", address.ip())
         }
         (Peer::Address(_), None) => {
-            let detail = "over TCP the admin API is there only if the host has a token (MARQUEE_ADMIN_TOKEN); \
-                          without one it is on the socket in its data folder";
+            let detail = "over TCP the admin API is for who has the host's token (MARQUEE_ADMIN_TOKEN) or shows a certificate \
+                          that it asks for (MARQUEE_ADMIN_TLS_CLIENTS); this host has no token, and was shown no certificate. \
+                          It is always on the socket in its data folder";
             return forbidden(detail).into_response();
         }
         (Peer::Address(address), Some(token)) => {

@@ -1,5 +1,7 @@
 //! The admin API of a running host, as the command line uses it: on the socket in a data folder of this machine, or over
-//! TCP with the host's token.
+//! TCP with the host's token or, by TLS, a certificate.
+
+mod tls;
 
 use std::path::PathBuf;
 
@@ -19,6 +21,7 @@ use tokio::{
 };
 use url::Url;
 
+use self::tls::{Tls, TlsFlags};
 use super::environment;
 use crate::{
     admin,
@@ -30,10 +33,12 @@ use crate::{
 pub(crate) struct RemoteFlags {
     #[command(flatten)]
     flags: Flags,
-    /// A host that is asked over TCP, with the token in MARQUEE_ADMIN_TOKEN, e.g. http://127.0.0.1:3001 [default: the
-    /// socket in the data folder]
+    /// A host that is asked over TCP, with the token in MARQUEE_ADMIN_TOKEN or a certificate, e.g. https://ops.example:3001
+    /// [default: the socket in the data folder]
     #[arg(long, value_name = "URL", global = true)]
     admin: Option<Url>,
+    #[command(flatten)]
+    tls: TlsFlags,
 }
 
 /// A running host.
@@ -44,8 +49,8 @@ pub(crate) struct Remote {
 
 enum Place {
     Socket(PathBuf),
-    /// `HOST:PORT`.
-    Tcp(String),
+    /// `HOST:PORT`, and how where it is asked by TLS.
+    Tcp(String, Option<Tls>),
 }
 
 impl RemoteFlags {
@@ -57,9 +62,10 @@ impl RemoteFlags {
             (None, Some(set)) => Some(set.parse("a URL")?.value),
             (None, None) => None,
         };
+        let tls = self.tls.decide(&settings, url.as_ref())?;
         let place = match &url {
             None => Place::Socket(admin::socket::path(&settings.data.value)),
-            Some(url) => Place::Tcp(authority(url)?),
+            Some(url) => Place::Tcp(authority(url)?, tls),
         };
         let token = settings.admin_token.as_ref().map(|set| set.value.clone());
         Ok((Remote { place, token }, settings))
@@ -128,7 +134,7 @@ impl Remote {
     ) -> anyhow::Result<Bytes> {
         let host = match &self.place {
             Place::Socket(_) => "localhost",
-            Place::Tcp(authority) => authority,
+            Place::Tcp(authority, _) => authority,
         };
         let mut request = Request::builder()
             .method(method)
@@ -137,7 +143,7 @@ impl Remote {
         if let Some(kind) = kind {
             request = request.header(header::CONTENT_TYPE, kind);
         }
-        if let (Place::Tcp(_), Some(token)) = (&self.place, &self.token) {
+        if let (Place::Tcp(..), Some(token)) = (&self.place, &self.token) {
             let value = format!("Bearer {}", token.reveal());
             let mut value =
                 header::HeaderValue::from_str(&value).context("the token is not one")?;
@@ -155,13 +161,13 @@ impl Remote {
                 })?;
                 answer(stream, request).await?
             }
-            Place::Tcp(authority) => {
+            Place::Tcp(authority, tls) => {
                 let stream = TcpStream::connect(authority).await;
-                answer(
-                    stream.with_context(|| format!("no host answers at {authority}"))?,
-                    request,
-                )
-                .await?
+                let stream = stream.with_context(|| format!("no host answers at {authority}"))?;
+                match tls {
+                    Some(tls) => answer(tls.connect(stream).await?, request).await?,
+                    None => answer(stream, request).await?,
+                }
             }
         };
         if status.is_success() {
@@ -184,10 +190,15 @@ async fn answer(
     // Ends with this call.
     let mut driving = JoinSet::new();
     driving.spawn(connection);
-    let response = sender
-        .send_request(request)
-        .await
-        .context("the host went away")?;
+    let response = match sender.send_request(request).await {
+        Ok(response) => response,
+        Err(error) => {
+            // The connection knows more of it, such as that the host did not like our certificate.
+            let ended = driving.join_next().await;
+            let broken = ended.and_then(Result::ok).and_then(Result::err);
+            return Err(broken.unwrap_or(error)).context("the host went away");
+        }
+    };
     let status = response.status();
     let body = response.into_body().collect().await;
     Ok((status, body.context("the answer broke off")?.to_bytes()))
@@ -199,12 +210,13 @@ pub(crate) fn at(component: &ComponentId, rest: &str) -> String {
 }
 
 fn authority(url: &Url) -> anyhow::Result<String> {
-    let plain = url.scheme() == "http" && url.path() == "/" && url.query().is_none();
+    let known = ["http", "https"].contains(&url.scheme());
+    let plain = known && url.path() == "/" && url.query().is_none();
     let host = url
         .host_str()
         .filter(|_| plain && url.username().is_empty());
     let host =
-        host.with_context(|| format!("{url} is not http://HOST:PORT; for TLS use a tunnel"))?;
+        host.with_context(|| format!("{url} is neither http://HOST:PORT nor https://HOST:PORT"))?;
     let port = url.port_or_known_default();
     ensure!(port.is_some(), "{url} has no port");
     Ok(format!("{host}:{}", port.unwrap_or_default()))
@@ -244,8 +256,9 @@ mod tests {
             Some("[::1]:3001")
         );
         assert_eq!(authority("http://ops").as_deref(), Some("ops:80"));
+        assert_eq!(authority("https://ops").as_deref(), Some("ops:443"));
         for not in [
-            "https://127.0.0.1:3001",
+            "ftp://127.0.0.1:3001",
             "http://127.0.0.1:3001/admin/v1",
             "http://ann@127.0.0.1:3001",
             "unix:/run/admin.sock",

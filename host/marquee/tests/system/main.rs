@@ -35,5 +35,6 @@ mod raw;
 mod releases;
 mod retention;
 mod spin;
+mod tls;
 mod versions;
 mod worlds;

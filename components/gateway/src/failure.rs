@@ -113,26 +113,24 @@ impl Failure {
         }
     }
 
-    /// Something is not there now, or too slow. The interfaces have one case for both; only its text says which, so this
-    /// reads the words that the host and the drivers use.
-    pub(crate) fn unavailable(text: String) -> Self {
-        let lower = text.to_ascii_lowercase();
-        let words = ["deadline", "in time", "timed out", "timeout"];
-        let slow = words.iter().any(|word| lower.contains(word));
-        let problem = if slow {
-            problem::DEADLINE_PASSED.with("what was asked for may have happened")
-        } else {
-            problem::UNAVAILABLE.with("try again in a moment")
-        };
-        Self {
-            cause: Some(text),
-            ..problem.into()
-        }
+    /// Something is not there now.
+    pub(crate) fn unavailable(cause: String) -> Self {
+        Self::of_cause(problem::UNAVAILABLE.with("try again in a moment"), cause)
+    }
+
+    /// Something did not answer.
+    pub(crate) fn timeout(cause: String) -> Self {
+        let detail = "what was asked for may have happened";
+        Self::of_cause(problem::DEADLINE_PASSED.with(detail), cause)
     }
 
     /// Anything else.
     pub(crate) fn internal(cause: String) -> Self {
-        let problem = problem::INTERNAL.with("the request id finds it in the log");
+        let detail = "the request id finds it in the log";
+        Self::of_cause(problem::INTERNAL.with(detail), cause)
+    }
+
+    fn of_cause(problem: Problem, cause: String) -> Self {
         Self {
             cause: Some(cause),
             ..problem.into()

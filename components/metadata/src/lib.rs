@@ -2,26 +2,31 @@
 //!
 //! Promises: a movie's change and its event on topic `metadata` are kept together or not at all; title and year are
 //! unique together; a creation with an idempotency key happens once. Bounds are those of
-//! `wit/movie-metadata-0.2/types.wit`.
+//! `wit/movie-metadata-0.3/types.wit`.
 //!
-//! To read first: `domain`, then `store`. This file gives the domain its ids and translates to and from WIT; `v0_1` does
-//! so for the version before.
+//! To read first: `domain`, then `store`. This file gives the domain its ids and translates to and from WIT; `v0_2` and
+//! `v0_1` do so for the versions before.
 
 pub mod domain;
 pub mod store;
 mod v0_1;
+mod v0_2;
 
 use marquee_guest::sql;
 use uuid::Uuid;
 
-use bindings::exports::movie::metadata0_2_0::{commands, queries, types};
+use bindings::exports::movie::metadata0_3_0::{commands, queries, types};
 
 use domain::{BATCH_MAX, Ids, Invalid, Key, Movie, NewMovie, Patch, Selection, Sort};
 use store::commands::{Changed, Created};
 
 marquee_guest::component!(Metadata, {
-    path: ["../../wit/movie-metadata", "../../wit/movie-metadata-0.2"],
-    world: "movie:metadata/metadata@0.2.0",
+    path: [
+        "../../wit/movie-metadata",
+        "../../wit/movie-metadata-0.2",
+        "../../wit/movie-metadata-0.3",
+    ],
+    world: "movie:metadata/metadata@0.3.0",
 });
 
 struct Metadata;
@@ -213,10 +218,13 @@ impl From<Invalid> for types::Error {
 
 impl From<sql::Error> for types::Error {
     fn from(error: sql::Error) -> Self {
-        if error.is_passing() {
-            Self::Unavailable(error.to_string())
+        let text = error.to_string();
+        if error.is_open() {
+            Self::Timeout(text)
+        } else if error.is_passing() {
+            Self::Unavailable(text)
         } else {
-            Self::Other(error.to_string())
+            Self::Other(text)
         }
     }
 }

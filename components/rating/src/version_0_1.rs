@@ -1,4 +1,4 @@
-//! The exports of version 0.1, for callers of the release before. They do what those of 0.2 do.
+//! The exports of version 0.1, for callers of a release before. They do what those of 0.3 do.
 
 use marquee_guest::sql;
 

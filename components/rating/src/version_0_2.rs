@@ -1,40 +1,33 @@
-//! The exports of version 0.2.
-
-use std::collections::HashMap;
-
-use marquee_guest::sql;
+//! The exports of version 0.2, which has one case for what is not there and for what did not answer. They do what those of 0.3 do.
 
 use crate::{
     Rating,
-    bindings::exports::movie::rating0_2_0::{commands, queries, types},
-    domain::{self, Aggregate, Change, Event, Invalid, OfRecord, OfUser, Ranked, Record},
-    store::{self, Fate, Standing, Taken},
+    bindings::exports::movie::{
+        rating0_2_0::{commands, queries, types},
+        rating0_3_0 as new,
+    },
 };
 
 impl commands::Guest for Rating {
     async fn submit_many(
         events: Vec<types::RatingEvent>,
     ) -> Result<Vec<commands::Outcome>, types::Error> {
-        domain::check_count("events", events.len(), SUBMITTED_MAX)?;
-        let events: Vec<Result<Event, Invalid>> = events.into_iter().map(event).collect();
-        let sound: Vec<&Event> = events.iter().flatten().collect();
-        let mut taken = store::submit(&sound).await?.into_iter();
-        let outcome = |event: Result<Event, Invalid>| match event.map(|_| taken.next()) {
-            Err(invalid) => commands::Outcome::Refused(invalid.0),
-            Ok(Some(Taken::Ahead)) => commands::Outcome::Refused(Invalid::ahead().0),
-            Ok(Some(Taken::Duplicate)) => commands::Outcome::Duplicate,
-            Ok(Some(Taken::Applied) | None) => commands::Outcome::Applied,
-        };
-        Ok(events.into_iter().map(outcome).collect())
+        let events = events.into_iter().map(Into::into).collect();
+        let outcomes = <Self as new::commands::Guest>::submit_many(events).await?;
+        let outcomes = outcomes.into_iter().map(|outcome| match outcome {
+            new::commands::Outcome::Applied => commands::Outcome::Applied,
+            new::commands::Outcome::Duplicate => commands::Outcome::Duplicate,
+            new::commands::Outcome::Refused(text) => commands::Outcome::Refused(text),
+        });
+        Ok(outcomes.collect())
     }
 
     async fn erase(user_id: String) -> Result<(), types::Error> {
-        Ok(store::erase([domain::parse_user(&user_id)?]).await?)
+        Ok(<Self as new::commands::Guest>::erase(user_id).await?)
     }
 
     async fn remove(record_type: String, record_id: String) -> Result<(), types::Error> {
-        let record = Record::parse(&record_type, &record_id)?;
-        Ok(store::remove([&record]).await?)
+        Ok(<Self as new::commands::Guest>::remove(record_type, record_id).await?)
     }
 }
 
@@ -43,25 +36,18 @@ impl queries::Guest for Rating {
         record_type: String,
         record_ids: Vec<String>,
     ) -> Result<Vec<types::Aggregate>, types::Error> {
-        domain::check_count("record_ids", record_ids.len(), RECORDS_MAX)?;
-        for id in &record_ids {
-            Record::parse(&record_type, id)?;
-        }
-        let found = store::aggregates(&record_type, &record_ids).await?;
-        let found: HashMap<String, Aggregate> = found.into_iter().collect();
-        let of = |id| found.get(id).copied().unwrap_or_default().into();
-        Ok(record_ids.iter().map(of).collect())
+        let found = <Self as new::queries::Guest>::aggregates_of(record_type, record_ids).await?;
+        Ok(found.into_iter().map(Into::into).collect())
     }
 
     async fn histogram_of(
         record_type: String,
         record_id: String,
     ) -> Result<queries::Histogram, types::Error> {
-        let record = Record::parse(&record_type, &record_id)?;
-        let histogram = store::histogram(&record).await?.unwrap_or_default();
+        let found = <Self as new::queries::Guest>::histogram_of(record_type, record_id).await?;
         Ok(queries::Histogram {
-            counts: histogram.0.to_vec(),
-            aggregate: histogram.aggregate().into(),
+            counts: found.counts,
+            aggregate: found.aggregate.into(),
         })
     }
 
@@ -70,9 +56,8 @@ impl queries::Guest for Rating {
         record_id: String,
         user_id: String,
     ) -> Result<Option<types::Rating>, types::Error> {
-        let record = Record::parse(&record_type, &record_id)?;
-        let rating = store::rating(&record, domain::parse_user(&user_id)?).await?;
-        Ok(rating.map(shown))
+        let found = <Self as new::queries::Guest>::rating_of(record_type, record_id, user_id);
+        Ok(found.await?.map(Into::into))
     }
 
     async fn ratings_by_user(
@@ -80,8 +65,8 @@ impl queries::Guest for Rating {
         after: Option<String>,
         limit: u32,
     ) -> Result<queries::Page, types::Error> {
-        let page = OfUser::parse(&user_id, after.as_deref(), limit)?;
-        Ok(shown_page(page.cut(store::by_user(&user_id, &page).await?)))
+        let page = <Self as new::queries::Guest>::ratings_by_user(user_id, after, limit).await?;
+        Ok(page.into())
     }
 
     async fn ratings_of_record(
@@ -90,11 +75,9 @@ impl queries::Guest for Rating {
         after: Option<String>,
         limit: u32,
     ) -> Result<queries::Page, types::Error> {
-        let record = Record::parse(&record_type, &record_id)?;
-        let page = OfRecord::parse(&record, after.as_deref(), limit)?;
-        Ok(shown_page(
-            page.cut(store::of_record(&record, &page).await?),
-        ))
+        let page =
+            <Self as new::queries::Guest>::ratings_of_record(record_type, record_id, after, limit);
+        Ok(page.await?.into())
     }
 
     async fn ranked(
@@ -102,92 +85,87 @@ impl queries::Guest for Rating {
         after: Option<String>,
         limit: u32,
     ) -> Result<queries::Ranking, types::Error> {
-        let page = Ranked::parse(&record_type, after.as_deref(), limit)?;
-        let found = store::ranked(&record_type, &page).await?;
-        let found = found.into_iter().map(|(position, aggregate)| {
-            let record = queries::RankedRecord {
-                record_id: position.1.clone(),
-                aggregate: aggregate.into(),
-            };
-            (position, record)
+        let ranking = <Self as new::queries::Guest>::ranked(record_type, after, limit).await?;
+        let ranked = ranking.records.into_iter();
+        let ranked = ranked.map(|ranked| queries::RankedRecord {
+            record_id: ranked.record_id,
+            aggregate: ranked.aggregate.into(),
         });
-        let (records, next) = page.cut(found.collect());
-        Ok(queries::Ranking { records, next })
+        Ok(queries::Ranking {
+            records: ranked.collect(),
+            next: ranking.next,
+        })
     }
 
     async fn event_states(
         event_ids: Vec<String>,
     ) -> Result<Vec<queries::EventState>, types::Error> {
-        domain::check_count("event_ids", event_ids.len(), SUBMITTED_MAX)?;
-        let ids = event_ids.iter().map(|id| domain::parse_event_id(id));
-        let fates = store::fates(&ids.collect::<Result<Vec<_>, _>>()?).await?;
-        let state = |fate| match fate {
-            Fate::Unseen => queries::EventState::Unseen,
-            Fate::Waiting => queries::EventState::Waiting,
-            Fate::Applied => queries::EventState::Applied,
-            Fate::Rejected => queries::EventState::Rejected,
-            Fate::Rival => queries::EventState::Rival,
-        };
-        Ok(fates.into_iter().map(state).collect())
+        let states = <Self as new::queries::Guest>::event_states(event_ids).await?;
+        let states = states.into_iter().map(|state| match state {
+            new::queries::EventState::Unseen => queries::EventState::Unseen,
+            new::queries::EventState::Waiting => queries::EventState::Waiting,
+            new::queries::EventState::Applied => queries::EventState::Applied,
+            new::queries::EventState::Rejected => queries::EventState::Rejected,
+            new::queries::EventState::Rival => queries::EventState::Rival,
+        });
+        Ok(states.collect())
     }
 }
 
-fn event(event: types::RatingEvent) -> Result<Event, Invalid> {
-    let change = match event.change {
-        types::Change::Put(value) => Change::Put(value),
-        types::Change::Delete => Change::Delete,
-    };
-    Event::parse(
-        &event.event_id,
-        &event.record_type,
-        &event.record_id,
-        &event.user_id,
-        change,
-        event.occurred_at_us,
-    )
-}
-
-fn shown(rating: Standing) -> types::Rating {
-    types::Rating {
-        record_id: rating.record.id().to_owned(),
-        record_type: rating.record.kind().to_owned(),
-        user_id: rating.user,
-        value: rating.value,
-        occurred_at_us: rating.occurred_at_us,
-    }
-}
-
-fn shown_page((ratings, next): (Vec<Standing>, Option<String>)) -> queries::Page {
-    let ratings = ratings.into_iter().map(shown).collect();
-    queries::Page { ratings, next }
-}
-
-impl From<Aggregate> for types::Aggregate {
-    fn from(aggregate: Aggregate) -> Self {
+impl From<types::RatingEvent> for new::types::RatingEvent {
+    fn from(old: types::RatingEvent) -> Self {
         Self {
-            average: aggregate.average(),
+            event_id: old.event_id,
+            record_id: old.record_id,
+            record_type: old.record_type,
+            user_id: old.user_id,
+            change: match old.change {
+                types::Change::Put(value) => new::types::Change::Put(value),
+                types::Change::Delete => new::types::Change::Delete,
+            },
+            occurred_at_us: old.occurred_at_us,
+        }
+    }
+}
+
+impl From<new::types::Aggregate> for types::Aggregate {
+    fn from(aggregate: new::types::Aggregate) -> Self {
+        Self {
+            average: aggregate.average,
             count: aggregate.count,
         }
     }
 }
 
-impl From<Invalid> for types::Error {
-    fn from(invalid: Invalid) -> Self {
-        Self::Invalid(invalid.0)
-    }
-}
-
-impl From<sql::Error> for types::Error {
-    fn from(error: sql::Error) -> Self {
-        if error.is_passing() {
-            Self::Unavailable(error.to_string())
-        } else {
-            Self::Other(error.to_string())
+impl From<new::types::Rating> for types::Rating {
+    fn from(rating: new::types::Rating) -> Self {
+        Self {
+            record_id: rating.record_id,
+            record_type: rating.record_type,
+            user_id: rating.user_id,
+            value: rating.value,
+            occurred_at_us: rating.occurred_at_us,
         }
     }
 }
 
-/// Most events of a call.
-const SUBMITTED_MAX: usize = 500;
-/// Most records of a question.
-const RECORDS_MAX: usize = 100;
+impl From<new::queries::Page> for queries::Page {
+    fn from(page: new::queries::Page) -> Self {
+        Self {
+            ratings: page.ratings.into_iter().map(Into::into).collect(),
+            next: page.next,
+        }
+    }
+}
+
+impl From<new::types::Error> for types::Error {
+    fn from(error: new::types::Error) -> Self {
+        match error {
+            new::types::Error::Invalid(text) => Self::Invalid(text),
+            new::types::Error::Unavailable(text) | new::types::Error::Timeout(text) => {
+                Self::Unavailable(text)
+            }
+            new::types::Error::Other(text) => Self::Other(text),
+        }
+    }
+}

@@ -2,18 +2,19 @@
 //!
 //! Promises: no password ever comes here, only its hash; of a token only its SHA-256 is kept; erasing a user and its
 //! event `user.deleted` on topic `users` happen together or not at all. Limits of log-ins and registrations are in the
-//! database, so they hold across hosts; without it nobody logs in. Bounds are those of `wit/movie-users/types.wit`.
+//! database, so they hold across hosts; without it nobody logs in. Bounds are those of `wit/movie-users-0.2/types.wit`.
 //!
 //! To read first: `domain`, then `store`. This file gives the domain its ids and random bytes and translates to and from
-//! WIT.
+//! WIT; `v0_1` does so for the version before.
 
 pub mod domain;
 pub mod store;
+mod v0_1;
 
 use marquee_guest::sql;
 use uuid::Uuid;
 
-use bindings::exports::movie::users::{commands, queries, sessions, types};
+use bindings::exports::movie::users0_2_0::{commands, queries, sessions, types};
 
 use domain::{
     Access, Client, Invalid, Issued, Login, Name, NewUser, PasswordHash, RANDOM_BYTES, Refresh,
@@ -22,8 +23,8 @@ use domain::{
 use store::{Changed, Found, Refreshed, Registered};
 
 marquee_guest::component!(Users, {
-    path: "../../wit/movie-users",
-    world: "movie:users/users",
+    path: ["../../wit/movie-users", "../../wit/movie-users-0.2"],
+    world: "movie:users/users@0.2.0",
 });
 
 struct Users;
@@ -217,10 +218,13 @@ impl From<Invalid> for types::Error {
 
 impl From<sql::Error> for types::Error {
     fn from(error: sql::Error) -> Self {
-        if error.is_passing() {
-            Self::Unavailable(error.to_string())
+        let text = error.to_string();
+        if error.is_open() {
+            Self::Timeout(text)
+        } else if error.is_passing() {
+            Self::Unavailable(text)
         } else {
-            Self::Other(error.to_string())
+            Self::Other(text)
         }
     }
 }

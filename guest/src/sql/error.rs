@@ -51,6 +51,15 @@ impl Error {
         }
     }
 
+    /// Whether nobody knows if the statement took effect. Inside a unit of work nothing of it will stand.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Unknown(_) => true,
+            Self::Refused { code, .. } => ["08007", "40003"].contains(&code.as_str()),
+            Self::Unreachable(_) | Self::Broken(_) => false,
+        }
+    }
+
     /// The SQLSTATE, where the database said anything.
     pub fn code(&self) -> Option<&str> {
         match self {
@@ -139,6 +148,17 @@ mod tests {
         check("23505", false);
         check("42P01", false);
         check("22021", false);
+    }
+
+    #[test]
+    fn only_the_database_itself_and_silence_leave_open_whether_a_statement_took_effect() {
+        let check = |error: &Error, open: bool| assert_eq!(error.is_open(), open, "{error}");
+        check(&Error::Unknown("broken pipe".to_owned()), true);
+        check(&refused("08007"), true);
+        check(&refused("40003"), true);
+        check(&refused("57014"), false);
+        check(&Error::Unreachable("refused".to_owned()), false);
+        check(&Error::Broken("no such column".to_owned()), false);
     }
 
     #[test]

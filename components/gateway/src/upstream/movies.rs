@@ -6,7 +6,7 @@ use marquee_problem::OUT_OF_BOUNDS;
 
 use super::{Page, in_url};
 use crate::{
-    bindings::movie::metadata0_2_0::{commands, queries, types},
+    bindings::movie::metadata0_3_0::{commands, queries, types},
     caller::Caller,
     domain::MovieId,
     failure::{Failure, KEY_REUSED, MOVIE_CHANGED, TITLE_TAKEN, UNKNOWN_MOVIE},
@@ -110,6 +110,7 @@ impl From<types::Error> for Failure {
             }
             types::Error::Invalid(text) => Self::refused(&OUT_OF_BOUNDS, text),
             types::Error::Unavailable(text) => Self::unavailable(text),
+            types::Error::Timeout(text) => Self::timeout(text),
             types::Error::Other(text) => Self::internal(text),
         }
     }

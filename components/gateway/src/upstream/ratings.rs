@@ -8,7 +8,7 @@ use super::{Page, in_url};
 use crate::{
     bindings::{
         marquee::messaging::{producer, types as messaging},
-        movie::rating0_2_0::{commands, queries, types},
+        movie::rating0_3_0::{commands, queries, types},
     },
     domain::{Change, MovieId, RECORD_TYPE, RatingEvent, TOPIC, UserId},
     failure::Failure,
@@ -151,6 +151,7 @@ impl From<types::Error> for Failure {
         match error {
             types::Error::Invalid(text) => Self::refused(&marquee_problem::OUT_OF_BOUNDS, text),
             types::Error::Unavailable(text) => Self::unavailable(text),
+            types::Error::Timeout(text) => Self::timeout(text),
             types::Error::Other(text) => Self::internal(text),
         }
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     bindings::movie::{
         passwords::hashing,
-        users::{commands, queries, sessions, types},
+        users0_2_0::{commands, queries, sessions, types},
     },
     failure::{Failure, NAME_TAKEN, UNKNOWN_USER},
 };
@@ -175,6 +175,7 @@ impl From<types::Error> for Failure {
             types::Error::Changed => in_a_hurry(),
             types::Error::Invalid(text) => Self::refused(&OUT_OF_BOUNDS, text),
             types::Error::Unavailable(text) => Self::unavailable(text),
+            types::Error::Timeout(text) => Self::timeout(text),
             types::Error::Other(text) => Self::internal(text),
         }
     }

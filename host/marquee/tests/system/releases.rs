@@ -282,7 +282,7 @@ async fn what_must_not_be_live_is_refused_at_its_step_and_nothing_changes() {
         (
             "metadata",
             named("rating"),
-            "step WIT check: component gateway imports movie:metadata/commands@0.2.0 from component metadata: it is not exported",
+            "step WIT check: component gateway imports movie:metadata/commands@0.3.0 from component metadata: it is not exported",
         ),
         (
             "gateway",

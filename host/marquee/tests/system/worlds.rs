@@ -45,17 +45,17 @@ fn each_component_imports_only_what_it_uses() {
         &[
             "marquee:messaging/producer@0.1.0",
             "marquee:messaging/types@0.1.0",
-            "movie:metadata/commands@0.2.0",
-            "movie:metadata/queries@0.2.0",
-            "movie:metadata/types@0.2.0",
+            "movie:metadata/commands@0.3.0",
+            "movie:metadata/queries@0.3.0",
+            "movie:metadata/types@0.3.0",
             "movie:passwords/hashing@0.1.0",
-            "movie:rating/commands@0.2.0",
-            "movie:rating/queries@0.2.0",
-            "movie:rating/types@0.2.0",
-            "movie:users/commands@0.1.0",
-            "movie:users/queries@0.1.0",
-            "movie:users/sessions@0.1.0",
-            "movie:users/types@0.1.0",
+            "movie:rating/commands@0.3.0",
+            "movie:rating/queries@0.3.0",
+            "movie:rating/types@0.3.0",
+            "movie:users/commands@0.2.0",
+            "movie:users/queries@0.2.0",
+            "movie:users/sessions@0.2.0",
+            "movie:users/types@0.2.0",
             "spin:variables/variables@3.0.0",
         ],
         &[
@@ -73,10 +73,13 @@ fn each_component_imports_only_what_it_uses() {
         &[
             "movie:metadata/commands@0.1.0",
             "movie:metadata/commands@0.2.0",
+            "movie:metadata/commands@0.3.0",
             "movie:metadata/queries@0.1.0",
             "movie:metadata/queries@0.2.0",
+            "movie:metadata/queries@0.3.0",
             "movie:metadata/types@0.1.0",
             "movie:metadata/types@0.2.0",
+            "movie:metadata/types@0.3.0",
         ],
     );
     check(
@@ -90,10 +93,13 @@ fn each_component_imports_only_what_it_uses() {
             "marquee:messaging/consumer@0.1.0",
             "movie:rating/commands@0.1.0",
             "movie:rating/commands@0.2.0",
+            "movie:rating/commands@0.3.0",
             "movie:rating/queries@0.1.0",
             "movie:rating/queries@0.2.0",
+            "movie:rating/queries@0.3.0",
             "movie:rating/types@0.1.0",
             "movie:rating/types@0.2.0",
+            "movie:rating/types@0.3.0",
         ],
     );
     check("passwords", &[], &["movie:passwords/hashing@0.1.0"]);
@@ -105,9 +111,13 @@ fn each_component_imports_only_what_it_uses() {
         ],
         &[
             "movie:users/commands@0.1.0",
+            "movie:users/commands@0.2.0",
             "movie:users/queries@0.1.0",
+            "movie:users/queries@0.2.0",
             "movie:users/sessions@0.1.0",
+            "movie:users/sessions@0.2.0",
             "movie:users/types@0.1.0",
+            "movie:users/types@0.2.0",
         ],
     );
     check(

@@ -84,12 +84,16 @@ fn caller(sort: &str, function: &str) -> String {
 
 /// A caller of `function` and words that run this code.
 async fn pair(sort: &str, function: &str, code: &str) -> Bench {
+    pair_of(&words(sort, code), &caller(sort, function)).await
+}
+
+async fn pair_of(words: &str, caller: &str) -> Bench {
     let bench = Bench::empty(Limits {
         deadline: Duration::from_millis(300),
         ..Limits::default()
     });
     let words = bench
-        .prepare_text(bench.spec("words"), &words(sort, code))
+        .prepare_text(bench.spec("words"), words)
         .await
         .expect("words");
     bench.go_live("words", words);
@@ -97,10 +101,7 @@ async fn pair(sort: &str, function: &str, code: &str) -> Bench {
         dependencies: from_words(),
         ..bench.spec(IT)
     };
-    let it = bench
-        .prepare_text(spec, &caller(sort, function))
-        .await
-        .expect("a caller");
+    let it = bench.prepare_text(spec, caller).await.expect("a caller");
     bench.go_live(IT, it);
     bench
 }
@@ -135,6 +136,24 @@ async fn a_caller_that_can_be_told_of_a_failure_is_told_and_lives_on() {
             matches!(told, Ok(Err(ref text)) if text == "component words did not answer in time"),
             "{told:?}"
         );
+    }
+}
+
+/// With a case of its own for it, which is the second one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_can_tell_a_callee_that_is_late_from_one_that_is_not_there() {
+    let old = r#"(case "unavailable" string)"#;
+    let new = format!(r#"{old} (case "timeout" string)"#);
+    let call = "(call $say (local.get 1) (i32.const 1024))";
+    for (code, case) in [("(loop br 0)", 1), ("unreachable", 0)] {
+        let checked = format!(
+            "{call} (if (i32.ne (i32.load8_u (i32.const 1028)) (i32.const {case})) (then unreachable))"
+        );
+        let words = words("async", code).replace(old, &new);
+        let caller = caller("async", "say").replace(old, &new);
+        let bench = pair_of(&words, &caller.replace(call, &checked)).await;
+        let told = bench.run("x").await;
+        assert!(matches!(told, Ok(Err(_))), "{code}: {told:?}");
     }
 }
 

@@ -210,7 +210,7 @@ struct Kafka {
 }
 
 impl Settings {
-    /// Decide. Reads the runtime config file and nothing else.
+    /// Decide. Reads the runtime config file, the token's, and nothing else.
     pub(crate) fn decide(
         flags: &Flags,
         up: &UpFlags,
@@ -371,7 +371,10 @@ impl Settings {
         settings.kafka_properties = settings.kafka_properties()?;
         settings.bus_database = settings.database_url("bus");
         settings.bus_retention = settings.bus_retention()?;
-        let token = settings.lookup("MARQUEE_ADMIN_TOKEN", |file| file.admin.token.as_ref());
+        let token = match settings.secret_file("MARQUEE_ADMIN_TOKEN")? {
+            Some(token) => Some(token),
+            None => settings.lookup("MARQUEE_ADMIN_TOKEN", |file| file.admin.token.as_ref()),
+        };
         settings.admin_token = token.map(|token| token.map(Secret::new));
         settings.release_keys = settings.release_keys();
         settings.require_signature = settings.require_signature()?;
@@ -419,6 +422,24 @@ impl Settings {
             value: value.clone(),
             source: Source::Environment(variable.to_owned()),
         })
+    }
+
+    /// A secret in a file of its own, as engines of containers hand it over: where `VARIABLE_FILE` says.
+    fn secret_file(&self, variable: &str) -> anyhow::Result<Option<Set<String>>> {
+        let named = format!("{variable}_FILE");
+        let Some(file) = self.in_environment(&named) else {
+            return Ok(None);
+        };
+        if self.in_environment(variable).is_some() {
+            bail!("{variable} and {named} are both set; one of them is enough");
+        }
+        let path = PathBuf::from(file.value);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("{} of {named} cannot be read", path.display()))?;
+        Ok(Some(Set {
+            value: text.trim_end().to_owned(),
+            source: Source::File(path),
+        }))
     }
 
     /// Properties of the Kafka client, from the runtime config file and from where it says that they are.

@@ -8,6 +8,7 @@ mod config;
 mod consumers;
 mod deploy;
 mod hosts;
+mod health;
 mod inspect;
 mod messages;
 mod migrate;
@@ -57,6 +58,7 @@ enum Verb {
     History(versions::HistoryVerb),
     Hosts(hosts::Hosts),
     Watch(watch::Watch),
+    Health(health::Health),
     Inspect(inspect::Inspect),
     Diff(inspect::Diff),
     Migrate(migrate::Migrate),
@@ -83,6 +85,7 @@ impl Command {
             Verb::History(verb) => verb.run().await,
             Verb::Hosts(verb) => verb.run().await,
             Verb::Watch(verb) => verb.run().await,
+            Verb::Health(verb) => verb.run().await,
             Verb::Inspect(verb) => verb.run(),
             Verb::Diff(verb) => verb.run().await,
             Verb::Migrate(verb) => verb.run().await,

@@ -3,7 +3,10 @@
 
 mod tls;
 
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
@@ -13,7 +16,9 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use marquee_database::Secret;
 use marquee_manifest::ComponentId;
+use marquee_triggers::server::Address;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -75,11 +80,30 @@ impl RemoteFlags {
     pub(crate) fn remote(&self) -> anyhow::Result<Remote> {
         Ok(self.decide()?.0)
     }
+
+    /// The same, at its admin listener, which answers about its health while it is starting too. The verbs speak no TLS:
+    /// where that is asked for, it is the socket.
+    pub(crate) fn listener(&self) -> anyhow::Result<Remote> {
+        let (mut remote, settings) = self.decide()?;
+        if matches!(remote.place, Place::Socket(_)) && settings.admin_tls.is_none() {
+            remote.place = match settings.admin_listen.value {
+                Address::Unix(path) => Place::Socket(path),
+                Address::Tcp(address) => Place::Tcp(from_here(address).to_string()),
+            };
+        }
+        Ok(remote)
+    }
 }
 
 impl Remote {
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         understood(&self.bytes(path).await?)
+    }
+
+    /// What it says of its readiness, whatever that is.
+    pub(crate) async fn readiness(&self) -> anyhow::Result<Value> {
+        let asked = self.exchange(Method::GET, "/readyz", None, Bytes::new());
+        understood(&asked.await?.1)
     }
 
     pub(crate) async fn bytes(&self, path: &str) -> anyhow::Result<Bytes> {
@@ -125,6 +149,7 @@ impl Remote {
         understood(&self.call(Method::POST, path, kind, bytes.into()).await?)
     }
 
+    /// The answer, if it is one that all is well.
     async fn call(
         &self,
         method: Method,
@@ -132,6 +157,24 @@ impl Remote {
         kind: Option<&'static str>,
         body: Bytes,
     ) -> anyhow::Result<Bytes> {
+        let (status, body) = self.exchange(method, path, kind, body).await?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        match serde_json::from_slice::<marquee_problem::Problem>(&body) {
+            Ok(problem) if status != StatusCode::INTERNAL_SERVER_ERROR => bail!(problem.detail),
+            Ok(problem) => bail!("the host failed: {}", problem.detail),
+            Err(_) => bail!("the host answered with {status}"),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        kind: Option<&'static str>,
+        body: Bytes,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         let host = match &self.place {
             Place::Socket(_) => "localhost",
             Place::Tcp(authority, _) => authority,
@@ -151,7 +194,7 @@ impl Remote {
             request = request.header(header::AUTHORIZATION, value);
         }
         let request = request.body(Full::new(body))?;
-        let (status, body) = match &self.place {
+        match &self.place {
             Place::Socket(socket) => {
                 let stream = UnixStream::connect(socket).await.with_context(|| {
                     format!(
@@ -159,24 +202,16 @@ impl Remote {
                         socket.display()
                     )
                 })?;
-                answer(stream, request).await?
+                answer(stream, request).await
             }
             Place::Tcp(authority, tls) => {
                 let stream = TcpStream::connect(authority).await;
                 let stream = stream.with_context(|| format!("no host answers at {authority}"))?;
                 match tls {
-                    Some(tls) => answer(tls.connect(stream).await?, request).await?,
-                    None => answer(stream, request).await?,
+                    Some(tls) => answer(tls.connect(stream).await?, request).await,
+                    None => answer(stream, request).await,
                 }
             }
-        };
-        if status.is_success() {
-            return Ok(body);
-        }
-        match serde_json::from_slice::<marquee_problem::Problem>(&body) {
-            Ok(problem) if status != StatusCode::INTERNAL_SERVER_ERROR => bail!(problem.detail),
-            Ok(problem) => bail!("the host failed: {}", problem.detail),
-            Err(_) => bail!("the host answered with {status}"),
         }
     }
 }
@@ -207,6 +242,16 @@ async fn answer(
 /// The path of a component, or of what belongs to it. Its names need no encoding.
 pub(crate) fn at(component: &ComponentId, rest: &str) -> String {
     format!("/admin/v1/components/{component}{rest}")
+}
+
+/// Where a listener is reached from the machine that it is on.
+fn from_here(mut listens: SocketAddr) -> SocketAddr {
+    match listens.ip() {
+        IpAddr::V4(every) if every.is_unspecified() => listens.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(every) if every.is_unspecified() => listens.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    listens
 }
 
 fn authority(url: &Url) -> anyhow::Result<String> {
@@ -264,6 +309,18 @@ mod tests {
             "unix:/run/admin.sock",
         ] {
             assert_eq!(authority(not), None, "{not}");
+        }
+    }
+
+    #[test]
+    fn a_listener_on_every_interface_is_asked_on_loopback() {
+        for (listens, asked) in [
+            ("0.0.0.0:3001", "127.0.0.1:3001"),
+            ("[::]:3001", "[::1]:3001"),
+            ("10.1.2.3:3001", "10.1.2.3:3001"),
+        ] {
+            let listens = listens.parse().expect("an address");
+            assert_eq!(from_here(listens).to_string(), asked);
         }
     }
 }

@@ -279,6 +279,39 @@ async fn over_tcp_it_is_there_only_for_who_has_the_token_that_the_host_was_given
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_token_may_be_in_a_file_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("admin-token");
+    fs::write(&file, "8f14e45fceea167a5a36dedd4bea2543\n").expect("written");
+    let named = file.to_str().expect("a path");
+    let setup = Setup::application(hello(folder.path(), ""), &[]).await;
+    let setup = setup.with("MARQUEE_ADMIN_TOKEN_FILE", named);
+    let host = setup.start().await;
+    let elsewhere = Setup::application(folder.path().join("spin.toml"), &[])
+        .await
+        .with("MARQUEE_ADMIN", &host.admin);
+    refused(&elsewhere, &["versions"]);
+    let elsewhere = elsewhere.with("MARQUEE_ADMIN_TOKEN_FILE", named);
+    done(&elsewhere, &["versions"]);
+    let config = done(&setup, &["config"]);
+    assert!(
+        config.contains(named) && !config.contains("8f14e45f"),
+        "{config}"
+    );
+    drop(host);
+
+    let two = elsewhere.with("MARQUEE_ADMIN_TOKEN", "8f14e45fceea167a5a36dedd4bea2543");
+    let said = refused(&two, &["versions"]);
+    assert!(said.contains("are both set"), "{said}");
+    fs::remove_file(&file).expect("removed");
+    let said = refused(&setup, &["versions"]);
+    assert!(
+        said.contains("admin-token of MARQUEE_ADMIN_TOKEN_FILE cannot be read"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_bytes_twice_are_one_version_and_who_brought_them_is_known() {
     let folder = tempfile::tempdir().expect("a folder");
     let setup = Setup::application(hello(folder.path(), ""), &[]).await;

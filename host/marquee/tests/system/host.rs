@@ -253,6 +253,7 @@ impl Setup {
             "KAFKA_BROKERS",
             "MARQUEE_ADMIN",
             "MARQUEE_ADMIN_TOKEN",
+            "MARQUEE_ADMIN_TOKEN_FILE",
         ] {
             command.env_remove(name);
         }

@@ -88,6 +88,40 @@ async fn while_another_session_holds_the_migrations_lock_it_is_alive_says_so_and
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_no_http_client_asks_by_a_verb_whether_it_is_ready() {
+    let setup = Setup::application("spin.toml", &["RATING"]).await;
+    let other = setup.connect("RATING").await;
+    let lock = "select pg_advisory_lock(7305803100242)";
+    other.batch_execute(lock).await.expect("it has the lock");
+    let admin = free_address();
+    let setup = setup
+        .with("MARQUEE_ADMIN_LISTEN", &admin)
+        .with("SPIN_VARIABLE_AUTH", "open");
+    let health = || {
+        let output = setup.verb(&["health"]);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).expect("text"))
+    };
+    let (code, said) = health();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("no host answers at"), "{said}");
+    let host = setup.launch("127.0.0.1:0", &admin);
+    eventually(PATIENCE, "it says that it is starting", async || {
+        let (code, said) = health();
+        code == Some(1) && said.contains("starting; start: migrates")
+    })
+    .await;
+    let unlock = "select pg_advisory_unlock(7305803100242)";
+    other.batch_execute(unlock).await.expect("it is free");
+    eventually(PATIENCE, "it is ready", async || {
+        health() == (Some(0), "ready\n".into())
+    })
+    .await;
+    let (status, log) = host.stop("TERM").await;
+    assert!(status.success(), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_signal_in_the_middle_of_the_first_start_leaves_no_server_behind() {
     let setup = Setup::nothing();
     let host = setup.launch("127.0.0.1:0", "127.0.0.1:0");

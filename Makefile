@@ -11,10 +11,10 @@ ARGS ?=
 # Where a Docker engine answers, the servers of a test run are its containers.
 DOCKER = $(shell docker info >/dev/null 2>&1 && echo --features marquee-testkit/docker)
 
-.PHONY: components-before help up demo bench swap-proof chaos chaos-short seeded-bugs test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
+.PHONY: components-before help up demo bench swap-proof chaos chaos-short seeded-bugs test test-containers sbom ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # For a first try, on loopback: nobody is asked for a token, and every answer says so.
 up: export SPIN_VARIABLE_AUTH ?= open
@@ -52,6 +52,13 @@ seeded-bugs: setup-test test-components ## Put bugs in on purpose, one at a time
 test: setup-test components test-components components-before ## Run every test, over real servers
 	@cargo test --locked --workspace $(DOCKER) --no-run
 	@exec "$(OUT)/debug/with-servers" cargo test --locked --workspace --no-fail-fast $(DOCKER) $(ARGS)
+
+# Not part of ci, whose machine has no engine.
+test-containers: setup-test ## Tests with servers in containers, the image and compose.yaml; needs Docker (ARGS=servers or compose)
+	@scripts/test-containers $(ARGS)
+
+sbom: ## What the host and the components are made of, as CycloneDX, to target/sbom
+	@scripts/sbom
 
 ci: setup-ci fmt-check lint docs deny test chaos-short ## All that must hold before a change is merged
 

@@ -1,7 +1,8 @@
 //! PostgreSQL and Kafka in containers, for a run of tests on a machine with a Docker engine.
 //!
-//! They end with the value that is returned. Their ports are on all interfaces of the machine, as Docker has it, so
-//! PostgreSQL asks for a password of the run's own.
+//! They end with the value that is returned, or with the process, even if it is killed. Their ports are on all interfaces of
+//! the machine, as Docker has it, so PostgreSQL asks for a password of the run's own. Their images are those of Docker Hub, or
+//! what `POSTGRES_IMAGE` and `KAFKA_IMAGE` name, as for `compose.yaml`.
 
 use std::time::Duration;
 
@@ -11,13 +12,34 @@ use testcontainers::{
 };
 use tokio_postgres::NoTls;
 
-use crate::{condition::eventually, free_port, kafka_server};
+use crate::{
+    condition::eventually,
+    free_port,
+    guardian::{self, Guardian},
+    kafka_server,
+};
+
+/// A running container.
+pub struct Server {
+    _container: ContainerAsync<GenericImage>,
+    _guardian: Guardian,
+}
+
+impl From<ContainerAsync<GenericImage>> for Server {
+    fn from(container: ContainerAsync<GenericImage>) -> Self {
+        let end = format!("docker rm --force --volumes {}", container.id());
+        Self {
+            _container: container,
+            _guardian: guardian::after_this_process(&end),
+        }
+    }
+}
 
 /// A PostgreSQL, quick instead of durable, and its URL without a database's name.
-pub async fn postgres() -> (String, ContainerAsync<GenericImage>) {
+pub async fn postgres() -> (String, Server) {
     let password = uuid::Uuid::now_v7().simple().to_string();
     let port = free_port();
-    let container = GenericImage::new("postgres", POSTGRES)
+    let container = image("POSTGRES_IMAGE", POSTGRES)
         .with_mapped_port(port, 5432.tcp())
         .with_env_var("POSTGRES_PASSWORD", &password)
         .with_cmd([
@@ -35,7 +57,10 @@ pub async fn postgres() -> (String, ContainerAsync<GenericImage>) {
         ])
         .start()
         .await
-        .expect("a container with PostgreSQL");
+        .unwrap_or_else(|error| {
+            panic!("there is no container with PostgreSQL: {error}; {WAYS_OUT}")
+        });
+    let server = Server::from(container);
     let url = format!("postgres://postgres:{password}@127.0.0.1:{port}");
     // While it prepares its folder it listens on no port.
     eventually(START, "PostgreSQL answers", async || {
@@ -44,14 +69,15 @@ pub async fn postgres() -> (String, ContainerAsync<GenericImage>) {
             .is_ok()
     })
     .await;
-    (url, container)
+    (url, server)
 }
 
 /// A broker in KRaft mode, and its address.
-pub async fn kafka() -> (String, ContainerAsync<GenericImage>) {
+pub async fn kafka() -> (String, Server) {
     let port = free_port();
     let brokers = format!("127.0.0.1:{port}");
-    let mut request = GenericImage::new("apache/kafka", kafka_server::VERSION)
+    let usual = format!("apache/kafka:{}", kafka_server::VERSION);
+    let mut request = image("KAFKA_IMAGE", &usual)
         .with_mapped_port(port, 9092.tcp())
         .with_env_var(
             "KAFKA_LISTENERS",
@@ -69,7 +95,8 @@ pub async fn kafka() -> (String, ContainerAsync<GenericImage>) {
         .with_env_var("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9093")
         .start()
         .await
-        .expect("a container with Kafka");
+        .unwrap_or_else(|error| panic!("there is no container with Kafka: {error}; {WAYS_OUT}"));
+    let server = Server::from(container);
     let asked = brokers.clone();
     eventually(START, "Kafka answers", async || {
         let asked = asked.clone();
@@ -78,10 +105,22 @@ pub async fn kafka() -> (String, ContainerAsync<GenericImage>) {
             .expect("no panic")
     })
     .await;
-    (brokers, container)
+    (brokers, server)
+}
+
+/// The one that a variable names, or the usual one.
+fn image(variable: &str, usual: &str) -> GenericImage {
+    let named = std::env::var(variable).unwrap_or_default();
+    let named = if named.is_empty() { usual } else { &named };
+    match named.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => GenericImage::new(name, tag),
+        _ => GenericImage::new(named, "latest"),
+    }
 }
 
 /// The newest of those that the host supports.
-const POSTGRES: &str = "18";
+const POSTGRES: &str = "postgres:18";
+/// For whom the engine cannot fetch them.
+const WAYS_OUT: &str = "POSTGRES_IMAGE and KAFKA_IMAGE may name images that are there, and `make test DOCKER=` does without";
 /// The images are fetched before.
 const START: Duration = Duration::from_secs(90);

@@ -98,7 +98,13 @@ async fn the_readme_does_what_it_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operations_do_what_they_say() {
-    followed("OPERATIONS.md", Reader::in_a_clone, &[]).await;
+    // `make test-containers` runs these.
+    let containers = &[
+        "docker compose up",
+        "docker compose exec",
+        "MARQUEE_ADMIN_TOKEN_FILE",
+    ];
+    followed("OPERATIONS.md", Reader::in_a_clone, containers).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

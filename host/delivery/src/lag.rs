@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use marquee_database::Database;
 
-use crate::Error;
+use crate::{Error, touches};
 
 /// What waits to be relayed.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,11 +65,12 @@ pub async fn trouble(database: &Database) -> Result<Trouble, Error> {
     })
 }
 
-/// Remove what need not be kept: event ids seen more than 7 days ago, and keys of which nothing is known any more. A
+/// Remove what need not be kept: event ids seen more than 7 days ago, keys of which nothing is known any more, and
+/// old touches. A
 /// bounded piece at a time, until there is no more. Returns how many rows went.
 pub async fn sweep(database: &Database) -> Result<u64, Error> {
     let mut swept = 0;
-    for sql in [SWEEP_INBOX, SWEEP_KEYS] {
+    for sql in [SWEEP_INBOX, SWEEP_KEYS, touches::SWEEP] {
         loop {
             let rows = database.connection().await?.execute(sql, &[&SWEPT]).await?;
             swept += rows;

@@ -4,7 +4,7 @@
 //! [`outbox`] (rows to the bus, in order within a key); the way in is [`partition`] (what is done next with a partition),
 //! [`consume`] (a batch, its fence and its de-duplication in one transaction) and [`retry`] (what could not be applied
 //! yet); [`messages`], [`consumers`] and [`identity`] are what a person does about the rest; [`audit`] says whether it all adds up; [`job`]
-//! is work that the clock starts. All of it is SQL in the schema `marquee` of the service's own database.
+//! is work that the clock starts; [`touches`] is what hosts that keep answers look for. All of it is SQL in the schema `marquee` of the service's own database.
 //!
 //! It knows no WebAssembly, no Kafka, no HTTP and no component: a caller delivers the messages.
 
@@ -23,6 +23,7 @@ pub mod outbox;
 pub mod partition;
 mod policy;
 pub mod retry;
+pub mod touches;
 
 pub use error::Error;
 pub use message::{Message, Verdict};
@@ -50,6 +51,10 @@ pub fn migrations() -> Result<Migrations, MigrateError> {
             (
                 "0007_outbox_totals.sql",
                 include_str!("../schema/0007_outbox_totals.sql"),
+            ),
+            (
+                "0008_touches.sql",
+                include_str!("../schema/0008_touches.sql"),
             ),
         ],
     )

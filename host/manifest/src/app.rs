@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{ComponentId, Dependencies, Http, OutboundHost, Rates, When};
+use crate::{Cached, ComponentId, Dependencies, Http, OutboundHost, Rates, When};
 
 /// An application: its components and what starts them.
 #[derive(Debug, Clone)]
@@ -71,6 +71,8 @@ pub struct Component {
     pub database: Option<Database>,
     /// Exported interfaces whose calls are units of work.
     pub transactional: Vec<String>,
+    /// Functions that it exports whose answers may be kept for a while.
+    pub cache: Vec<Cached>,
     /// Topics that it may publish on through the producer import.
     pub publish: Vec<String>,
     /// Its identity as a consumer, where the manifest says it; see [`Self::consumer`].

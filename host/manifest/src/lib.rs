@@ -5,6 +5,7 @@
 //! line, never ignored; all problems are found in one go. Pure: no file and no environment is read.
 
 mod app;
+mod cache;
 mod dependency;
 mod http;
 mod id;
@@ -23,6 +24,7 @@ pub use app::{
     App, Begin, Build, Canary, Component, Database, Guard, Guarded, Limits, Outside, Route,
     Schedule, Subscription, Variable, defaults,
 };
+pub use cache::{CacheTag, CacheTagPart, Cached};
 pub use dependency::{Dependencies, DependencyName, InvalidDependency};
 pub use http::Http;
 pub use id::{ComponentId, InvalidId};

@@ -285,6 +285,7 @@ fn component(id: ComponentId, mut section: Section<'_>, places: &mut Places) -> 
         build,
         database: None,
         transactional: Vec::new(),
+        cache: Vec::new(),
         publish: Vec::new(),
         said_consumer: None,
         subscriptions: Vec::new(),

@@ -80,6 +80,16 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// The same without its keys: what names its entries' places while they are read.
+    pub(crate) fn emptied(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            span: self.span(),
+            table: DeTable::new(),
+            problems: self.problems.clone(),
+        }
+    }
+
     pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()
     }

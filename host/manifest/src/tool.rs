@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    Begin, Canary, Component, Database, Guard, Guarded, Schedule, Subscription, When, defaults,
+    Begin, Canary, Component, Database, Guard, Guarded, Schedule, Subscription, When, cache,
+    defaults,
     names::{is_header, is_interface, is_kebab, is_plain, is_topic},
     rates,
     reader::{At, Section},
@@ -56,6 +57,7 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
             );
         }
     }
+    component.cache = cache::read(&mut ours, &component.transactional);
     for (topic, span) in ours.strings("publish") {
         if is_topic(&topic) {
             component.publish.push(topic);
@@ -134,6 +136,17 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
         component.guard = guard(table);
     }
     component.rates = rates::read::rates(&mut ours);
+    let touched = component.cache.iter().any(|cached| !cached.tags.is_empty());
+    if touched && component.database.is_none() {
+        problems.add_with_help(
+            ours.span(),
+            format!(
+                "{} has tags and no database: what touches them is a function of one",
+                ours.full("cache")
+            ),
+            "leave the tags out, and answers are kept for max_age",
+        );
+    }
     let needs = [
         (!component.transactional.is_empty(), "transactional"),
         (!component.subscriptions.is_empty(), "subscriptions"),
@@ -151,7 +164,7 @@ pub(crate) fn marquee(component: &mut Component, mut ours: Section<'_>) {
         }
     }
     ours.finish(
-        "tool.marquee has database, variables, transactional, publish, consumer, subscriptions, schedules, limits, canary, guard, rates and subject_header",
+        "tool.marquee has database, variables, transactional, cache, publish, consumer, subscriptions, schedules, limits, canary, guard, rates and subject_header",
     );
 }
 

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     alarms::{Alarms, Thresholds},
+    caches::Caches,
     databases::Databases,
     events::Events,
     life::Phase,
@@ -60,6 +61,7 @@ struct Parts {
     /// Of the admin API, where this host owns the data folder.
     socket: Option<Listener>,
     relays: BTreeMap<ComponentId, Relay>,
+    caches: Caches,
     subscriptions: Vec<bus::Trigger>,
     retries: Vec<retry::Trigger>,
     schedules: Vec<schedule::Trigger>,
@@ -252,6 +254,7 @@ impl Host {
                 relay.anew().run(stop)
             });
         }
+        parts.caches.keep(&background, &behind);
         let releases = parts.releases.clone();
         background.keep("releases", &behind, move |stop| releases.clone().run(stop));
         if let Some(bus) = &parts.bus {
@@ -363,7 +366,8 @@ impl Parts {
 
         desk.starts("loads the components");
         let relays = relays(databases, bus.as_ref());
-        let lineup = lineup(app, settings, databases, bus.as_ref(), &relays)?;
+        let caches = Caches::new(app, databases);
+        let lineup = lineup(app, settings, databases, bus.as_ref(), &relays, &caches)?;
         let memory = app
             .components
             .values()
@@ -412,10 +416,7 @@ impl Parts {
                 runtime: runtime.clone(),
                 component: component.id.clone(),
                 database: database.clone(),
-                outbox: relays
-                    .get(&component.id)
-                    .map(Relay::poke)
-                    .unwrap_or_default(),
+                poke: caches.poke(&component.id, relays.get(&component.id)),
             };
             for schedule in &component.schedules {
                 schedules.push(schedule::Trigger::new(worker(), schedule.clone()));
@@ -468,6 +469,7 @@ impl Parts {
             releases,
             socket,
             relays,
+            caches,
             subscriptions,
             retries,
             schedules,

@@ -10,7 +10,7 @@ use marquee_delivery::outbox::Relay;
 use marquee_manifest::{App, Component, ComponentId};
 use marquee_runtime::Lineup;
 
-use crate::{databases::Databases, settings::Settings};
+use crate::{caches::Caches, databases::Databases, settings::Settings};
 
 /// Every capability, with what each component is granted of it.
 pub(crate) fn lineup(
@@ -19,6 +19,7 @@ pub(crate) fn lineup(
     databases: &Databases,
     bus: Option<&Arc<dyn Bus>>,
     relays: &BTreeMap<ComponentId, Relay>,
+    caches: &Caches,
 ) -> anyhow::Result<Lineup> {
     let granted: BTreeMap<ComponentId, postgres::Granted> = databases
         .by_component
@@ -28,7 +29,8 @@ pub(crate) fn lineup(
                 .components
                 .get(id)
                 .map(|component| component.limits.clone());
-            let granted = grant(database, relays.get(id), &limits.unwrap_or_default());
+            let poke = caches.poke(id, relays.get(id));
+            let granted = grant(database, poke, &limits.unwrap_or_default());
             (id.clone(), granted)
         })
         .collect();
@@ -64,25 +66,21 @@ pub(crate) fn lineup(
         capabilities,
         transactor: Arc::new(postgres::Transactor::new(granted)),
         outbound: Arc::new(outbound::AllowedHosts::new(hosts)),
+        cache: Arc::clone(&caches.cache),
     })
 }
 
 fn grant(
     database: &Database,
-    relay: Option<&Relay>,
+    poke: postgres::Poke,
     limits: &marquee_manifest::Limits,
 ) -> postgres::Granted {
-    let poke = relay.map(Relay::poke);
     postgres::Granted {
         database: database.clone(),
         addresses: vec![format!("marquee:{}", database.name())],
         rows: limits.rows,
         result_bytes: limits.query_bytes,
-        poke: Arc::new(move || {
-            if let Some(poke) = &poke {
-                poke.poke();
-            }
-        }),
+        poke,
     }
 }
 

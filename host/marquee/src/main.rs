@@ -5,6 +5,7 @@
 mod admin;
 mod alarms;
 mod app;
+mod caches;
 mod cli;
 mod databases;
 mod events;

@@ -30,6 +30,8 @@ pub struct Call {
     pub pending: Pending,
     /// Whether what the component relies on was there for it.
     pub let_down: LetDown,
+    /// Whether all that it is told has to be of this moment.
+    pub exact: Exact,
 }
 
 /// Tells that something which a call's component relies on was not there for it: its database, the bus, another component.
@@ -49,6 +51,23 @@ impl LetDown {
     }
 }
 
+/// Tells that a call, and all calls that it leads to, get no answer that was kept: it is part of a transaction, or its own
+/// answer is to be kept.
+#[derive(Debug, Clone, Default)]
+pub struct Exact(Arc<AtomicBool>);
+
+impl Exact {
+    /// It gets none from now on.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it gets none.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl Call {
     /// A call outside any unit of work, of versions by chance.
     pub fn new(request_id: impl Into<Arc<str>>, deadline: Instant) -> Self {
@@ -59,6 +78,7 @@ impl Call {
             choice: Choice::by_chance(rand::random()),
             unit: None,
             let_down: LetDown::default(),
+            exact: Exact::default(),
             pending: Pending::default(),
         }
     }
@@ -81,13 +101,19 @@ impl Call {
     #[must_use]
     pub fn with_unit(mut self, unit: Arc<dyn Any + Send + Sync>) -> Self {
         self.unit = Some(unit);
+        self.exact.set();
         self
     }
 
     /// A call that this one makes of another component: the same request, no unit (each component has its own),
     /// and no more time than is left.
     pub(crate) fn onward(&self, deadline: Instant) -> Self {
+        let exact = Exact::default();
+        if self.exact.is_set() {
+            exact.set();
+        }
         Self {
+            exact,
             request_id: Arc::clone(&self.request_id),
             traceparent: self.traceparent.clone(),
             deadline: self.deadline.min(deadline),

@@ -11,7 +11,7 @@ use marquee_manifest::ComponentId;
 use wasmtime::component::{Linker, Val};
 use wasmtime_wasi_http::WasiHttpHooks;
 
-use crate::{Call, CallError, State, state::Closed};
+use crate::{Cache, Call, CallError, State, state::Closed};
 
 /// What one component was given of a capability.
 pub type Grant = Arc<dyn Any + Send + Sync>;
@@ -59,6 +59,8 @@ pub struct Lineup {
     pub transactor: Arc<dyn Transactor>,
     /// Outgoing HTTP.
     pub outbound: Arc<dyn Outbound>,
+    /// What is kept of components' answers.
+    pub cache: Arc<Cache>,
 }
 
 impl Lineup {
@@ -68,6 +70,7 @@ impl Lineup {
             capabilities: Vec::new(),
             transactor: Arc::new(Nothing),
             outbound: Arc::new(Nothing),
+            cache: Arc::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ use wasmtime::{
 
 use crate::{
     Call, CallError, Capability, Grant, Limits, Outbound, State,
+    cache::{Shelf, Shelves},
     log::{Budget, Speaker},
 };
 
@@ -49,6 +50,7 @@ pub(crate) struct Component {
     /// What it may log, over all its versions.
     pub(crate) log: Arc<Budget>,
     pub(crate) exports: HashMap<String, HashMap<String, Export>>,
+    pub(crate) shelves: Shelves,
 }
 
 /// Capabilities, with what a component has of each.
@@ -86,6 +88,11 @@ impl Component {
                 component: self.spec.id.clone(),
                 export: format!("{interface}#{function}"),
             })
+    }
+
+    /// Where the answers of a function are kept, if they are.
+    pub(crate) fn shelf(&self, interface: &str, function: &str) -> Option<&Arc<Shelf>> {
+        self.shelves.get(interface)?.get(function)
     }
 
     /// The type of an exported interface.

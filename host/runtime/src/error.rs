@@ -195,6 +195,16 @@ pub enum LoadError {
         /// What for.
         purpose: String,
     },
+    /// Its manifest has a function of it cached that cannot be.
+    #[error("component {component}: {function} cannot be cached: {reason}")]
+    Cache {
+        /// Who.
+        component: ComponentId,
+        /// What.
+        function: String,
+        /// Why.
+        reason: String,
+    },
     /// It exports an interface that the host calls, with other types.
     #[error(
         "component {component} exports {interface} with other types than the host calls it with"

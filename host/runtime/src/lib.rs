@@ -13,6 +13,7 @@
 
 mod artifact;
 mod bindings;
+mod cache;
 mod call;
 mod capability;
 mod client;
@@ -39,7 +40,8 @@ mod types;
 
 pub use artifact::{Artifact, compile, what_else};
 pub use bindings::{CONSUMER, HANDLER, JOB};
-pub use call::{Call, LetDown};
+pub use cache::{Cache, Look, Source};
+pub use call::{Call, Exact, LetDown};
 pub use capability::{Body, Capability, Grant, Lineup, Outbound, Transactor, View};
 pub use component::Spec;
 pub use error::{CallError, LoadError, chain};

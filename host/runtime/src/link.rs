@@ -18,6 +18,7 @@ use wasmtime::{
 
 use crate::{
     Call, CallError, Lineup, LoadError, Spec, State,
+    cache::shelves,
     component::{Component, Grants, exports, is_types_only},
     error::chain,
     failure::Failure,
@@ -80,6 +81,7 @@ impl Offer {
                 });
             }
         }
+        let shelves = shelves(&self.lineup.cache, engine, &spec, &code)?;
         Ok(Component {
             spec,
             version,
@@ -89,6 +91,7 @@ impl Offer {
             outbound: Arc::clone(&self.lineup.outbound),
             log,
             exports,
+            shelves,
         })
     }
 

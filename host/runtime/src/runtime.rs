@@ -211,7 +211,17 @@ impl Others for Shared {
             let spec = &version.component.spec;
             let call = caller.onward(Instant::now() + spec.limits.deadline);
             if !spec.transactional.contains(&target.interface) {
-                return function(&version, target, params, call).await;
+                let shelf = version.component.shelf(&target.interface, &target.function);
+                let Some(shelf) = shelf.filter(|_| !call.exact.is_set()) else {
+                    return function(&version, target, params, call).await;
+                };
+                let (cache, deadline) = (&self.offer.lineup.cache, call.deadline);
+                let make = || {
+                    // What is kept is as old as what it was made of.
+                    call.exact.set();
+                    function(&version, target, Arc::clone(&params), call)
+                };
+                return cache.answer(shelf, &params, deadline, make).await;
             }
             let (of, target_) = (Arc::clone(&version), Arc::clone(target));
             let body: Body = Box::new(move |call| {

@@ -2,17 +2,16 @@
 //!
 //! What the call failed of is told apart by whose fault it was: the call's, another transaction's (again), or the
 //! world's (wait). A session that ends late in a call is the call's doing: whatever ends sessions that work for long would
-//! end the same call's each time. On a refusal the unit was rolled back. After a commit in which something was published,
-//! the relay looks at once.
+//! end the same call's each time. On a refusal the unit was rolled back. After a commit in which something was published or
+//! touched, those are told whom it concerns.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use marquee_capabilities::postgres::UnitOfWork;
+use marquee_capabilities::postgres::{Poke, UnitOfWork};
 use marquee_database::{Backoff, CommitError, Database, Unit};
-use marquee_delivery::outbox::Poke;
 use marquee_manifest::ComponentId;
 use marquee_runtime::{Call, CallError, Runtime};
 
@@ -24,8 +23,8 @@ pub struct Worker {
     pub component: ComponentId,
     /// Its database.
     pub database: Database,
-    /// Wakes the relay of its outbox.
-    pub outbox: Poke,
+    /// Called once what it published or touched stands.
+    pub poke: Poke,
 }
 
 /// A unit in which the component has done its part.
@@ -75,7 +74,7 @@ impl Worker {
                 "it succeeded after a statement had failed".to_owned()
             }
             Ok(Ok(value)) => {
-                let published = lent.has_published().then(|| self.outbox.clone());
+                let published = lent.has_published().then(|| Arc::clone(&self.poke));
                 let work = Work {
                     unit,
                     published,
@@ -143,8 +142,8 @@ impl Work {
     /// Make it stand.
     pub(crate) async fn commit(self) -> Result<(), CommitError> {
         self.unit.commit().await?;
-        if let Some(outbox) = self.published {
-            outbox.poke();
+        if let Some(poke) = self.published {
+            poke();
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! What changes movies.
 //!
 //! Whether title and year are taken is asked before the change, of what is there then, and enforced by constraints for
-//! what comes at the same time. A row of version 0.1 is found like any other one, so it keeps its title as well.
+//! what comes at the same time. Whoever keeps answers about a movie learns of its change by a touch: `movie:ID`. A new one has
+//! an id that nobody has asked for. A row of version 0.1 is found like any other one, so it keeps its title as well.
 
 use marquee_guest::{
     params,
@@ -371,7 +372,8 @@ select u.id is not null as is_done,
     (select m.version from movies as m where m.id = $1::uuid) as version,
     case when u.id is not null
         then marquee.publish('metadata', u.id::text, '{}', convert_to($7, 'UTF8'))
-    end
+    end,
+    case when u.id is not null then marquee.touch('movie:' || u.id) end
 from (values (1)) as one (row)
 left join updated as u on true";
 
@@ -387,6 +389,7 @@ select d.id is not null as is_done,
     (select m.version from movies as m where m.id = $1::uuid) as version,
     case when d.id is not null
         then marquee.publish('metadata', d.id::text, '{}', convert_to($3, 'UTF8'))
-    end
+    end,
+    case when d.id is not null then marquee.touch('movie:' || d.id) end
 from (values (1)) as one (row)
 left join deleted as d on true";

@@ -6,7 +6,7 @@ use deadpool_postgres::ClientWrapper;
 use futures::TryStreamExt as _;
 use marquee_database::{Alone, Error, Transaction, Work, begins};
 
-use marquee_runtime::{Held, LetDown, PENDING_BYTES, Pending};
+use marquee_runtime::{Exact, Held, LetDown, PENDING_BYTES, Pending};
 use tokio_postgres::{Row, RowStream, Statement, types::ToSql};
 use tracing::Instrument as _;
 
@@ -26,6 +26,7 @@ pub(super) struct Client {
     pub(super) transactions: Transactions,
     pub(super) deadline: Instant,
     pub(super) let_down: LetDown,
+    pub(super) exact: Exact,
     pub(super) traceparent: Option<Arc<str>>,
     pub(super) pending: Pending,
 }
@@ -130,7 +131,7 @@ impl Client {
             let none = "the component has no database".to_owned();
             return Err(wit::Error::ConnectionFailed(none).into());
         };
-        let publishes = sql.contains(PUBLISH);
+        let publishes = TOLD.iter().any(|function| sql.contains(function));
         // In the same round trip, so that `marquee.publish` can put it into the headers. Set empty too: a connection
         // keeps what an earlier call set.
         let context = publishes.then(|| {
@@ -174,6 +175,7 @@ impl Client {
                 let begun = Transaction::begin(&granted.database, sql, self.deadline, alone).await;
                 let (transaction, value) = begun.map_err(error)?;
                 self.transactions.keep(connection, transaction);
+                self.exact.set();
                 return Ok(value);
             }
             // What sets something first, or takes long to send, has a connection of its own.
@@ -366,8 +368,8 @@ fn is_plain(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
-/// What makes a statement one that publishes.
-const PUBLISH: &str = "marquee.publish";
+/// What makes a statement one of which others are told.
+const TOLD: [&str; 2] = ["marquee.publish", "marquee.touch"];
 /// More parameters are sent by themselves: they would hold up what others send.
 const SHARED_BYTES: usize = 16 * 1024;
 /// Longer statements are data in disguise.

@@ -15,6 +15,10 @@ pub struct Granted {
     pub rows: usize,
     /// What one statement may return, in bytes as they come from the server.
     pub result_bytes: usize,
-    /// Called after something was published: the relay looks at once. A hint, nothing rests on it.
-    pub poke: Arc<dyn Fn() + Send + Sync>,
+    /// Called after something that was published, or touched, stands, and before anybody is told: the relay looks at once, and
+    /// no answer that was kept is true before somebody has looked.
+    pub poke: Poke,
 }
+
+/// Tells those whom it concerns.
+pub type Poke = Arc<dyn Fn() + Send + Sync>;

@@ -47,7 +47,7 @@ use marquee_manifest::ComponentId;
 use marquee_runtime::{Call, Capability, Grant, State, View};
 use wasmtime::component::Linker;
 
-pub use config::Granted;
+pub use config::{Granted, Poke};
 pub use transactor::Transactor;
 pub use unit::UnitOfWork;
 
@@ -98,6 +98,7 @@ impl Capability for Postgres {
             transactions: transactions::Transactions::default(),
             deadline: call.deadline,
             let_down: call.let_down.clone(),
+            exact: call.exact.clone(),
             traceparent: call.traceparent.clone(),
             pending: call.pending.clone(),
         })

@@ -12,7 +12,7 @@ use std::{
 use futures::FutureExt as _;
 use marquee_database::{Config, Database, Secret};
 use marquee_manifest::ComponentId;
-use marquee_runtime::{Body, Call, CallError, LetDown, Pending, Transactor as _};
+use marquee_runtime::{Body, Call, CallError, Exact, LetDown, Pending, Transactor as _};
 use marquee_testkit::{Proxy, TestDatabase};
 use wasmtime::component::Val;
 
@@ -75,6 +75,7 @@ pub(super) async fn bench() -> Bench {
         unit: None,
         transactions: Transactions::default(),
         let_down: LetDown::default(),
+        exact: Exact::default(),
         deadline: Instant::now() + Duration::from_secs(60),
         traceparent: None,
         pending: Pending::default(),

@@ -121,6 +121,28 @@ async fn a_transaction_that_a_guest_begins_is_one_conversation_on_its_connection
 }
 
 #[tokio::test]
+async fn who_keeps_answers_is_told_of_a_touch_once_it_stands_and_gives_none_to_a_transaction() {
+    const TOUCH: &str = "select marquee.touch($1)";
+    let bench = bench().await;
+    let call = another(&bench.client);
+    let touch = async || {
+        call.query(ONE, TOUCH, text("note:1"))
+            .await
+            .expect("touched")
+    };
+    let pokes = || bench.pokes.load(Ordering::SeqCst);
+    touch().await;
+    assert_eq!((pokes(), call.exact.is_set()), (1, false));
+    done(&call, ONE, "begin").await;
+    assert!(call.exact.is_set());
+    touch().await;
+    assert_eq!(pokes(), 1);
+    done(&call, ONE, "commit").await;
+    assert_eq!(pokes(), 2);
+    assert_eq!(bench.count("marquee.touches").await, 2);
+}
+
+#[tokio::test]
 async fn what_a_guest_leaves_open_is_rolled_back() {
     let bench = bench().await;
     let ways: [fn(Client); 2] = [drop, |client| client.transactions.forget(ONE)];

@@ -17,3 +17,4 @@ mod relay;
 mod retry;
 mod source;
 mod support;
+mod touches;

@@ -12,6 +12,7 @@
 mod admin;
 mod api;
 mod bus;
+mod caching;
 mod cli;
 mod consumers;
 mod contract;

@@ -10,7 +10,7 @@ use crate::support::{Bench, IT, from_words, id};
 const SORTS: [&str; 2] = ["", "async"];
 
 /// Exports `test:words/it` with `say`, which can tell of a failure, and `shout`, which cannot. Both run this code.
-fn words(sort: &str, code: &str) -> String {
+pub(crate) fn words(sort: &str, code: &str) -> String {
     format!(
         r#"(component
           (core module $m
@@ -39,7 +39,7 @@ fn words(sort: &str, code: &str) -> String {
 }
 
 /// A job that calls one of them with the length of its own name, and fails with the failure that it is told.
-fn caller(sort: &str, function: &str) -> String {
+pub(crate) fn caller(sort: &str, function: &str) -> String {
     let call = match function {
         "say" => "(call $say (local.get 1) (i32.const 1024))",
         _ => "(drop (call $shout (local.get 1)))",

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that panics says what is wrong")]
 
 mod advisories;
+mod caching;
 mod calling;
 mod http;
 mod loading;

@@ -9,8 +9,8 @@ use std::{
 use marquee_manifest::{ComponentId, Dependencies};
 use marquee_registry::{Digest, Live};
 use marquee_runtime::{
-    Call, CallError, Capability, Figures, Grant, Health, JOB, Limits, Lineup, LoadError, Prepared,
-    Room, Runtime, Spec, State, View,
+    Cache, Call, CallError, Capability, Figures, Grant, Health, JOB, Limits, Lineup, LoadError,
+    Prepared, Room, Runtime, Spec, State, View,
 };
 use wasmtime::component::Linker;
 
@@ -63,6 +63,7 @@ impl Capability for Buggy {
 /// A runtime of its own.
 pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
+    pub(crate) cache: Arc<Cache>,
     limits: Limits,
 }
 
@@ -77,12 +78,26 @@ impl Bench {
 
     /// The same with so much room for instances.
     pub(crate) fn with_room(limits: Limits, room: Room) -> Self {
+        Self::with(limits, room, Arc::default())
+    }
+
+    /// The same with answers that are kept.
+    pub(crate) fn caching(limits: Limits, cache: Arc<Cache>) -> Self {
+        Self::with(limits, Room::default(), cache)
+    }
+
+    fn with(limits: Limits, room: Room, cache: Arc<Cache>) -> Self {
         let lineup = Lineup {
             capabilities: vec![Arc::new(Refused), Arc::new(Buggy)],
+            cache: Arc::clone(&cache),
             ..Lineup::nothing()
         };
         let runtime = Runtime::new(lineup, limits.memory_bytes, room).expect("a runtime");
-        Self { runtime, limits }
+        Self {
+            runtime,
+            cache,
+            limits,
+        }
     }
 
     /// With the test component `misbehave`.

@@ -1,9 +1,10 @@
 //! `marquee-bench native`: a movie's details from a host, next to a native program that sends the same statements, on the
-//! same PostgreSQL in one run; and the least that HTTP costs on either.
+//! same PostgreSQL in one run; the same from a host that keeps answers for a second; and the least that HTTP costs on either.
 //!
 //! Everything shares the machine with `wrk`, which asks for one movie again and again. All programs are up all the time and
 //! are asked in turn, so what the machine does meanwhile meets them alike.
 
+mod cached;
 mod process;
 mod program;
 mod wrk;
@@ -72,6 +73,9 @@ async fn measure(
     let marquee = host::program(command.marquee.as_deref())?;
     let environment = servers::movie_databases(server).await?;
     let host = Host::start_with(&marquee, &command.manifest, &environment).await?;
+    let folder_of_cached = tempfile::tempdir()?;
+    let with_cache = cached::manifest(&command.manifest, folder_of_cached.path())?;
+    let with_cache = Host::start_with(&marquee, &with_cache, &environment).await?;
     let movies = movies::keep(&host).await?;
     let path = format!("/v1/movies/{}/details", movies::pick(&movies, 0));
     let sample = load::fetch(&host.address, &path).await?;
@@ -98,6 +102,12 @@ async fn measure(
             pipelined.id(),
         ),
         candidate("marquee", &host.address, &path, host.id()),
+        candidate(
+            "marquee, cached",
+            &with_cache.address,
+            &path,
+            with_cache.id(),
+        ),
     ];
     let details = compare(command, &details, Some(postgres)).await?;
     let resident = host.memory_kib()? / 1024;

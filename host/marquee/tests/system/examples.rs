@@ -24,7 +24,7 @@ async fn state(host: &Host, id: Uuid) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_component_of_twenty_lines_answers() {
+async fn a_component_of_thirty_lines_answers() {
     let host = Setup::application("examples/hello/spin.toml", &[])
         .await
         .start()

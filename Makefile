@@ -12,6 +12,7 @@ ARGS ?=
 DOCKER = $(shell docker info >/dev/null 2>&1 && echo --features marquee-testkit/docker)
 
 .PHONY: components-before help up demo bench swap-proof chaos chaos-short seeded-bugs test test-containers sbom ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
+.PHONY: components-before help up demo bench dist swap-proof chaos chaos-short seeded-bugs test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ demo: ## Load the sample and ratings into a running Marquee, and check what it s
 bench: ## Measure a running Marquee next to a bare HTTP server (after make demo)
 	@cargo build --locked --release -p marquee-bench
 	@exec "$(OUT)/release/marquee-bench" requests $(ARGS)
+
+dist: setup-up components ## Build the host and the benches as images have them, which takes long
+	@cargo build --locked --profile dist -p marquee -p marquee-bench
 
 swap-proof: setup-up components ## Swap all components under load; nothing may fail, and no rating may be lost
 	@cargo build --locked --release -p marquee -p marquee-bench

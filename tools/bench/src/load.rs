@@ -231,7 +231,7 @@ fn latency() -> Histogram<u64> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-fn precise(number: u64) -> f64 {
+pub(crate) fn precise(number: u64) -> f64 {
     number as f64
 }
 

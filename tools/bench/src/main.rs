@@ -15,6 +15,7 @@ mod neighbours;
 mod requests;
 mod seeded;
 mod servers;
+mod steps;
 mod swaps;
 mod table;
 
@@ -43,6 +44,7 @@ enum Verb {
     Native(native::Native),
     #[command(hide = true)]
     NativeProgram(native::Program),
+    Steps(steps::Steps),
     Neighbours(neighbours::Neighbours),
     LogIns(log_ins::LogIns),
     Lists(lists::Lists),
@@ -63,6 +65,7 @@ async fn main() -> ExitCode {
         Verb::Lists(verb) => lists::run(verb).await.map(|table| (table, true)),
         Verb::Events(verb) => events::run(verb).await.map(|table| (table, true)),
         Verb::Native(verb) => native::run(verb).await.map(|table| (table, true)),
+        Verb::Steps(verb) => steps::run(verb).await.map(|table| (table, true)),
         Verb::NativeProgram(verb) => native::serve(verb).await.map(|()| (String::new(), true)),
         Verb::Costs(verb) => costs::run(verb).await.map(|table| (table, true)),
     };

@@ -81,14 +81,14 @@ impl RemoteFlags {
         Ok(self.decide()?.0)
     }
 
-    /// The same, at its admin listener, which answers about its health while it is starting too. The verbs speak no TLS:
-    /// where that is asked for, it is the socket.
+    /// The same, at its admin listener, which answers about its health while it is starting too. Where that speaks TLS it is
+    /// the socket, since the name in its certificate is not known here: `--admin https://...` says it.
     pub(crate) fn listener(&self) -> anyhow::Result<Remote> {
         let (mut remote, settings) = self.decide()?;
         if matches!(remote.place, Place::Socket(_)) && settings.admin_tls.is_none() {
             remote.place = match settings.admin_listen.value {
                 Address::Unix(path) => Place::Socket(path),
-                Address::Tcp(address) => Place::Tcp(from_here(address).to_string()),
+                Address::Tcp(address) => Place::Tcp(from_here(address).to_string(), None),
             };
         }
         Ok(remote)

@@ -115,11 +115,11 @@ async fn count(command: &Steps, server: &Server, port: u16) -> anyhow::Result<St
     for (name, ask) in kinds {
         // What was idle is awake, statements are prepared.
         let warm = Until::after(Duration::from_secs(1));
-        load::run(&host.address, load, warm, Arc::clone(&ask)).await?;
+        load::run(&[&host.address], load, warm, Arc::clone(&ask)).await?;
         let begin = Counts::of(&host, &proxies)?;
         tokio::time::sleep(length).await;
         let idle = Counts::of(&host, &proxies)?;
-        let report = load::run(&host.address, load, Until::after(length), ask).await?;
+        let report = load::run(&[&host.address], load, Until::after(length), ask).await?;
         let end = Counts::of(&host, &proxies)?;
         let answers: u64 = report.statuses.values().sum();
         rows.push((name.to_owned(), figures(begin, idle, end, answers)));

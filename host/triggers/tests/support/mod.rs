@@ -7,7 +7,7 @@ use std::{
 
 use marquee_bus::embedded::{self, Embedded};
 use marquee_database::{Config, Database, Secret};
-use marquee_delivery::{Consumer, outbox::Poke};
+use marquee_delivery::Consumer;
 use marquee_runtime::{Lineup, Room, Runtime};
 use marquee_testkit::TestDatabase;
 use marquee_triggers::{Deliverer, Worker};
@@ -51,7 +51,7 @@ pub(crate) fn deliverer(
         runtime: Runtime::new(Lineup::nothing(), 1 << 20, Room::default()).expect("a runtime"),
         component: "it".parse().expect("a plain name"),
         database: database.clone(),
-        outbox: Poke::default(),
+        poke: Arc::new(|| {}),
     };
     Arc::new(Deliverer {
         worker,

@@ -192,6 +192,7 @@ async fn it_tells_of_every_part_that_must_work() {
         "database rating",
         "database users",
         "bus",
+        "releases",
         "components",
         "events",
         "triggers",

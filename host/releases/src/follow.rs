@@ -60,8 +60,8 @@ pub(super) async fn run(releases: Releases, stop: CancellationToken) {
             let _ = tokio::time::timeout(BEAT, inner.news_of_us.notified()).await;
         }
     };
-    stop.run_until_cancelled(async { tokio::join!(work, beat) })
-        .await;
+    let both = async { tokio::join!(work, beat) };
+    stop.run_until_cancelled(both.boxed()).await;
 }
 
 impl Inner {
@@ -129,7 +129,7 @@ impl Inner {
                     );
                     progress.failing.insert(id.clone(), error);
                     // What was heard meanwhile comes first.
-                    lock(&self.behind).entry(id).or_insert(task.later());
+                    lock(&self.behind).entry(id).or_insert_with(|| task.later());
                 }
             }
         }
@@ -210,7 +210,7 @@ impl Task {
 
 /// A question for one row.
 const LOOK: Duration = Duration::from_millis(200);
-/// A host that was not heard of for five of them is not waited for.
+/// Ten of them are missed before a host is not waited for.
 const BEAT: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);

@@ -396,7 +396,7 @@ impl Ledger {
 }
 
 /// Of a host that works: it says something each second.
-pub(crate) const SILENT: Duration = Duration::from_secs(5);
+pub(crate) const SILENT: Duration = Duration::from_secs(10);
 
 const NEWS: &str = "\
 select a.revision, c.component, c.state, c.forced

@@ -287,7 +287,7 @@ mod tests {
         let signature = sign(&ours, b"component").expect("signed");
         assert_eq!(signature.to_string().parse(), Ok(signature.clone()));
 
-        let trust = Trust::read(&[public.clone()], true).expect("read");
+        let trust = Trust::read(std::slice::from_ref(&public), true).expect("read");
         assert_eq!(trust.check(b"component", Some(&signature)), Ok(()));
         let missing = Err(Unsigned::Missing(Digest::of(b"component")));
         assert_eq!(trust.check(b"component", None), missing);

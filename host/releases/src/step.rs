@@ -53,7 +53,7 @@ pub(super) enum Effect {
 
 /// What has become of a step that was to be committed.
 enum Committed {
-    Done(State),
+    Done(Box<State>),
     /// Another version than those that are prepared is needed by now.
     Lacks,
     /// Another host took a step since.
@@ -101,7 +101,7 @@ impl Inner {
             match Box::pin(self.commit(step, next, &ready)).await? {
                 Committed::Done(state) => {
                     self.were_live(&ready).await;
-                    return Ok(state);
+                    return Ok(*state);
                 }
                 Committed::Lacks => {}
                 Committed::Behind => match step.effect {
@@ -270,7 +270,7 @@ impl Inner {
                 self.set_live(id, live, judged);
             }
         }
-        Ok(Committed::Done(next))
+        Ok(Committed::Done(Box::new(next)))
     }
 
     /// A state whose version before is the one that is live is a step forward, and looked at.

@@ -157,3 +157,31 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     ExitCode::FAILURE
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory as _;
+
+    /// Clap looks flags up by their ids: of two types, whichever is asked for panics.
+    fn check(verb: &clap::Command, above: &BTreeSet<String>) {
+        let ids = |of: &clap::Arg| of.get_id().to_string();
+        let mut below = above.clone();
+        for flag in verb.get_arguments() {
+            let (name, id) = (verb.get_name(), ids(flag));
+            assert!(!above.contains(&id), "{name} has its own --{id}");
+            if flag.is_global_set() {
+                below.insert(id);
+            }
+        }
+        for verb in verb.get_subcommands() {
+            check(verb, &below);
+        }
+    }
+
+    #[test]
+    fn no_verb_has_a_flag_with_the_name_of_one_that_all_of_its_kind_have() {
+        check(&super::Command::command(), &BTreeSet::new());
+    }
+}

@@ -30,7 +30,7 @@ impl Own {
 
     /// As the command line takes it.
     fn shown(&self) -> [&str; 4] {
-        ["--cert", &self.certificate, "--key", &self.key]
+        ["--admin-cert", &self.certificate, "--admin-key", &self.key]
     }
 }
 
@@ -64,13 +64,13 @@ async fn verbs_ask_over_tls_with_a_certificate_that_the_host_knows_and_not_witho
 
     // Verbs, from anywhere.
     let elsewhere = Setup::application(folder.path().join("spin.toml"), &[]).await;
-    let asked = ["--admin", &host.admin, "--ca", &shown.certificate];
+    let asked = ["--admin", &host.admin, "--admin-ca", &shown.certificate];
     let asking = |shown: &[&str]| refused(&elsewhere, &[&["versions"][..], &asked, shown].concat());
     let nobody = asking(&[]);
     assert!(nobody.contains("was shown no certificate"), "{nobody}");
     let unknown = asking(&stranger.shown());
     assert!(unknown.contains("fatal alert"), "{unknown}");
-    let half = asking(&["--cert", &operator.certificate]);
+    let half = asking(&["--admin-cert", &operator.certificate]);
     assert!(half.contains("together with its key"), "{half}");
     let listing = [&["versions"][..], &asked, &operator.shown()].concat();
     assert!(done(&elsewhere, &listing).contains("hello"));
@@ -82,7 +82,7 @@ async fn verbs_ask_over_tls_with_a_certificate_that_the_host_knows_and_not_witho
         .with("MARQUEE_ADMIN_CERT", &operator.certificate)
         .with("MARQUEE_ADMIN_KEY", &operator.key);
     let untrusted = refused(&elsewhere, &["versions"]);
-    assert!(untrusted.contains("--ca"), "{untrusted}");
+    assert!(untrusted.contains("--admin-ca"), "{untrusted}");
     let elsewhere = elsewhere.with("MARQUEE_ADMIN_CA", &shown.certificate);
     done(&elsewhere, &["deploy", "hello", &other, "--label", "v2"]);
     assert_eq!(
@@ -97,6 +97,6 @@ async fn verbs_ask_over_tls_with_a_certificate_that_the_host_knows_and_not_witho
     let other_name = elsewhere.with("MARQUEE_ADMIN", &format!("https://localhost:{port}"));
     let said = refused(&other_name, &["versions"]);
     assert!(said.contains("not valid for name"), "{said}");
-    let plain = refused(&setup, &["versions", "--ca", &shown.certificate]);
+    let plain = refused(&setup, &["versions", "--admin-ca", &shown.certificate]);
     assert!(plain.contains("https://"), "{plain}");
 }

@@ -26,13 +26,13 @@ use crate::settings::Settings;
 pub(super) struct TlsFlags {
     /// Who signs the certificate of a host that is asked over https://, in PEM [default: whom this system trusts]
     #[arg(long, value_name = "FILE", global = true)]
-    ca: Option<PathBuf>,
+    admin_ca: Option<PathBuf>,
     /// The certificate to show it, in PEM, where it knows its operators by theirs
     #[arg(long, value_name = "FILE", global = true)]
-    cert: Option<PathBuf>,
+    admin_cert: Option<PathBuf>,
     /// Its key, in PEM
     #[arg(long, value_name = "FILE", global = true)]
-    key: Option<PathBuf>,
+    admin_key: Option<PathBuf>,
 }
 
 /// How a host is asked over TLS.
@@ -49,10 +49,10 @@ impl TlsFlags {
         url: Option<&Url>,
     ) -> anyhow::Result<Option<Tls>> {
         let Some(url) = url.filter(|url| url.scheme() == "https") else {
-            let given = [&self.ca, &self.cert, &self.key];
+            let given = [&self.admin_ca, &self.admin_cert, &self.admin_key];
             ensure!(
                 given.iter().all(|flag| flag.is_none()),
-                "--ca, --cert and --key are for a host that is asked over https:// (--admin or MARQUEE_ADMIN)"
+                "--admin-ca, --admin-cert and --admin-key are for a host that is asked over https:// (--admin or MARQUEE_ADMIN)"
             );
             return Ok(None);
         };
@@ -60,15 +60,15 @@ impl TlsFlags {
             let set = settings.in_environment(name);
             { flag.clone() }.or_else(|| set.map(|set| PathBuf::from(set.value)))
         };
-        let ca = path(&self.ca, "MARQUEE_ADMIN_CA");
+        let ca = path(&self.admin_ca, "MARQUEE_ADMIN_CA");
         let own = match (
-            path(&self.cert, "MARQUEE_ADMIN_CERT"),
-            path(&self.key, "MARQUEE_ADMIN_KEY"),
+            path(&self.admin_cert, "MARQUEE_ADMIN_CERT"),
+            path(&self.admin_key, "MARQUEE_ADMIN_KEY"),
         ) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
             _ => bail!(
-                "a certificate is shown together with its key: --cert and --key, or MARQUEE_ADMIN_CERT and MARQUEE_ADMIN_KEY"
+                "a certificate is shown together with its key: --admin-cert and --admin-key, or MARQUEE_ADMIN_CERT and MARQUEE_ADMIN_KEY"
             ),
         };
         let config = config(ca.as_deref(), own.as_ref())?;
@@ -81,7 +81,8 @@ impl TlsFlags {
 impl Tls {
     pub(super) async fn connect(&self, stream: TcpStream) -> anyhow::Result<TlsStream<TcpStream>> {
         let connected = self.connector.connect(self.name.clone(), stream).await;
-        connected.context("there is no TLS with the host; --ca names who signs its certificate")
+        connected
+            .context("there is no TLS with the host; --admin-ca names who signs its certificate")
     }
 }
 
@@ -98,7 +99,7 @@ fn config(ca: Option<&Path>, own: Option<&(PathBuf, PathBuf)>) -> anyhow::Result
             roots.add_parsable_certificates(found.certs);
             ensure!(
                 !roots.is_empty(),
-                "this system trusts no certificate; name who signs the host's with --ca"
+                "this system trusts no certificate; name who signs the host's with --admin-ca"
             );
         }
     }

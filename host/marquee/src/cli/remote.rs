@@ -38,7 +38,7 @@ use crate::{
 pub(crate) struct RemoteFlags {
     #[command(flatten)]
     flags: Flags,
-    /// A host that is asked over TCP, with the token in MARQUEE_ADMIN_TOKEN or a certificate, e.g. https://ops.example:3001
+    /// A host that is asked over TCP, with the token in MARQUEE_ADMIN_TOKEN or a certificate, at https://HOST:PORT
     /// [default: the socket in the data folder]
     #[arg(long, value_name = "URL", global = true)]
     admin: Option<Url>,

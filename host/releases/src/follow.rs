@@ -166,6 +166,15 @@ impl Inner {
         progress.away = error;
     }
 
+    /// All that stands in the ledger is live here: from now on others wait for this host too.
+    pub(super) async fn arrive(&self) {
+        let revision = self.desired.lock().await.revision();
+        lock(&self.progress).revision = revision;
+        if let Some(ledger) = &self.ledger {
+            self.beat(ledger).await;
+        }
+    }
+
     async fn beat(&self, ledger: &Ledger) {
         let (revision, failing) = {
             let progress = lock(&self.progress);

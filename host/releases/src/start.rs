@@ -113,6 +113,7 @@ impl Releases {
             }
         }
         let releases = Self(Arc::new(inner));
+        releases.0.arrive().await;
         releases.0.collect().await;
         Ok(releases)
     }

@@ -50,8 +50,10 @@ impl Up {
         let Some(host) = built else {
             return Ok(ExitCode::SUCCESS);
         };
-        said(print(host.summary(&settings)));
+        let summary = host.summary(&settings);
         let running = host.start(logging.omissions.clone());
+        // Whoever reads it finds the host ready.
+        said(print(summary));
         if !stop.is_cancelled() {
             signals.next().await;
             said(print(STOPPING));

@@ -82,24 +82,12 @@ impl Desired {
         health: Health,
         versions: &Versions,
     ) -> Result<Written, Error> {
-        let Some(shared) = &mut self.shared else {
+        if self.shared.is_none() {
             self.on_disk(move |book| book.put(states)).await?;
             return Ok(Written::Done);
-        };
+        }
         let changes = new_in(&lock(&self.book), states, health);
-        if changes.is_empty() {
-            return Ok(Written::Done);
-        }
-        let written = shared.ledger.commit(shared.revision, &changes, versions);
-        let Some(revision) = written.await? else {
-            return Ok(Written::Behind);
-        };
-        shared.revision = revision;
-        for change in &changes {
-            shared.unsaved.remove(&change.component);
-        }
-        self.copy(changes).await;
-        Ok(Written::Done)
+        self.commit(changes, versions).await
     }
 
     /// These are the states from now on, whether they can be remembered or not.
@@ -135,15 +123,26 @@ impl Desired {
             return Ok(Written::Done);
         };
         let changes = set_in(&lock(&self.book), &shared.unsaved);
-        if changes.is_empty() {
+        self.commit(changes, versions).await
+    }
+
+    /// Write to the ledger, where there is one.
+    async fn commit(
+        &mut self,
+        changes: Vec<Change>,
+        versions: &Versions,
+    ) -> Result<Written, Error> {
+        let Some(shared) = self.shared.as_mut().filter(|_| !changes.is_empty()) else {
             return Ok(Written::Done);
-        }
+        };
         let written = shared.ledger.commit(shared.revision, &changes, versions);
         let Some(revision) = written.await? else {
             return Ok(Written::Behind);
         };
         shared.revision = revision;
-        shared.unsaved.clear();
+        for change in &changes {
+            shared.unsaved.remove(&change.component);
+        }
         self.copy(changes).await;
         Ok(Written::Done)
     }
@@ -208,7 +207,7 @@ impl Desired {
         work: impl FnOnce(&mut Book) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<(), Error> {
         let book = Arc::clone(&self.book);
-        Ok(blocking(move || work(&mut lock(&book))).await??)
+        blocking(move || work(&mut lock(&book))).await
     }
 }
 

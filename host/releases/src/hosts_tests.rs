@@ -46,10 +46,14 @@ impl Host {
             lab.store("it", &plain(mark));
         }
         inner.read_anew().await.expect("read");
+        let beside = inner.has_others().await.expect("asked");
         let mut states = Vec::new();
         for (id, source) in source {
             let state = match inner.desired.lock().await.state(&id) {
-                Some(state) => inner.started(&id, &state, source).await.expect("decided"),
+                Some(state) => inner
+                    .started(&id, &state, source, beside)
+                    .await
+                    .expect("decided"),
                 None => State::new(source),
             };
             let state = inner.begin(&id, state).await.expect("loaded");

@@ -30,9 +30,11 @@ use std::{
 };
 
 use marquee_manifest::ComponentId;
-use marquee_registry::{Book, Digest, Event, History, Live, Ramp, Refused, State, Weight};
+use marquee_registry::{
+    Book, Digest, Event, History, Live, Ramp, Refused, State, StoreError, Weight,
+};
 use marquee_runtime::{Health, Prepared, Runtime, Spec};
-use tokio::{sync::Notify, task::JoinError};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use compiler::{CompileError, confine};
@@ -372,7 +374,7 @@ impl Releases {
             }
         }
         let history = self.0.history.clone();
-        Ok(blocking(move || history.newest(count, component.as_ref())).await??)
+        blocking(move || history.newest(count, component.as_ref())).await
     }
 
     /// The bytes of a version that a person names.
@@ -438,6 +440,9 @@ impl Inner {
             .await?
             .needed()
             .any(|(known, need)| known == digest && need != marquee_registry::Need::Label);
+        if is_known {
+            return Ok(true);
+        }
         if let Some(ledger) = &self.ledger
             && let Ok(known) = ledger.versions(id).await
             && known.contains(&digest)
@@ -446,7 +451,7 @@ impl Inner {
         }
         let stored = self.versions.of(id).await?;
         let mut ready = stored.iter().filter(|entry| entry.metadata.was_ready);
-        Ok(is_known || ready.any(|entry| entry.digest == digest))
+        Ok(ready.any(|entry| entry.digest == digest))
     }
 
     fn set_live(&self, id: &ComponentId, live: Live<Prepared>, judged: Judged) {
@@ -482,9 +487,9 @@ impl Inner {
 
 /// Work on the disk.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, JoinError> {
-    tokio::task::spawn_blocking(work).await
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Error> {
+    Ok(tokio::task::spawn_blocking(work).await??)
 }
 
 fn now_ms() -> u64 {

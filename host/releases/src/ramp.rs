@@ -7,7 +7,7 @@ use std::time::Duration;
 use marquee_registry::{Refused, State};
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Inner, Releases, now_ms};
+use super::{Inner, Releases, now_ms};
 
 /// Look, until `stop`.
 pub(super) async fn run(releases: Releases, stop: CancellationToken) {
@@ -32,11 +32,7 @@ impl Inner {
             step.widen = true;
             let next = |state: &State| state.risen(now_ms()).ok_or(Refused::Idle);
             let result = self.take(&step, next).await;
-            if matches!(result, Err(Error::Refused(Refused::Idle))) {
-                continue;
-            }
-            // It is in the log and the history, and tried again.
-            let _ = self.end(step, result).await;
+            self.end_unless_idle(step, result).await;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Inner, Releases, blocking,
+    Inner, Releases, blocking,
     desired::{Desired, Written},
     lock,
 };
@@ -27,10 +27,7 @@ impl Inner {
         self.remember(&mut *self.desired.lock().await).await;
         let history = self.history.clone();
         let written = blocking(move || history.flush()).await;
-        if let Err(error) = written
-            .map_err(Error::from)
-            .and_then(|written| Ok(written?))
-        {
+        if let Err(error) = written {
             let error = marquee_runtime::chain(&error);
             tracing::debug!(error, "the history cannot be written");
         }
@@ -47,6 +44,11 @@ impl Inner {
             Ok(Written::Behind) => return,
             Err(error) => Some(marquee_runtime::chain(&error)),
         };
+        self.is_remembered(error);
+    }
+
+    /// What is live was written, or why not.
+    pub(super) fn is_remembered(&self, error: Option<String>) {
         let before = std::mem::replace(&mut *lock(&self.unsaved), error.clone());
         match (error, before) {
             (Some(error), None) => tracing::error!(

@@ -64,9 +64,7 @@ impl Releases {
             let folder = folder.clone();
             move || Book::open(&folder)
         });
-        let opened = opened.await.map_err(Error::from);
-        let book = opened.and_then(|book| Ok(book?));
-        let book = book.map_err(StartError::Unknown)?;
+        let book = opened.await.map_err(StartError::Unknown)?;
         if !book.is_ours() && how.ledger.is_none() {
             tracing::warn!(
                 folder = %folder.display(),
@@ -90,6 +88,7 @@ impl Releases {
             .map(|component| inner.source(how.root, component));
         let sources = futures::future::try_join_all(sources).await?;
         inner.read_anew().await.map_err(StartError::Unknown)?;
+        let beside = inner.has_others().await.map_err(StartError::Unknown)?;
         loop {
             let mut states = Vec::new();
             // One after the other: who is imported from must be live before.
@@ -97,7 +96,7 @@ impl Releases {
                 let id = &component.id;
                 let state = match inner.desired.lock().await.state(id) {
                     Some(state) if !how.manifest_versions => {
-                        inner.started(id, &state, *source).await?
+                        inner.started(id, &state, *source, beside).await?
                     }
                     _ => State::new(*source),
                 };
@@ -147,19 +146,15 @@ impl Inner {
         id: &ComponentId,
         state: &State,
         source: Digest,
+        beside: bool,
     ) -> Result<State, StartError> {
-        let Some(ledger) = &self.ledger else {
-            return Ok(state.started(source));
-        };
-        let is_old = async {
-            let beside = self.has_others(ledger).await?;
-            Ok(beside && ledger.versions(id).await?.contains(&source))
-        };
-        let is_old: Result<bool, Error> = is_old.await;
-        match is_old.map_err(StartError::Unknown)? {
-            true => Ok(state.clone()),
-            false => Ok(state.started(source)),
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| beside) {
+            let known = ledger.versions(id).await.map_err(Error::from);
+            if known.map_err(StartError::Unknown)?.contains(&source) {
+                return Ok(state.clone());
+            }
         }
+        Ok(state.started(source))
     }
 
     /// What all hosts share, as it is now.

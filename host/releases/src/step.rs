@@ -136,6 +136,14 @@ impl Inner {
         result
     }
 
+    /// The same of a step that each host begins when its time has come: those that come too late say nothing. What failed is in
+    /// the log and the history, and tried again.
+    pub(super) async fn end_unless_idle(&self, step: Step<'_>, result: Result<State, Error>) {
+        if !matches!(result, Err(Error::Refused(Refused::Idle))) {
+            let _ = self.end(step, result).await;
+        }
+    }
+
     /// Work of a step, for as long as there is time for it.
     pub(super) async fn bounded<T>(
         &self,
@@ -254,15 +262,18 @@ impl Inner {
             }
             Effect::AtOnce => {
                 let written = desired.put(states.clone(), step.health, &self.versions);
-                match tokio::time::timeout(PATIENCE, written).await {
-                    Ok(Ok(Written::Done)) => self.set_live(id, live, Judged::No),
+                let error = match tokio::time::timeout(PATIENCE, written).await {
+                    Ok(Ok(Written::Done)) => None,
                     Ok(Ok(Written::Behind)) => return Ok(Committed::Behind),
-                    Ok(Err(_)) | Err(_) => {
-                        desired.set(states, step.health)?;
-                        self.set_live(id, live, Judged::No);
-                        // It says why not.
-                        self.remember(&mut desired).await;
-                    }
+                    Ok(Err(error)) => Some(marquee_runtime::chain(&error)),
+                    Err(_) => Some("the database of releases does not answer".to_owned()),
+                };
+                if error.is_some() {
+                    desired.set(states, step.health)?;
+                }
+                self.set_live(id, live, Judged::No);
+                if error.is_some() {
+                    self.is_remembered(error);
                 }
             }
             Effect::Followed => {
@@ -388,7 +399,7 @@ impl Inner {
         }
         let history = self.history.clone();
         let added = blocking(move || history.add(event)).await;
-        if let Err(error) = added.map_err(Error::from).and_then(|added| Ok(added?)) {
+        if let Err(error) = added {
             let error = marquee_runtime::chain(&error);
             tracing::error!(error, "the history cannot be written; it is tried again");
         }

@@ -7,6 +7,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures::FutureExt as _;
+use marquee_manifest::ComponentId;
 use marquee_registry::{Refused, State};
 
 use super::{
@@ -32,8 +33,11 @@ impl Inner {
     }
 
     /// Whether other hosts are there.
-    pub(super) async fn has_others(&self, ledger: &Ledger) -> Result<bool, Error> {
-        Ok(!self.others(ledger).await?.is_empty())
+    pub(super) async fn has_others(&self) -> Result<bool, Error> {
+        match &self.ledger {
+            Some(ledger) => Ok(!self.others(ledger).await?.is_empty()),
+            None => Ok(false),
+        }
     }
 
     /// The hosts that a step begins on: this one, and others until there are `wanted`; None: all.
@@ -81,9 +85,11 @@ impl Inner {
             Ok(state) => return Ok(state),
             Err(error) => error,
         };
-        match self.call_off(step, ledger.host()).await {
+        let back = self.back(step.who, step.component).await;
+        let given_up = |state: &State| state.give_up(ledger.host()).ok_or(Refused::Idle);
+        match self.take(&back, given_up).await {
             // Somebody else has.
-            Ok(()) | Err(Error::Refused(Refused::Idle)) => Err(error),
+            Ok(_) | Err(Error::Refused(Refused::Idle)) => Err(error),
             Err(worse) => Err(worse),
         }
     }
@@ -136,24 +142,21 @@ impl Inner {
         }
     }
 
-    /// Whatever has become of it, a step that a host leads is over.
-    async fn call_off(&self, step: &Step<'_>, leader: &str) -> Result<(), Error> {
-        let mut back = self.step(step.who, step.component, "take back").await;
+    /// Whatever has become of it, the step of a component is over.
+    async fn back<'a>(&self, who: &'a str, component: &'a ComponentId) -> Step<'a> {
+        let mut back = self.step(who, component, "take back").await;
         back.widen = true;
         back.effect = Effect::AtOnce;
-        let given_up = |state: &State| state.give_up(leader).ok_or(Refused::Idle);
-        self.take(&back, given_up).await.map(drop)
+        back
     }
 
     /// Take back the steps whose leaders are gone.
     pub(super) async fn end_of_leaders(&self, ledger: &Ledger) {
-        let mut led = Vec::new();
-        for id in &self.order {
-            let state = self.desired.lock().await.state(id);
-            let wave = state.and_then(|state| state.wave);
-            let leader = wave.map(|wave| wave.led_by);
-            led.extend(leader.map(|leader| (id, leader)));
-        }
+        let desired = self.desired.lock().await;
+        let leader = |id: &ComponentId| Some(desired.state(id)?.wave?.led_by);
+        let led = self.order.iter().filter_map(|id| Some((id, leader(id)?)));
+        let mut led: Vec<(&ComponentId, String)> = led.collect();
+        drop(desired);
         led.retain(|(_, leader)| leader != ledger.host());
         if led.is_empty() {
             return;
@@ -172,15 +175,10 @@ impl Inner {
                 continue;
             }
             let who = "host, since the one that led the step is gone";
-            let step = self.step(who, id, "take back").await;
-            let result = self.call_off(&step, &leader).await;
-            if matches!(result, Err(Error::Refused(Refused::Idle))) {
-                continue;
-            }
-            let state = self.state(id).await;
-            let result = result.and(state);
-            // It is in the log and the history, and tried again.
-            let _ = self.end(step, result).await;
+            let back = self.back(who, id).await;
+            let given_up = |state: &State| state.give_up(&leader).ok_or(Refused::Idle);
+            let result = self.take(&back, given_up).await;
+            self.end_unless_idle(back, result).await;
         }
     }
 }

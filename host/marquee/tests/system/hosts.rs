@@ -1,6 +1,6 @@
 //! Hosts of one application: what is released on one is live on all.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use marquee_registry::Digest;
 use marquee_testkit::eventually;
@@ -18,6 +18,14 @@ fn hosts(setup: &Setup) -> Vec<Value> {
     serde_json::from_str(&text).expect("JSON")
 }
 
+/// Of two hosts that share what is live of `hello`.
+async fn pair(folder: &Path) -> [Setup; 2] {
+    let manifest = hello(folder, "");
+    let first = Setup::application(&manifest, &["RELEASES"]).await;
+    let second = first.release(manifest.to_str().expect("text"));
+    [first, second]
+}
+
 /// The live version of `hello`.
 fn live(setup: &Setup) -> Value {
     versions(setup, "hello").remove(0)["version"].clone()
@@ -31,9 +39,7 @@ async fn comes_to(setup: &Setup, version: &Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_goes_to_every_host_and_comes_back_from_every_host() {
     let folder = tempfile::tempdir().expect("a folder");
-    let manifest = hello(folder.path(), "");
-    let first = Setup::application(&manifest, &["RELEASES"]).await;
-    let second = first.release(manifest.to_str().expect("text"));
+    let [first, second] = pair(folder.path()).await;
     let (one, two) = (first.start().await, second.start().await);
     eventually(PATIENCE, "both are there", async || {
         let hosts = hosts(&first);
@@ -87,9 +93,7 @@ async fn a_version_goes_to_every_host_and_comes_back_from_every_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_cannot_load_a_version_stops_it_for_all() {
     let folder = tempfile::tempdir().expect("a folder");
-    let manifest = hello(folder.path(), "");
-    let first = Setup::application(&manifest, &["RELEASES"]).await;
-    let second = first.release(manifest.to_str().expect("text"));
+    let [first, second] = pair(folder.path()).await;
     let (one, two) = (first.start().await, second.start().await);
     eventually(PATIENCE, "both are there", async || {
         hosts(&first).len() == 2

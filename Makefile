@@ -11,8 +11,7 @@ ARGS ?=
 # Where a Docker engine answers, the servers of a test run are its containers.
 DOCKER = $(shell docker info >/dev/null 2>&1 && echo --features marquee-testkit/docker)
 
-.PHONY: components-before help up demo bench swap-proof chaos chaos-short seeded-bugs test test-containers sbom ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
-.PHONY: components-before help up demo bench dist swap-proof chaos chaos-short seeded-bugs test ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
+.PHONY: components-before help up demo bench dist swap-proof chaos chaos-short seeded-bugs test test-containers sbom ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

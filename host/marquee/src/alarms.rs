@@ -10,11 +10,10 @@ use std::{
 };
 
 use chrono::Utc;
+use marquee_admin::{Events, health::Part};
 use marquee_delivery::{Error, consumers::PartitionStanding, lag};
 use marquee_runtime::chain;
 use tokio_util::sync::CancellationToken;
-
-use crate::{admin::health::Part, events::Events};
 
 /// When the host is not ready, although all that it needs answers. Where none is set, it is ready however far behind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use marquee_admin::{Api, Desk, Events, Phase, Token, health, serve, socket};
 use marquee_bus::{BatchLimits, Bus, embedded, kafka};
 use marquee_database::Database;
 use marquee_delivery::{Begin, Consumer, Policy, outbox::Relay};
@@ -23,12 +24,9 @@ use tokio::{net::TcpSocket, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin,
     alarms::{Alarms, Thresholds},
     caches::Caches,
     databases::Databases,
-    events::Events,
-    life::Phase,
     lineup::lineup,
     logging::Omissions,
     settings::Settings,
@@ -46,9 +44,9 @@ pub(crate) struct Host {
     example: Option<String>,
     bounds: Http,
     listener: Listener,
-    desk: admin::Desk,
+    desk: Desk,
     background: Tasks,
-    admin_token: Option<admin::Token>,
+    admin_token: Option<Token>,
     thresholds: Thresholds,
 }
 
@@ -73,7 +71,7 @@ pub(crate) struct Running {
     bus: Option<Arc<dyn Bus>>,
     runtime: Runtime,
     releases: Releases,
-    desk: admin::Desk,
+    desk: Desk,
     /// Ends what takes work from the bus and the clock.
     intake: CancellationToken,
     http: server::Stop,
@@ -97,7 +95,7 @@ impl Host {
         let admin_token = admin_token
             .map(|token| {
                 let source = &token.source;
-                admin::Token::new(&token.value).with_context(|| format!("the token of {source}"))
+                Token::new(&token.value).with_context(|| format!("the token of {source}"))
             })
             .transpose()?;
         // Ours from now on; whoever connects before it is ready is refused.
@@ -109,7 +107,8 @@ impl Host {
         });
         let [public_tls, admin_tls] = certificates;
         let (public_tls, admin_tls) = (public_tls?, admin_tls?);
-        let desk = admin::Desk::open(admin.listen()?.with_tls(admin_tls.clone()), &background);
+        let desk = Desk::open(admin.listen()?.with_tls(admin_tls.clone()));
+        background.keep("admin", &desk.stop, desk.serving());
         for tls in [&public_tls, &admin_tls].into_iter().flatten() {
             let tls = tls.clone();
             background.keep("certificates", &desk.stop, move |stop| {
@@ -228,7 +227,7 @@ impl Host {
             triggers.part("triggers"),
             background.part("tasks"),
         ]);
-        let api = admin::Api::new(
+        let api = Api::new(
             parts.releases.clone(),
             parts.events,
             asked,
@@ -239,7 +238,7 @@ impl Host {
             let (router, socket) = (api.clone().router(), Arc::new(socket));
             background.keep("admin socket", &behind, move |stop| {
                 let router = router.clone();
-                admin::serve(move || router.clone(), Arc::clone(&socket), stop)
+                serve(move || router.clone(), Arc::clone(&socket), stop)
             });
         }
         background.keep("log", &behind, move |stop| omissions.clone().tell(stop));
@@ -338,7 +337,7 @@ impl Bound {
     fn listen(self) -> anyhow::Result<Listener> {
         let socket = match self {
             Self::Tcp(socket) => socket,
-            Self::Unix(path) => return admin::socket::open(&path),
+            Self::Unix(path) => return socket::open(&path),
         };
         let listener = socket.listen(BACKLOG).map(Listener::tcp);
         listener.context("cannot listen: somebody else began to, at the same moment")
@@ -351,7 +350,7 @@ impl Parts {
         app: &App,
         settings: &Settings,
         databases: &Databases,
-        desk: &admin::Desk,
+        desk: &Desk,
     ) -> anyhow::Result<Self> {
         desk.starts("looks at the databases");
         databases.check(settings).await?;
@@ -395,12 +394,18 @@ impl Parts {
         let releases = Releases::start(app, how, &runtime, versions).await?;
 
         let socket = match releases.is_ours().await {
-            true => Some(admin::socket::bind(&settings.data.value)?),
+            true => Some(socket::bind(&settings.data.value)?),
             false => None,
         };
 
         let watch = Watch::default();
-        let events = Events::new(app, databases, bus.as_ref(), watch.clone());
+        let events = Events::new(
+            app,
+            databases.by_component.values().cloned(),
+            databases.checks.clone(),
+            bus.clone(),
+            watch.clone(),
+        );
         let mut subscriptions = Vec::new();
         let mut retries = Vec::new();
         let mut schedules = Vec::new();
@@ -610,11 +615,7 @@ async fn open_bus(
 }
 
 /// What should be live on all hosts. None: they have no database for it, and each is alone.
-async fn ledger(
-    app: &App,
-    databases: &Databases,
-    desk: &admin::Desk,
-) -> anyhow::Result<Option<Ledger>> {
+async fn ledger(app: &App, databases: &Databases, desk: &Desk) -> anyhow::Result<Option<Ledger>> {
     let Some(database) = databases.releases.clone() else {
         return Ok(None);
     };
@@ -643,12 +644,12 @@ fn asked(
     databases: &Databases,
     bus: Option<&Arc<dyn Bus>>,
     releases: Releases,
-) -> Vec<admin::health::Part> {
-    let mut parts: Vec<admin::health::Part> = databases
+) -> Vec<health::Part> {
+    let mut parts: Vec<health::Part> = databases
         .by_component
         .values()
         .cloned()
-        .map(|database| admin::health::Part {
+        .map(|database| health::Part {
             name: format!("database {}", database.name()),
             ask: Box::new(move || {
                 let database = database.clone();
@@ -657,7 +658,7 @@ fn asked(
         })
         .collect();
     if let Some(bus) = bus.cloned() {
-        parts.push(admin::health::Part {
+        parts.push(health::Part {
             name: "bus".to_owned(),
             ask: Box::new(move || {
                 let bus = Arc::clone(&bus);
@@ -666,14 +667,14 @@ fn asked(
         });
     }
     let beside = releases.clone();
-    parts.push(admin::health::Part {
+    parts.push(health::Part {
         name: "releases".to_owned(),
         ask: Box::new(move || {
             let lags = beside.lags();
             Box::pin(async move { Ok(lags) })
         }),
     });
-    parts.push(admin::health::Part {
+    parts.push(health::Part {
         name: "components".to_owned(),
         ask: Box::new(move || {
             let missing = releases.missing();
@@ -688,7 +689,7 @@ fn asked(
     parts
 }
 
-fn answer<E: std::fmt::Display>(pong: Result<(), E>) -> admin::health::Answer {
+fn answer<E: std::fmt::Display>(pong: Result<(), E>) -> health::Answer {
     pong.map(|()| None).map_err(|error| error.to_string())
 }
 

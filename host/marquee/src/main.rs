@@ -2,15 +2,12 @@
 //!
 //! The only crate that reads the environment, prints, and names all others.
 
-mod admin;
 mod alarms;
 mod app;
 mod caches;
 mod cli;
 mod databases;
-mod events;
 mod host;
-mod life;
 mod lineup;
 mod logging;
 mod settings;

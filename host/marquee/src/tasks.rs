@@ -10,11 +10,10 @@ use std::{
     time::Duration,
 };
 
+use marquee_admin::health::Part;
 use marquee_database::Backoff;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-use crate::admin::health::Part;
 
 /// Tasks that are watched. Cheap to clone.
 #[derive(Debug, Clone, Default)]

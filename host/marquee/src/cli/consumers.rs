@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
+use marquee_admin::client::Client;
 use marquee_delivery::consumers::ReplayFrom;
 use serde_json::Value;
 use url::form_urlencoded;
 
 use super::{
     print,
-    remote::{Remote, RemoteFlags},
+    remote::RemoteFlags,
     text::{field, plain, text},
 };
 
@@ -170,7 +171,7 @@ impl std::fmt::Display for Subscription {
     }
 }
 
-async fn list(remote: &Remote, partitions: bool, json: bool) -> anyhow::Result<()> {
+async fn list(remote: &Client, partitions: bool, json: bool) -> anyhow::Result<()> {
     let all: Vec<Value> = remote.get("/admin/v1/consumers").await?;
     if json {
         print(serde_json::to_string_pretty(&all)?)?;
@@ -268,7 +269,7 @@ fn state(consumer: &Value) -> String {
 }
 
 async fn replay(
-    remote: &Remote,
+    remote: &Client,
     subscription: &Subscription,
     from: ReplayFrom,
     dry_run: bool,
@@ -299,7 +300,7 @@ async fn replay(
     Ok(())
 }
 
-async fn delete(remote: &Remote, subscription: &Subscription, dry_run: bool) -> anyhow::Result<()> {
+async fn delete(remote: &Client, subscription: &Subscription, dry_run: bool) -> anyhow::Result<()> {
     let path = format!("{}?dry_run={dry_run}", subscription.address("delete"));
     let deleted: Vec<Value> = remote.ask(&path).await?;
     let columns = ["database", "partitions", "parked", "dead", "skipped"];

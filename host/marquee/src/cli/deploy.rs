@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use http::Method;
+use marquee_admin::{Pin, Promote, UPLOAD_BYTES, client::at};
 use marquee_manifest::ComponentId;
 use marquee_registry::{Ramp, Weight};
 use marquee_releases::Signature;
@@ -12,10 +13,9 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use super::{
-    remote::{RemoteFlags, at},
+    remote::RemoteFlags,
     versions::{Format, show},
 };
-use crate::admin::{Pin, Promote, UPLOAD_BYTES};
 
 /// What every step is told.
 #[derive(Debug, Args)]

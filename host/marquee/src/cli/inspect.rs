@@ -4,15 +4,13 @@ use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use marquee_admin::client::at;
 use marquee_manifest::ComponentId;
 use marquee_registry::Digest;
 use similar::TextDiff;
 use wit_component::{DecodedWasm, WitPrinter};
 
-use super::{
-    print,
-    remote::{RemoteFlags, at},
-};
+use super::{print, remote::RemoteFlags};
 
 /// Show what a component imports and exports.
 #[derive(Debug, Args)]

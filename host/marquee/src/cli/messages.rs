@@ -6,14 +6,17 @@ use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
+use marquee_admin::{
+    BulkReport, MessageState, MessagesOf,
+    client::{Client, kept_row},
+};
 use serde_json::Value;
 
 use super::{
     print,
-    remote::{Remote, RemoteFlags, kept_row},
+    remote::RemoteFlags,
     text::{field, plain, text},
 };
-use crate::admin::{BulkReport, MessageState, MessagesOf};
 
 /// List parked messages and dead letters, and retry, skip or delete them.
 #[derive(Debug, Args)]
@@ -148,7 +151,7 @@ impl Messages {
 }
 
 impl Verb {
-    async fn run(self, remote: &Remote) -> anyhow::Result<()> {
+    async fn run(self, remote: &Client) -> anyhow::Result<()> {
         match self {
             Self::List {
                 which,
@@ -196,7 +199,7 @@ impl Which {
 }
 
 impl What {
-    async fn run(self, remote: &Remote, verb: &str, is: &str, then: &str) -> anyhow::Result<()> {
+    async fn run(self, remote: &Client, verb: &str, is: &str, then: &str) -> anyhow::Result<()> {
         if let Some(id) = self.id {
             remote.act(&address(&id, &format!("/{verb}"))?).await?;
             print(format!("{id} is {is}{then}"))?;
@@ -239,7 +242,7 @@ fn messages(number: usize) -> String {
     }
 }
 
-async fn list(remote: &Remote, wanted: MessagesOf, json: bool) -> anyhow::Result<()> {
+async fn list(remote: &Client, wanted: MessagesOf, json: bool) -> anyhow::Result<()> {
     let path = format!("/admin/v1/messages?{}", query(&wanted)?);
     let all: Vec<Value> = remote.get(&path).await?;
     if json {
@@ -288,7 +291,7 @@ async fn list(remote: &Remote, wanted: MessagesOf, json: bool) -> anyhow::Result
     Ok(())
 }
 
-async fn show(remote: &Remote, id: &str, json: bool) -> anyhow::Result<()> {
+async fn show(remote: &Client, id: &str, json: bool) -> anyhow::Result<()> {
     let whole: Value = remote.get(&address(id, "")?).await?;
     if json {
         print(serde_json::to_string_pretty(&whole)?)?;
@@ -315,7 +318,7 @@ async fn show(remote: &Remote, id: &str, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn history(remote: &Remote, limit: u32, json: bool) -> anyhow::Result<()> {
+async fn history(remote: &Client, limit: u32, json: bool) -> anyhow::Result<()> {
     let path = format!("/admin/v1/messages/actions?limit={limit}");
     let all: Vec<Value> = remote.get(&path).await?;
     if json {

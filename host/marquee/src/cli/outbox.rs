@@ -4,11 +4,12 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::NOTHING};
+use marquee_admin::client::{Client, kept_row};
 use serde_json::Value;
 
 use super::{
     print,
-    remote::{Remote, RemoteFlags, kept_row},
+    remote::RemoteFlags,
     text::{field, plain},
 };
 
@@ -74,7 +75,7 @@ impl Outbox {
     }
 }
 
-async fn list(remote: &Remote, json: bool) -> anyhow::Result<()> {
+async fn list(remote: &Client, json: bool) -> anyhow::Result<()> {
     let all: Vec<Value> = remote.get("/admin/v1/outbox").await?;
     if json {
         print(serde_json::to_string_pretty(&all)?)?;

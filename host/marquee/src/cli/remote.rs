@@ -1,37 +1,21 @@
-//! The admin API of a running host, as the command line uses it: on the socket in a data folder of this machine, or over
-//! TCP with the host's token or, by TLS, a certificate.
-
-mod tls;
+//! Which host a verb asks: that of a data folder of this machine, or one at a URL.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::Args;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use marquee_database::Secret;
-use marquee_manifest::ComponentId;
-use marquee_triggers::server::Address;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
-    task::JoinSet,
+use marquee_admin::{
+    client::{Client, Place, Tls},
+    socket,
 };
+use marquee_triggers::server::Address;
 use url::Url;
 
-use self::tls::{Tls, TlsFlags};
 use super::environment;
-use crate::{
-    admin,
-    settings::{Flags, Settings, UpFlags},
-};
+use crate::settings::{Flags, Settings, UpFlags};
 
 /// Which host is meant, on the command line of every verb that asks one.
 #[derive(Debug, Clone, Args)]
@@ -46,21 +30,28 @@ pub(crate) struct RemoteFlags {
     tls: TlsFlags,
 }
 
-/// A running host.
-pub(crate) struct Remote {
-    place: Place,
-    token: Option<Secret>,
-}
-
-enum Place {
-    Socket(PathBuf),
-    /// `HOST:PORT`, and how where it is asked by TLS.
-    Tcp(String, Option<Tls>),
+/// The files, on the command line.
+#[derive(Debug, Clone, Args)]
+struct TlsFlags {
+    /// Who signs the certificate of a host that is asked over https://, in PEM [default: whom this system trusts]
+    #[arg(long, value_name = "FILE", global = true)]
+    admin_ca: Option<PathBuf>,
+    /// The certificate to show it, in PEM, where it knows its operators by theirs
+    #[arg(long, value_name = "FILE", global = true)]
+    admin_cert: Option<PathBuf>,
+    /// Its key, in PEM
+    #[arg(long, value_name = "FILE", global = true)]
+    admin_key: Option<PathBuf>,
 }
 
 impl RemoteFlags {
     /// The host that they mean, and the settings that say so.
-    pub(crate) fn decide(&self) -> anyhow::Result<(Remote, Settings)> {
+    pub(crate) fn decide(&self) -> anyhow::Result<(Client, Settings)> {
+        let (place, settings) = self.place()?;
+        Ok((client(place, &settings), settings))
+    }
+
+    fn place(&self) -> anyhow::Result<(Place, Settings)> {
         let settings = Settings::decide(&self.flags, &UpFlags::default(), environment())?;
         let url = match (&self.admin, settings.in_environment("MARQUEE_ADMIN")) {
             (Some(url), _) => Some(url.clone()),
@@ -69,179 +60,64 @@ impl RemoteFlags {
         };
         let tls = self.tls.decide(&settings, url.as_ref())?;
         let place = match &url {
-            None => Place::Socket(admin::socket::path(&settings.data.value)),
-            Some(url) => Place::Tcp(authority(url)?, tls),
+            None => Place::Socket(socket::path(&settings.data.value)),
+            Some(url) => Place::at(url, tls)?,
         };
-        let token = settings.admin_token.as_ref().map(|set| set.value.clone());
-        Ok((Remote { place, token }, settings))
+        Ok((place, settings))
     }
 
     /// The host that they mean.
-    pub(crate) fn remote(&self) -> anyhow::Result<Remote> {
+    pub(crate) fn remote(&self) -> anyhow::Result<Client> {
         Ok(self.decide()?.0)
     }
 
     /// The same, at its admin listener, which answers about its health while it is starting too. Where that speaks TLS it is
     /// the socket, since the name in its certificate is not known here: `--admin https://...` says it.
-    pub(crate) fn listener(&self) -> anyhow::Result<Remote> {
-        let (mut remote, settings) = self.decide()?;
-        if matches!(remote.place, Place::Socket(_)) && settings.admin_tls.is_none() {
-            remote.place = match settings.admin_listen.value {
-                Address::Unix(path) => Place::Socket(path),
-                Address::Tcp(address) => Place::Tcp(from_here(address).to_string(), None),
+    pub(crate) fn listener(&self) -> anyhow::Result<Client> {
+        let (mut place, settings) = self.place()?;
+        if matches!(place, Place::Socket(_)) && settings.admin_tls.is_none() {
+            place = match &settings.admin_listen.value {
+                Address::Unix(path) => Place::Socket(path.clone()),
+                Address::Tcp(address) => Place::Tcp(from_here(*address).to_string(), None),
             };
         }
-        Ok(remote)
+        Ok(client(place, &settings))
     }
 }
 
-impl Remote {
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        understood(&self.bytes(path).await?)
-    }
-
-    /// What it says of its readiness, whatever that is.
-    pub(crate) async fn readiness(&self) -> anyhow::Result<Value> {
-        let asked = self.exchange(Method::GET, "/readyz", None, Bytes::new());
-        understood(&asked.await?.1)
-    }
-
-    pub(crate) async fn bytes(&self, path: &str) -> anyhow::Result<Bytes> {
-        self.call(Method::GET, path, None, Bytes::new()).await
-    }
-
-    /// Something is done; there is nothing to tell.
-    pub(crate) async fn act(&self, path: &str) -> anyhow::Result<()> {
-        self.call(Method::POST, path, None, Bytes::new())
-            .await
-            .map(drop)
-    }
-
-    /// Something is done, and told.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        understood(&self.call(Method::POST, path, None, Bytes::new()).await?)
-    }
-
-    /// Something is put in place of what was.
-    pub(crate) async fn replace(&self, path: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
-        let kind = Some("application/octet-stream");
-        let done = self.call(Method::PUT, path, kind, bytes.into()).await;
-        done.map(drop)
-    }
-
-    pub(crate) async fn send<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        document: &impl Serialize,
-    ) -> anyhow::Result<T> {
-        let body = serde_json::to_vec(document)?;
-        let kind = Some("application/json");
-        understood(&self.call(method, path, kind, body.into()).await?)
-    }
-
-    pub(crate) async fn upload<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        bytes: Vec<u8>,
-    ) -> anyhow::Result<T> {
-        let kind = Some("application/wasm");
-        understood(&self.call(Method::POST, path, kind, bytes.into()).await?)
-    }
-
-    /// The answer, if it is one that all is well.
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        kind: Option<&'static str>,
-        body: Bytes,
-    ) -> anyhow::Result<Bytes> {
-        let (status, body) = self.exchange(method, path, kind, body).await?;
-        if status.is_success() {
-            return Ok(body);
-        }
-        match serde_json::from_slice::<marquee_problem::Problem>(&body) {
-            Ok(problem) if status != StatusCode::INTERNAL_SERVER_ERROR => bail!(problem.detail),
-            Ok(problem) => bail!("the host failed: {}", problem.detail),
-            Err(_) => bail!("the host answered with {status}"),
-        }
-    }
-
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        kind: Option<&'static str>,
-        body: Bytes,
-    ) -> anyhow::Result<(StatusCode, Bytes)> {
-        let host = match &self.place {
-            Place::Socket(_) => "localhost",
-            Place::Tcp(authority, _) => authority,
+impl TlsFlags {
+    /// What they, or else the environment, say of the host at `url`. None: it is asked in plain text.
+    fn decide(&self, settings: &Settings, url: Option<&Url>) -> anyhow::Result<Option<Tls>> {
+        let Some(url) = url.filter(|url| url.scheme() == "https") else {
+            let given = [&self.admin_ca, &self.admin_cert, &self.admin_key];
+            ensure!(
+                given.iter().all(|flag| flag.is_none()),
+                "--admin-ca, --admin-cert and --admin-key are for a host that is asked over https:// (--admin or MARQUEE_ADMIN)"
+            );
+            return Ok(None);
         };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, host);
-        if let Some(kind) = kind {
-            request = request.header(header::CONTENT_TYPE, kind);
-        }
-        if let (Place::Tcp(..), Some(token)) = (&self.place, &self.token) {
-            let value = format!("Bearer {}", token.reveal());
-            let mut value =
-                header::HeaderValue::from_str(&value).context("the token is not one")?;
-            value.set_sensitive(true);
-            request = request.header(header::AUTHORIZATION, value);
-        }
-        let request = request.body(Full::new(body))?;
-        match &self.place {
-            Place::Socket(socket) => {
-                let stream = UnixStream::connect(socket).await.with_context(|| {
-                    format!(
-                        "no host answers at {}; start one with `marquee up`, or name its data folder with --data",
-                        socket.display()
-                    )
-                })?;
-                answer(stream, request).await
-            }
-            Place::Tcp(authority, tls) => {
-                let stream = TcpStream::connect(authority).await;
-                let stream = stream.with_context(|| format!("no host answers at {authority}"))?;
-                match tls {
-                    Some(tls) => answer(tls.connect(stream).await?, request).await,
-                    None => answer(stream, request).await,
-                }
-            }
-        }
+        let path = |flag: &Option<PathBuf>, name| {
+            let set = settings.in_environment(name);
+            { flag.clone() }.or_else(|| set.map(|set| PathBuf::from(set.value)))
+        };
+        let ca = path(&self.admin_ca, "MARQUEE_ADMIN_CA");
+        let own = match (
+            path(&self.admin_cert, "MARQUEE_ADMIN_CERT"),
+            path(&self.admin_key, "MARQUEE_ADMIN_KEY"),
+        ) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => bail!(
+                "a certificate is shown together with its key: --admin-cert and --admin-key, or MARQUEE_ADMIN_CERT and MARQUEE_ADMIN_KEY"
+            ),
+        };
+        Tls::new(url, ca.as_deref(), own.as_ref()).map(Some)
     }
 }
 
-async fn answer(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: Request<Full<Bytes>>,
-) -> anyhow::Result<(StatusCode, Bytes)> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with this call.
-    let mut driving = JoinSet::new();
-    driving.spawn(connection);
-    let response = match sender.send_request(request).await {
-        Ok(response) => response,
-        Err(error) => {
-            // The connection knows more of it, such as that the host did not like our certificate.
-            let ended = driving.join_next().await;
-            let broken = ended.and_then(Result::ok).and_then(Result::err);
-            return Err(broken.unwrap_or(error)).context("the host went away");
-        }
-    };
-    let status = response.status();
-    let body = response.into_body().collect().await;
-    Ok((status, body.context("the answer broke off")?.to_bytes()))
-}
-
-/// The path of a component, or of what belongs to it. Its names need no encoding.
-pub(crate) fn at(component: &ComponentId, rest: &str) -> String {
-    format!("/admin/v1/components/{component}{rest}")
+fn client(place: Place, settings: &Settings) -> Client {
+    let token = settings.admin_token.as_ref();
+    Client::new(place, token.map(|set| set.value.clone()))
 }
 
 /// Where a listener is reached from the machine that it is on.
@@ -254,63 +130,9 @@ fn from_here(mut listens: SocketAddr) -> SocketAddr {
     listens
 }
 
-fn authority(url: &Url) -> anyhow::Result<String> {
-    let known = ["http", "https"].contains(&url.scheme());
-    let plain = known && url.path() == "/" && url.query().is_none();
-    let host = url
-        .host_str()
-        .filter(|_| plain && url.username().is_empty());
-    let host =
-        host.with_context(|| format!("{url} is neither http://HOST:PORT nor https://HOST:PORT"))?;
-    let port = url.port_or_known_default();
-    ensure!(port.is_some(), "{url} has no port");
-    Ok(format!("{host}:{}", port.unwrap_or_default()))
-}
-
-fn understood<T: DeserializeOwned>(bytes: &[u8]) -> anyhow::Result<T> {
-    serde_json::from_slice(bytes)
-        .context("the answer is not understood; is the host of the same version as this program?")
-}
-
-/// The path of a row that a database keeps, or of what is done with it.
-pub(crate) fn kept_row(kind: &str, id: &str, rest: &str) -> anyhow::Result<String> {
-    let parts = id.split_once('/').and_then(|(database, number)| {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        let number: i64 = number.parse().ok()?;
-        database.bytes().all(plain).then_some((database, number))
-    });
-    let (database, number) = parts.with_context(|| {
-        format!("{id:?} is not DATABASE/NUMBER; `marquee {kind} list` shows what there is")
-    })?;
-    Ok(format!("/admin/v1/{kind}/{database}/{number}{rest}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_host_is_named_by_a_plain_url() {
-        let authority = |text: &str| authority(&text.parse().expect("a URL")).ok();
-        assert_eq!(
-            authority("http://127.0.0.1:3001").as_deref(),
-            Some("127.0.0.1:3001")
-        );
-        assert_eq!(
-            authority("http://[::1]:3001/").as_deref(),
-            Some("[::1]:3001")
-        );
-        assert_eq!(authority("http://ops").as_deref(), Some("ops:80"));
-        assert_eq!(authority("https://ops").as_deref(), Some("ops:443"));
-        for not in [
-            "ftp://127.0.0.1:3001",
-            "http://127.0.0.1:3001/admin/v1",
-            "http://ann@127.0.0.1:3001",
-            "unix:/run/admin.sock",
-        ] {
-            assert_eq!(authority(not), None, "{not}");
-        }
-    }
 
     #[test]
     fn a_listener_on_every_interface_is_asked_on_loopback() {

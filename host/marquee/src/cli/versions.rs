@@ -4,14 +4,12 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
+use marquee_admin::client::at;
 use marquee_manifest::ComponentId;
 use marquee_registry::{Event, Rising};
 use marquee_releases::{ComponentReport, Partitions, VersionReport};
 
-use super::{
-    print,
-    remote::{RemoteFlags, at},
-};
+use super::{print, remote::RemoteFlags};
 
 /// Show which versions are live, with what became of their calls; of one component, all that are stored.
 #[derive(Debug, Args)]

@@ -13,16 +13,14 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use marquee_admin::client::{Client, at};
 use marquee_manifest::{App, ComponentId};
 use marquee_registry::Digest;
 use marquee_releases::{ComponentReport, components};
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
-use super::{
-    print,
-    remote::{Remote, RemoteFlags, at},
-};
+use super::{print, remote::RemoteFlags};
 use crate::{app, shutdown::Signals};
 
 /// Build and deploy components as their files are saved, until a signal.
@@ -128,7 +126,7 @@ impl Watch {
 
 impl Built {
     /// Build it and make it live, and tell what came of it.
-    async fn release(&mut self, app: &App, root: &Path, remote: &Remote) -> anyhow::Result<String> {
+    async fn release(&mut self, app: &App, root: &Path, remote: &Client) -> anyhow::Result<String> {
         let begun = Instant::now();
         print(format!("{}: {}", self.id, self.command))?;
         let status = tokio::process::Command::new("sh")

@@ -19,14 +19,14 @@ use marquee_problem::{CONFLICT, NO_SUCH_RESOURCE};
 
 use serde::Serialize;
 
-use super::{
+use crate::{
     api::Api,
     documents::{Delete, Replay},
+    events::{AuditReport, ConsumerReport, TopicReport},
     messages::failed,
     peer::Who,
     problem::Problem,
 };
-use crate::events::{AuditReport, ConsumerReport, TopicReport};
 
 pub(crate) fn routes() -> Router<Api> {
     let subscription = "/consumers/{consumer}/topics/{topic}";

@@ -17,7 +17,7 @@ use marquee_delivery::messages::{self, Act, ActError, Detail, Filter, Kept};
 use marquee_problem::{BODY_TOO_LARGE, CONFLICT, NO_SUCH_RESOURCE, UNAVAILABLE};
 use serde_json::{Value, json};
 
-use super::{
+use crate::{
     api::Api,
     documents::{ActionsOf, BulkReport, LeftMessage, MessageState, MessagesOf},
     peer::Who,
@@ -241,7 +241,7 @@ fn row(database: &Database, kept: &Kept) -> Value {
     json!({ "message": format!("{}/{}", database.name(), kept.id), "kept": kept })
 }
 
-pub(super) fn database<'a>(api: &'a Api, name: &str) -> Result<&'a Database, Problem> {
+pub(crate) fn database<'a>(api: &'a Api, name: &str) -> Result<&'a Database, Problem> {
     api.events.database(name).ok_or_else(|| {
         NO_SUCH_RESOURCE
             .with(format!("the application has no database {name}"))
@@ -249,7 +249,7 @@ pub(super) fn database<'a>(api: &'a Api, name: &str) -> Result<&'a Database, Pro
     })
 }
 
-pub(super) fn failed(error: &marquee_delivery::Error) -> Problem {
+pub(crate) fn failed(error: &marquee_delivery::Error) -> Problem {
     UNAVAILABLE.with(marquee_runtime::chain(error)).into()
 }
 

@@ -1,4 +1,4 @@
-//! TLS to a host's admin listener: whom the command line trusts, and what it shows of itself.
+//! TLS to a host's admin listener: whom an operator trusts, and what is shown of them.
 //!
 //! Promise: the host's certificate is for the name or address in the URL, and signed by one that is trusted. Not here: what the
 //! host makes of a certificate that it is shown.
@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use clap::Args;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -19,67 +18,31 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::{Host, Url};
 
-use crate::settings::Settings;
-
-/// The files, on the command line.
-#[derive(Debug, Clone, Args)]
-pub(super) struct TlsFlags {
-    /// Who signs the certificate of a host that is asked over https://, in PEM [default: whom this system trusts]
-    #[arg(long, value_name = "FILE", global = true)]
-    admin_ca: Option<PathBuf>,
-    /// The certificate to show it, in PEM, where it knows its operators by theirs
-    #[arg(long, value_name = "FILE", global = true)]
-    admin_cert: Option<PathBuf>,
-    /// Its key, in PEM
-    #[arg(long, value_name = "FILE", global = true)]
-    admin_key: Option<PathBuf>,
-}
-
 /// How a host is asked over TLS.
-pub(super) struct Tls {
+pub struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
 
-impl TlsFlags {
-    /// What they, or else the environment, say of the host at `url`. None: it is asked in plain text.
-    pub(super) fn decide(
-        &self,
-        settings: &Settings,
-        url: Option<&Url>,
-    ) -> anyhow::Result<Option<Tls>> {
-        let Some(url) = url.filter(|url| url.scheme() == "https") else {
-            let given = [&self.admin_ca, &self.admin_cert, &self.admin_key];
-            ensure!(
-                given.iter().all(|flag| flag.is_none()),
-                "--admin-ca, --admin-cert and --admin-key are for a host that is asked over https:// (--admin or MARQUEE_ADMIN)"
-            );
-            return Ok(None);
-        };
-        let path = |flag: &Option<PathBuf>, name| {
-            let set = settings.in_environment(name);
-            { flag.clone() }.or_else(|| set.map(|set| PathBuf::from(set.value)))
-        };
-        let ca = path(&self.admin_ca, "MARQUEE_ADMIN_CA");
-        let own = match (
-            path(&self.admin_cert, "MARQUEE_ADMIN_CERT"),
-            path(&self.admin_key, "MARQUEE_ADMIN_KEY"),
-        ) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => bail!(
-                "a certificate is shown together with its key: --admin-cert and --admin-key, or MARQUEE_ADMIN_CERT and MARQUEE_ADMIN_KEY"
-            ),
-        };
-        let config = config(ca.as_deref(), own.as_ref())?;
-        let connector = TlsConnector::from(Arc::new(config));
-        let name = name(url)?;
-        Ok(Some(Tls { connector, name }))
-    }
-}
-
 impl Tls {
-    pub(super) async fn connect(&self, stream: TcpStream) -> anyhow::Result<TlsStream<TcpStream>> {
+    /// With the host at a URL. `ca` has who signs its certificate, by default whom this system trusts; `own` is the
+    /// certificate that it is shown, with its key. All of them are files in PEM.
+    ///
+    /// # Errors
+    /// A file cannot be used, or the host's name can be in no certificate.
+    pub fn new(
+        url: &Url,
+        ca: Option<&Path>,
+        own: Option<&(PathBuf, PathBuf)>,
+    ) -> anyhow::Result<Self> {
+        let config = config(ca, own)?;
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(config)),
+            name: name(url)?,
+        })
+    }
+
+    pub(crate) async fn connect(&self, stream: TcpStream) -> anyhow::Result<TlsStream<TcpStream>> {
         let connected = self.connector.connect(self.name.clone(), stream).await;
         connected
             .context("there is no TLS with the host; --admin-ca names who signs its certificate")

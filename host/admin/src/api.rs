@@ -30,24 +30,25 @@ use marquee_triggers::server::{self, Listener, Peer, RequestBody};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{
+use crate::{
+    consumers,
     documents::{Deploy, HistoryOf, Pin, Promote, Rollback},
-    events,
+    events::Events,
     health::{self, Part},
+    life::Life,
     messages, outbox,
     peer::{Token, Who, admit},
     problem::{self, Problem},
     upload,
 };
-use crate::{events::Events, life::Life};
 
 /// The API of a host. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Api {
+pub struct Api {
     releases: Releases,
-    pub(super) events: Events,
-    pub(super) parts: Arc<[Part]>,
-    pub(super) life: Life,
+    pub(crate) events: Events,
+    pub(crate) parts: Arc<[Part]>,
+    pub(crate) life: Life,
     /// None: there is no API over TCP.
     token: Option<Token>,
     uploads: Arc<Semaphore>,
@@ -56,7 +57,8 @@ pub(crate) struct Api {
 type Answer<T> = Result<Json<T>, Problem>;
 
 impl Api {
-    pub(crate) fn new(
+    /// What it tells of and changes. Without a token it is not for who asks over TCP.
+    pub fn new(
         releases: Releases,
         events: Events,
         parts: Vec<Part>,
@@ -73,7 +75,8 @@ impl Api {
         }
     }
 
-    pub(crate) fn router(self) -> Router {
+    /// Its routes, and those of health.
+    pub fn router(self) -> Router {
         let component = "/components/{component}";
         let admin = Router::new()
             .route("/health", get(health::parts))
@@ -88,7 +91,7 @@ impl Api {
             .route("/history", get(history))
             .route("/hosts", get(hosts))
             .route("/openapi.json", get(openapi))
-            .merge(events::routes())
+            .merge(consumers::routes())
             .merge(messages::routes())
             .merge(outbox::routes())
             .fallback(async || nothing())
@@ -108,7 +111,7 @@ impl Api {
 }
 
 /// Answer until `stop`, by what is the router then.
-pub(crate) async fn serve(
+pub async fn serve(
     router: impl Fn() -> Router + Clone + Send + Sync + 'static,
     listener: Arc<Listener>,
     stop: CancellationToken,

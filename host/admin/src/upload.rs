@@ -16,17 +16,17 @@ use tokio_util::{
     sync::CancellationToken,
 };
 
-use super::documents::UPLOAD_BYTES;
+use crate::documents::UPLOAD_BYTES;
 
 /// What a body yields. To be read on a thread that may block.
-pub(super) fn reader(body: Body, stop: CancellationToken) -> impl Read + Send {
+pub(crate) fn reader(body: Body, stop: CancellationToken) -> impl Read + Send {
     let pieces = Limited::new(body, UPLOAD_BYTES).into_data_stream();
     let pieces = in_time(pieces.map_err(io::Error::other), stop);
     SyncIoBridge::new(StreamReader::new(Box::pin(pieces)))
 }
 
 /// Whether this is what a reader says of a body that is too large.
-pub(super) fn is_too_large(error: &io::Error) -> bool {
+pub(crate) fn is_too_large(error: &io::Error) -> bool {
     let inner = error.get_ref();
     inner.is_some_and(|inner| inner.is::<LengthLimitError>())
 }

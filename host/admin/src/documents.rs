@@ -30,32 +30,32 @@ pub(crate) struct Deploy {
     pub(crate) hosts: Option<u32>,
 }
 
-/// `POST .../promote`.
+/// `POST .../promote`: how to make a version live that is there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Promote {
+pub struct Promote {
     /// A label, or the first digits of a digest.
-    pub(crate) version: String,
+    pub version: String,
     /// Its share of the calls; all by default.
     #[serde(default = "all")]
-    pub(crate) weight: Weight,
+    pub weight: Weight,
     /// Whether it may ask for more than the live version.
     #[serde(default)]
-    pub(crate) widen: bool,
+    pub widen: bool,
     /// Shares that it gets one after the other, instead of the weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) ramp: Option<Ramp>,
+    pub ramp: Option<Ramp>,
     /// For how long each, such as `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) every: Option<String>,
+    pub every: Option<String>,
     /// How many hosts it reaches first; all at once by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) hosts: Option<u32>,
+    pub hosts: Option<u32>,
 }
 
 impl Deploy {
     /// How it is made live, or what is wrong with that.
-    pub(super) fn how(&self) -> Result<How, String> {
+    pub(crate) fn how(&self) -> Result<How, String> {
         Ok(How {
             share: share(self.weight, self.ramp.as_ref(), self.every.as_deref())?,
             widen: self.widen,
@@ -66,7 +66,7 @@ impl Deploy {
 
 impl Promote {
     /// How it is made live, or what is wrong with that.
-    pub(super) fn how(&self) -> Result<How, String> {
+    pub(crate) fn how(&self) -> Result<How, String> {
         Ok(How {
             share: share(self.weight, self.ramp.as_ref(), self.every.as_deref())?,
             widen: self.widen,
@@ -105,12 +105,12 @@ pub(crate) struct Rollback {
     pub(crate) force: bool,
 }
 
-/// `PUT .../pin`.
+/// `PUT .../pin`: whether a component is pinned.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Pin {
+pub struct Pin {
     /// Whether the component stays as it is.
-    pub(crate) pinned: bool,
+    pub pinned: bool,
 }
 
 /// `GET .../history`.
@@ -127,30 +127,30 @@ pub(crate) struct HistoryOf {
 /// `GET .../messages`, and what is done with many of them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct MessagesOf {
+pub struct MessagesOf {
     /// Only these.
-    pub(crate) state: Option<MessageState>,
+    pub state: Option<MessageState>,
     /// Only of this database.
-    pub(crate) database: Option<String>,
+    pub database: Option<String>,
     /// Only of this component.
-    pub(crate) consumer: Option<String>,
+    pub consumer: Option<String>,
     /// Only of this topic.
-    pub(crate) topic: Option<String>,
+    pub topic: Option<String>,
     /// Only of this key.
-    pub(crate) key: Option<String>,
+    pub key: Option<String>,
     /// Only for this reason.
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// Only what came here then or later.
-    pub(crate) since: Option<DateTime<Utc>>,
+    pub since: Option<DateTime<Utc>>,
     /// Only what came here before.
-    pub(crate) until: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
     /// Only what is listed behind this message.
-    pub(crate) after: Option<String>,
+    pub after: Option<String>,
     /// How many at the most: 1 to 1,000; 100 by default.
-    pub(crate) limit: Option<u32>,
+    pub limit: Option<u32>,
     /// Say what would be done, and do nothing.
     #[serde(default)]
-    pub(crate) dry_run: bool,
+    pub dry_run: bool,
 }
 
 /// `GET .../messages/actions`.
@@ -164,20 +164,22 @@ pub(crate) struct ActionsOf {
 
 /// What was done with many messages.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct BulkReport {
+pub struct BulkReport {
     /// With how many.
-    pub(crate) done: usize,
+    pub done: usize,
     /// With which not, and why.
-    pub(crate) left: Vec<LeftMessage>,
+    pub left: Vec<LeftMessage>,
     /// Go on after this one; none: there are no more.
-    pub(crate) next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// A message that nothing was done with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct LeftMessage {
-    pub(crate) message: String,
-    pub(crate) why: String,
+pub struct LeftMessage {
+    /// `DATABASE/NUMBER`.
+    pub message: String,
+    /// For a person.
+    pub why: String,
 }
 
 /// `POST .../replay`.
@@ -203,7 +205,7 @@ pub(crate) struct Delete {
 /// What stands next for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum MessageState {
+pub enum MessageState {
     /// The host retries it
     Parked,
     /// A dead letter: an operator decides
@@ -221,4 +223,4 @@ fn fifty() -> u32 {
 }
 
 /// The largest component that is taken.
-pub(crate) const UPLOAD_BYTES: usize = 32 << 20;
+pub const UPLOAD_BYTES: usize = 32 << 20;

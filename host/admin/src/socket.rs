@@ -11,12 +11,12 @@ use marquee_triggers::server::Listener;
 use tokio::net::UnixListener;
 
 /// The socket of the host that uses a data folder.
-pub(crate) fn path(data: &Path) -> PathBuf {
+pub fn path(data: &Path) -> PathBuf {
     data.join("admin.sock")
 }
 
 /// Listen on a socket of any path, for whoever may enter its folder. What is there of a host that is gone makes room.
-pub(crate) fn open(path: &Path) -> anyhow::Result<Listener> {
+pub fn open(path: &Path) -> anyhow::Result<Listener> {
     let failed = || format!("cannot listen on {}", path.display());
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         bail!("{}: somebody else listens there", failed());
@@ -33,7 +33,7 @@ pub(crate) fn open(path: &Path) -> anyhow::Result<Listener> {
 }
 
 /// Listen on it. To be called by the one host that owns the data folder: what is there is a dead one's.
-pub(crate) fn bind(data: &Path) -> anyhow::Result<Listener> {
+pub fn bind(data: &Path) -> anyhow::Result<Listener> {
     let path = path(data);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where a host is in its life. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Life(Arc<Mutex<Phase>>);
+pub struct Life(Arc<Mutex<Phase>>);
 
 /// A part of a host's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub enum Phase {
     /// With what it does just now.
     Starting(&'static str),
+    /// It serves.
     Ready,
+    /// It serves what comes still, and is not ready.
     Draining,
 }
 
@@ -28,7 +30,7 @@ impl Life {
     }
 
     /// It goes on to this.
-    pub(crate) fn goes_on(&self, to: Phase) {
+    pub fn goes_on(&self, to: Phase) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = to;
     }
 }

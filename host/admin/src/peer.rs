@@ -15,18 +15,18 @@ use marquee_registry::Digest;
 use marquee_triggers::server::Peer;
 use nix::unistd::{Uid, User};
 
-use super::problem::Problem;
+use crate::problem::Problem;
 
 /// What opens the API to clients over TCP.
 #[derive(Debug, Clone)]
-pub(crate) struct Token(
+pub struct Token(
     /// Of the token. Two digests are compared in whatever time it takes: it tells nothing of the token.
     Digest,
 );
 
 impl Token {
     /// One that cannot be guessed, or an error.
-    pub(crate) fn new(secret: &Secret) -> anyhow::Result<Self> {
+    pub fn new(secret: &Secret) -> anyhow::Result<Self> {
         let text = secret.reveal();
         ensure!(
             text.len() >= TOKEN_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic()),

@@ -11,32 +11,33 @@ use futures::future::{BoxFuture, join_all};
 use serde::Serialize;
 use serde_json::json;
 
-use super::api::Api;
-use crate::life::Phase;
+use crate::{api::Api, life::Phase};
 
 /// Something that must work before the host is ready: its name, and a question.
-pub(crate) struct Part {
-    pub(crate) name: String,
-    pub(crate) ask: Box<dyn Fn() -> BoxFuture<'static, Answer> + Send + Sync>,
+pub struct Part {
+    /// As readiness tells it.
+    pub name: String,
+    /// Asked each time that readiness is.
+    pub ask: Box<dyn Fn() -> BoxFuture<'static, Answer> + Send + Sync>,
 }
 
 /// It works, with what a person should know nevertheless; or what is wrong.
-pub(crate) type Answer = Result<Option<String>, String>;
+pub type Answer = Result<Option<String>, String>;
 
 /// What a part answered.
 #[derive(Debug, Serialize)]
-pub(super) struct PartReport {
+pub(crate) struct PartReport {
     name: String,
     ready: bool,
     /// What is wrong, or to be known.
     detail: Option<String>,
 }
 
-pub(super) async fn alive() -> impl IntoResponse {
+pub(crate) async fn alive() -> impl IntoResponse {
     line(json!({ "status": "alive" }))
 }
 
-pub(super) async fn ready(State(api): State<Api>) -> impl IntoResponse {
+pub(crate) async fn ready(State(api): State<Api>) -> impl IntoResponse {
     let failing: serde_json::Map<_, _> = ask(&api.parts)
         .await
         .into_iter()
@@ -54,7 +55,7 @@ pub(super) async fn ready(State(api): State<Api>) -> impl IntoResponse {
     (StatusCode::SERVICE_UNAVAILABLE, line(said))
 }
 
-pub(super) async fn parts(State(api): State<Api>) -> impl IntoResponse {
+pub(crate) async fn parts(State(api): State<Api>) -> impl IntoResponse {
     let parts = ask(&api.parts).await;
     let is_draining = api.life.phase() == Phase::Draining;
     let ready = !is_draining && parts.iter().all(|part| part.ready);
@@ -75,7 +76,7 @@ async fn ask(parts: &[Part]) -> Vec<PartReport> {
 }
 
 /// JSON in a line of its own, for people who ask with curl.
-pub(super) fn line(value: serde_json::Value) -> impl IntoResponse {
+pub(crate) fn line(value: serde_json::Value) -> impl IntoResponse {
     let kind = [(axum::http::header::CONTENT_TYPE, "application/json")];
     (kind, format!("{value}\n"))
 }

@@ -5,57 +5,63 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use futures::future::BoxFuture;
 use marquee_problem::UNAVAILABLE;
 use marquee_triggers::server::Listener;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{Api, api, health, problem::Problem};
 use crate::{
+    Api, api, health,
     life::{Life, Phase},
-    tasks::Tasks,
+    problem::Problem,
 };
 
-/// Answers until it is dropped.
-pub(crate) struct Desk {
-    pub(crate) life: Life,
+/// What answers on the listener; ends it when it is dropped.
+pub struct Desk {
+    /// The host's life, which readiness follows.
+    pub life: Life,
     api: Arc<OnceLock<Router>>,
-    pub(crate) listener: Arc<Listener>,
-    pub(crate) stop: CancellationToken,
+    /// Where it listens.
+    pub listener: Arc<Listener>,
+    /// Ends when it does.
+    pub stop: CancellationToken,
 }
 
 impl Desk {
-    /// Answer on a listener, as one of these tasks.
-    pub(crate) fn open(listener: Listener, tasks: &Tasks) -> Self {
-        let life = Life::begin();
+    /// To answer on a listener, once [`Desk::serving`] runs.
+    pub fn open(listener: Listener) -> Self {
+        Self {
+            life: Life::begin(),
+            api: Arc::default(),
+            listener: Arc::new(listener),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// What answers until it is told to stop; to be begun again if it ends before.
+    pub fn serving(&self) -> impl Fn(CancellationToken) -> BoxFuture<'static, ()> + Send + use<> {
         let starting = Router::new()
             .route("/healthz", get(health::alive))
             .route("/readyz", get(not_ready))
             .fallback(async || Problem::from(UNAVAILABLE.with("the host is starting")))
-            .with_state(life.clone());
-        let desk = Self {
-            life,
-            api: Arc::default(),
-            listener: Arc::new(listener),
-            stop: CancellationToken::new(),
-        };
-        let (api, listener) = (Arc::clone(&desk.api), Arc::clone(&desk.listener));
-        tasks.keep("admin", &desk.stop, move |stop| {
+            .with_state(self.life.clone());
+        let (api, listener) = (Arc::clone(&self.api), Arc::clone(&self.listener));
+        move |stop| {
             let (starting, api) = (starting.clone(), Arc::clone(&api));
             let router = move || api.get().unwrap_or(&starting).clone();
-            api::serve(router, Arc::clone(&listener), stop)
-        });
-        desk
+            Box::pin(api::serve(router, Arc::clone(&listener), stop))
+        }
     }
 
     /// From now on this answers.
-    pub(crate) fn hand_over(&self, api: Api) {
+    pub fn hand_over(&self, api: Api) {
         // It is handed over once.
         let _ = self.api.set(api.router());
     }
 
     /// What the host does now.
-    pub(crate) fn starts(&self, with: &'static str) {
+    pub fn starts(&self, with: &'static str) {
         self.life.goes_on(Phase::Starting(with));
     }
 }

@@ -21,15 +21,15 @@ use marquee_releases::Partitions;
 use marquee_triggers::Watch;
 use serde::Serialize;
 
-use crate::databases::Databases;
-
 /// Where events come from and go to. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Events {
+pub struct Events {
     pub(crate) bus: Option<Arc<dyn Bus>>,
-    pub(crate) databases: Arc<[Database]>,
+    /// Of all components.
+    pub databases: Arc<[Database]>,
     checks: Arc<BTreeMap<String, Check>>,
-    pub(crate) watch: Watch,
+    /// What this host does with its partitions.
+    pub watch: Watch,
     plan: Arc<Plan>,
 }
 
@@ -51,29 +51,35 @@ struct Ends {
 
 /// What an audit of all databases came to.
 #[derive(Debug, Serialize)]
-pub(crate) struct AuditReport {
+pub struct AuditReport {
     /// Nothing was found.
-    pub(crate) sound: bool,
-    pub(crate) databases: Vec<Audited>,
+    pub sound: bool,
+    /// Of each database.
+    pub databases: Vec<Audited>,
 }
 
+/// Of one of them.
 #[derive(Debug, Serialize)]
-pub(crate) struct Audited {
-    pub(crate) database: String,
+pub struct Audited {
+    /// Its name.
+    pub database: String,
+    /// What was found.
     #[serde(flatten)]
-    pub(crate) audit: Audit,
+    pub audit: Audit,
     /// What waits for consumers that no component is. Each is a finding too.
-    pub(crate) unattended: Vec<Unattended>,
+    pub unattended: Vec<Unattended>,
 }
 
 /// A consumer of a topic.
 #[derive(Debug, Serialize)]
-pub(crate) struct ConsumerReport {
-    pub(crate) database: String,
+pub struct ConsumerReport {
+    /// Its name.
+    pub database: String,
     /// Whether the manifest still has it.
     subscribed: bool,
     #[serde(flatten)]
-    pub(crate) standing: Standing,
+    /// As its database has it.
+    pub standing: Standing,
     /// What this host does with the partitions that it holds.
     here: BTreeMap<i32, State>,
 }
@@ -97,10 +103,12 @@ struct TopicPartition {
 }
 
 impl Events {
-    pub(crate) fn new(
+    /// Those of an application; each database may have a check of its own, by its name.
+    pub fn new(
         app: &App,
-        databases: &Databases,
-        bus: Option<&Arc<dyn Bus>>,
+        databases: impl IntoIterator<Item = Database>,
+        checks: BTreeMap<String, Check>,
+        bus: Option<Arc<dyn Bus>>,
         watch: Watch,
     ) -> Self {
         let mut topics: BTreeMap<String, Ends> = BTreeMap::new();
@@ -123,9 +131,9 @@ impl Events {
             }
         }
         Self {
-            bus: bus.cloned(),
-            databases: databases.by_component.values().cloned().collect(),
-            checks: Arc::new(databases.checks.clone()),
+            bus,
+            databases: databases.into_iter().collect(),
+            checks: Arc::new(checks),
             watch,
             plan: Arc::new(Plan {
                 topics,
@@ -155,7 +163,8 @@ impl Events {
         identity::unattended(database, &subscribed).await
     }
 
-    pub(crate) async fn audit(&self) -> Result<AuditReport, Error> {
+    /// Whether everything adds up, in all databases.
+    pub async fn audit(&self) -> Result<AuditReport, Error> {
         let mut report = AuditReport {
             sound: true,
             databases: Vec::new(),
@@ -181,7 +190,7 @@ impl Events {
     }
 
     /// Those that have read something, and those that the manifest has.
-    pub(crate) async fn consumers(&self) -> Result<Vec<ConsumerReport>, Error> {
+    pub async fn consumers(&self) -> Result<Vec<ConsumerReport>, Error> {
         let mut missing = self.plan.subscriptions.clone();
         let mut all = Vec::new();
         for database in self.databases.iter() {

@@ -9,7 +9,7 @@ use marquee_delivery::outbox::rows::{self, ActError, Refused};
 use marquee_problem::NO_SUCH_RESOURCE;
 use serde_json::{Value, json};
 
-use super::{
+use crate::{
     api::Api,
     messages::{database, failed},
     peer::Who,

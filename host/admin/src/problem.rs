@@ -14,9 +14,9 @@ use marquee_problem::{
     BODY_TOO_LARGE, CONFLICT, INTERNAL, Kind, MEDIA_TYPE, NO_SUCH_RESOURCE, UNAVAILABLE,
 };
 use marquee_registry::{Refused, StoreError};
-
-use super::{documents::UPLOAD_BYTES, upload};
 use marquee_releases::Error;
+
+use crate::{documents::UPLOAD_BYTES, upload};
 
 /// A problem as an answer.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ const REFUSED: Kind = Kind {
 };
 
 /// What a problem's type leads to.
-pub(super) async fn kind(Path(name): Path<String>) -> Result<Json<&'static Kind>, Problem> {
+pub(crate) async fn kind(Path(name): Path<String>) -> Result<Json<&'static Kind>, Problem> {
     let kinds = marquee_problem::ALL.iter();
     let found = kinds
         .chain(&[INVALID, ARRIVAL, REFUSED])
@@ -63,7 +63,7 @@ pub(super) async fn kind(Path(name): Path<String>) -> Result<Json<&'static Kind>
 
 impl Problem {
     /// The request is not valid, and why.
-    pub(super) fn invalid(detail: String) -> Self {
+    pub(crate) fn invalid(detail: String) -> Self {
         INVALID.with(detail).into()
     }
 }

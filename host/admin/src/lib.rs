@@ -1,0 +1,27 @@
+//! What operators use: health and the admin API, on a socket in the data folder and on a TCP listener, and its client.
+//!
+//! Promise: every change is in the history and the log with who asked for it; nobody else learns or changes anything, health
+//! apart. Data flows from requests to `marquee-releases` and `marquee-delivery`; nothing of what they do is here. Not here:
+//! the command line, which settings there are.
+
+mod api;
+pub mod client;
+mod consumers;
+mod desk;
+mod documents;
+pub mod events;
+pub mod health;
+mod life;
+mod messages;
+mod outbox;
+mod peer;
+mod problem;
+pub mod socket;
+mod upload;
+
+pub use api::{Api, serve};
+pub use desk::Desk;
+pub use documents::{BulkReport, MessageState, MessagesOf, Pin, Promote, UPLOAD_BYTES};
+pub use events::Events;
+pub use life::{Life, Phase};
+pub use peer::Token;

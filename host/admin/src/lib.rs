@@ -21,7 +21,9 @@ mod upload;
 
 pub use api::{Api, serve};
 pub use desk::Desk;
-pub use documents::{BulkReport, MessageState, MessagesOf, Pin, Promote, UPLOAD_BYTES};
+pub use documents::{
+    BulkReport, LeftMessage, MessageState, MessagesOf, Pin, Promote, UPLOAD_BYTES,
+};
 pub use events::Events;
 pub use life::{Life, Phase};
 pub use peer::Token;

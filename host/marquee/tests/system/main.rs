@@ -35,6 +35,7 @@ mod rates;
 mod raw;
 mod releases;
 mod retention;
+mod signatures;
 mod spin;
 mod tls;
 mod versions;

@@ -3,13 +3,15 @@
 //! **What a guest gets**: the hosts that `allowed_outbound_hosts` names, in Spin's form `scheme://host:port`, with `*` for
 //! any host, `*.example.com` for its subdomains and no port for the scheme's own. **Bounds**: the call's deadline.
 //! **On failure**: a host that was not granted is refused before anything is sent, and so is every request within a
-//! unit of work, since it could not be rolled back.
+//! unit of work, since it could not be rolled back. Whom a request does not reach, or whose gateway does not, has let the
+//! component down: a call that fails then is not the fault of its version.
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use http::StatusCode;
 use http_body_util::BodyExt as _;
 use marquee_manifest::{ComponentId, OutboundHost};
-use marquee_runtime::{Call, Outbound};
+use marquee_runtime::{Call, LetDown, Outbound};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 /// Which hosts each component may reach.
@@ -35,13 +37,15 @@ impl Outbound for AllowedHosts {
             Some(_) => None,
             None => self.hosts.get(component).cloned(),
         };
-        Box::new(Hooks { hosts })
+        let let_down = call.let_down.clone();
+        Box::new(Hooks { hosts, let_down })
     }
 }
 
 /// What one call may reach.
 struct Hooks {
     hosts: Option<Arc<[OutboundHost]>>,
+    let_down: LetDown,
 }
 
 type Sent = Result<
@@ -63,15 +67,33 @@ impl WasiHttpHooks for Hooks {
             .hosts
             .as_ref()
             .is_some_and(|hosts| hosts.iter().any(|host| allows(host, request.uri())));
+        let let_down = self.let_down.clone();
         Box::new(async move {
             if !allowed {
                 return Err(Error::HttpRequestDenied);
             }
-            let (response, io) = wasmtime_wasi_http::default_send_request(request, options).await?;
+            let sent = wasmtime_wasi_http::default_send_request(request, options).await;
+            if !sent
+                .as_ref()
+                .is_ok_and(|(answer, _)| is_there(answer.status()))
+            {
+                let_down.set();
+            }
+            let (response, io) = sent?;
             let io: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(io);
             Ok((response.map(|body| body.boxed_unsync()), io))
         })
     }
+}
+
+/// Whether it was the server that was asked who answered, and had no reason not to.
+fn is_there(status: StatusCode) -> bool {
+    ![
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ]
+    .contains(&status)
 }
 
 fn allows(granted: &OutboundHost, uri: &http::Uri) -> bool {
@@ -83,6 +105,11 @@ fn allows(granted: &OutboundHost, uri: &http::Uri) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        task::JoinSet,
+    };
+
     use super::*;
 
     #[test]
@@ -95,5 +122,47 @@ mod tests {
         check("https://example.com", "https://example.com/x?y", true);
         check("https://example.com", "http://example.com/", false);
         check("*://*:*", "/x", false);
+    }
+
+    /// Answers one request with this status, and says where.
+    async fn answering(servers: &mut JoinSet<()>, status: u16) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        servers.spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 1024];
+            assert!(stream.read(&mut asked).await.unwrap() > 0);
+            let answer = format!("HTTP/1.1 {status} So\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        format!("http://{address}/")
+    }
+
+    #[tokio::test]
+    async fn who_is_not_reached_has_let_the_component_down() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody = format!("http://{}/", free.local_addr().unwrap());
+        drop(free);
+        let mut servers = JoinSet::new();
+        for (uri, lets_down) in [
+            (answering(&mut servers, 200).await, false),
+            (answering(&mut servers, 500).await, false),
+            (answering(&mut servers, 503).await, true),
+            (nobody, true),
+            // What it may not ask is its own fault.
+            ("http://example.com/".to_owned(), false),
+        ] {
+            let let_down = LetDown::default();
+            let mut hooks = Hooks {
+                hosts: Some(Arc::from(["http://127.0.0.1:*".parse().unwrap()])),
+                let_down: let_down.clone(),
+            };
+            let body = http_body_util::Empty::new().map_err(|never| match never {});
+            let mut request = http::Request::new(body.boxed_unsync());
+            *request.uri_mut() = uri.parse().unwrap();
+            let answer = hooks.send_request(request, None, Box::new(async { Ok(()) }));
+            drop(Box::into_pin(answer).await);
+            assert_eq!(let_down.is_set(), lets_down, "{uri}");
+        }
     }
 }

@@ -177,6 +177,8 @@ async fn closes(client: &mut TcpStream) -> Duration {
 }
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+/// How HTTP/2 begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
@@ -356,13 +358,23 @@ mod tls {
         trusted: &Own,
         own: Option<&Own>,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        agree(server, trusted, own, &[]).await
+    }
+
+    /// The same, where the client speaks these and says so.
+    async fn agree(
+        server: &Server,
+        trusted: &Own,
+        own: Option<&Own>,
+        speaks: &[&str],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(trusted.cert.der().clone()).expect("a root");
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(roots);
-        let config = match own {
+        let mut config = match own {
             None => builder.with_no_client_auth(),
             Some(own) => {
                 let chain: Vec<CertificateDer<'static>> = vec![own.cert.der().clone()];
@@ -370,6 +382,7 @@ mod tls {
                 builder.with_client_auth_cert(chain, key).expect("they fit")
             }
         };
+        config.alpn_protocols = speaks.iter().map(|it| it.as_bytes().to_vec()).collect();
         let name = ServerName::try_from("localhost").expect("a name");
         let connector = TlsConnector::from(Arc::new(config));
         connector.connect(name, server.connect().await).await
@@ -404,6 +417,29 @@ mod tls {
         let mut plain = server.connect().await;
         plain.write_all(GET).await.expect("it reads");
         assert!(!read(&mut plain, b"hello").await);
+    }
+
+    #[tokio::test]
+    async fn what_was_agreed_on_is_spoken_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = certificate();
+        write(folder.path(), &own);
+        let tls = Tls::read(files(folder.path())).expect("they can be used");
+        let server = Server::on(Limits::default(), |listener| listener.with_tls(Some(tls))).await;
+        // The server's first frame is its settings, of some entries.
+        let settings: &[u8] = &[4, 0, 0, 0, 0, 0];
+        for (agreed, said, answer, is_answered) in [
+            ("http/1.1", GET, &b"hello"[..], true),
+            ("h2", PREFACE, settings, true),
+            ("h2", GET, b"HTTP/1.1", false),
+            ("http/1.1", PREFACE, settings, false),
+        ] {
+            let client = agree(&server, &own, None, &[agreed]).await;
+            let mut client = client.expect("a handshake");
+            client.write_all(said).await.expect("it reads");
+            let found = read(&mut client, answer).await;
+            assert_eq!(found, is_answered, "{agreed}: {said:?}");
+        }
     }
 
     #[tokio::test]
@@ -473,7 +509,7 @@ mod http2 {
 
     /// The first bytes, with a window so large for each answer.
     fn preface(window: u32) -> Vec<u8> {
-        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        let mut bytes = PREFACE.to_vec();
         let mut setting = vec![0, 4];
         setting.extend(window.to_be_bytes());
         bytes.extend(frame(SETTINGS, 0, 0, &setting));

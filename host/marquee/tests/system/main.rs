@@ -22,6 +22,7 @@ mod documents;
 mod evolution;
 mod examples;
 mod grpc;
+mod h2spec;
 mod host;
 mod hosts;
 mod imports;

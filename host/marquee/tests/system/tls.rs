@@ -8,13 +8,13 @@ use crate::{
 };
 
 /// A certificate and its key, as files. It is signed by itself: whoever trusts it trusts this one.
-struct Own {
-    certificate: String,
-    key: String,
+pub(crate) struct Own {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Own {
-    fn new(folder: &Path, name: &str) -> Self {
+    pub(crate) fn new(folder: &Path, name: &str) -> Self {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]);
         let made = made.expect("a certificate");
         let file = |kind: &str, text: String| {

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     Limits, Peer, RequestBody, Stop,
     body::Answer,
-    listener::Stream,
+    listener::{Greeted, Spoken},
     pulse::{Look, Pulse, Waiting, Watched},
 };
 
@@ -31,12 +31,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Answer until it ends. A break: it had to be ended.
-    pub(super) async fn serve<H, F, B>(
-        self,
-        stream: Stream,
-        peer: Peer,
-        handler: H,
-    ) -> ControlFlow<()>
+    pub(super) async fn serve<H, F, B>(self, greeted: Greeted, handler: H) -> ControlFlow<()>
     where
         H: Fn(Request<RequestBody>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<B>> + Send + 'static,
@@ -45,6 +40,11 @@ impl Connection {
             + Send
             + 'static,
     {
+        let Greeted {
+            stream,
+            peer,
+            spoken,
+        } = greeted;
         let pulse = Pulse::new();
         let (limits, scheme) = (self.limits.clone(), self.scheme.clone());
         let service = service_fn({
@@ -61,7 +61,7 @@ impl Connection {
                 }
             }
         });
-        let builder = self.builder();
+        let builder = self.builder(spoken);
         let stream = Watched {
             stream,
             pulse: Arc::clone(&pulse),
@@ -106,7 +106,7 @@ impl Connection {
         }
     }
 
-    fn builder(&self) -> auto::Builder<Streams> {
+    fn builder(&self, spoken: Spoken) -> auto::Builder<Streams> {
         let limits = &self.limits;
         let mut builder = auto::Builder::new(Streams {
             tasks: self.tasks.clone(),
@@ -129,7 +129,11 @@ impl Connection {
             .max_local_error_reset_streams(RESETS)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(limits.header_timeout);
-        builder
+        match spoken {
+            Spoken::Either => builder,
+            Spoken::Http1 => builder.http1_only(),
+            Spoken::Http2 => builder.http2_only(),
+        }
     }
 }
 

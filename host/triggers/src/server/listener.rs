@@ -62,6 +62,24 @@ pub enum Peer {
     User(Option<u32>),
 }
 
+/// A connection whose first request may come.
+pub(super) struct Greeted {
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
+    pub(super) spoken: Spoken,
+}
+
+/// What it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// Its first bytes say it.
+    Either,
+    /// Agreed on, and nothing else.
+    Http1,
+    /// Agreed on, and nothing else.
+    Http2,
+}
+
 /// A connection, whatever it is.
 pub(super) type Stream = Box<dyn Duplex>;
 
@@ -121,24 +139,28 @@ impl Listener {
     }
 
     /// What comes before the first request.
-    pub(super) async fn greet(
-        &self,
-        mut stream: Stream,
-        mut peer: Peer,
-    ) -> io::Result<(Stream, Peer)> {
+    pub(super) async fn greet(&self, mut stream: Stream, mut peer: Peer) -> io::Result<Greeted> {
         if self.is_proxy(peer)
             && let Some(client) = proxy::client(&mut stream).await?
         {
             peer = Peer::Address(client);
         }
         let Some(tls) = &self.tls else {
-            return Ok((stream, peer));
+            return Ok(Greeted {
+                stream,
+                peer,
+                spoken: Spoken::Either,
+            });
         };
-        let (stream, certificate) = tls.accept(stream).await?;
+        let (stream, certificate, spoken) = tls.accept(stream).await?;
         if let (Peer::Address(address), Some(certificate)) = (peer, certificate) {
             peer = Peer::Certified(address, certificate);
         }
-        Ok((stream, peer))
+        Ok(Greeted {
+            stream,
+            peer,
+            spoken,
+        })
     }
 }
 

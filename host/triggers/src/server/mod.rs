@@ -144,7 +144,7 @@ where
                 listener.greet(stream, peer),
             );
             let greeted = connection.stop.drain.run_until_cancelled(greeting).await;
-            let (stream, peer) = match greeted {
+            let greeted = match greeted {
                 Some(Ok(Ok(greeted))) => greeted,
                 Some(Ok(Err(error))) => {
                     tracing::debug!(?peer, %error, "a connection came to nothing");
@@ -153,13 +153,14 @@ where
                 // It was too slow, or nothing new is taken any more.
                 Some(Err(_)) | None => return,
             };
+            let peer = greeted.peer;
             let share = early.flatten().or_else(|| clients.take(network(peer.ip())));
             if share.is_none() {
                 tracing::debug!(?peer, "a client has as many connections as it may");
                 return;
             }
             let _places = (place, share);
-            if connection.serve(stream, peer, handler).await.is_break() {
+            if connection.serve(greeted, handler).await.is_break() {
                 ended.fetch_add(1, Ordering::Relaxed);
             }
         });

@@ -21,7 +21,7 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::listener::Stream;
+use super::listener::{Spoken, Stream};
 
 /// The files, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,13 +91,22 @@ impl Tls {
         }
     }
 
-    pub(super) async fn accept(&self, stream: Stream) -> io::Result<(Stream, Option<Digest>)> {
+    /// The stream, the client's certificate, and what both agreed to speak.
+    pub(super) async fn accept(
+        &self,
+        stream: Stream,
+    ) -> io::Result<(Stream, Option<Digest>, Spoken)> {
         let acceptor = TlsAcceptor::from(self.current.load_full());
         let stream = acceptor.accept(stream).await?;
+        let spoken = match stream.get_ref().1.alpn_protocol() {
+            Some(H2) => Spoken::Http2,
+            Some(_) => Spoken::Http1,
+            None => Spoken::Either,
+        };
         let certificates = stream.get_ref().1.peer_certificates();
         let certificate = certificates.and_then(<[_]>::first);
         let certificate = certificate.map(|certificate| Digest::of(certificate));
-        Ok((Box::new(stream), certificate))
+        Ok((Box::new(stream), certificate, spoken))
     }
 
     /// None of what is not there now: whoever changes files may do it in two steps.
@@ -132,7 +141,7 @@ fn config(files: &Files) -> Result<Arc<ServerConfig>, TlsError> {
     };
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| bad(&files.key, &error))?;
     let mut config = builder.with_single_cert(certificates(&files.certificate)?, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -152,5 +161,7 @@ fn bad(path: &Path, reason: &dyn std::fmt::Display) -> TlsError {
     }
 }
 
+/// HTTP/2, as clients ask for it.
+const H2: &[u8] = b"h2";
 /// Soon enough for a certificate that ends.
 const LOOK: Duration = Duration::from_secs(5);

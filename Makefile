@@ -11,7 +11,7 @@ ARGS ?=
 # Where a Docker engine answers, the servers of a test run are its containers.
 DOCKER = $(shell docker info >/dev/null 2>&1 && echo --features marquee-testkit/docker)
 
-.PHONY: components-before help up demo bench dist swap-proof chaos chaos-short seeded-bugs test test-containers sbom ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
+.PHONY: components-before help up demo bench dist swap-proof chaos chaos-short seeded-bugs test fuzz test-containers sbom ci fmt fmt-check lint docs deny components test-components setup-up setup-test setup-ci clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ seeded-bugs: setup-test test-components ## Put bugs in on purpose, one at a time
 test: setup-test components test-components components-before ## Run every test, over real servers
 	@cargo test --locked --workspace $(DOCKER) --no-run
 	@exec "$(OUT)/debug/with-servers" cargo test --locked --workspace --no-fail-fast $(DOCKER) $(ARGS)
+
+fuzz: setup-test ## Give whatever reads what others wrote so many mangled inputs (ARGS=NUMBER, 100,000 by default)
+	@PROPTEST_CASES=$(or $(ARGS),100000) cargo test --locked --workspace --no-fail-fast whatever_comes
 
 # Not part of ci, whose machine has no engine.
 test-containers: setup-test ## Tests with servers in containers, the image and compose.yaml; needs Docker (ARGS=servers or compose)

@@ -96,6 +96,7 @@ const VERSION: u8 = 2;
 
 #[cfg(test)]
 mod tests {
+    use marquee_fuzz::mangled_text;
     use proptest::prelude::*;
 
     use super::*;
@@ -166,6 +167,20 @@ mod tests {
             bytes[at] ^= flip;
             let changed = URL_SAFE_NO_PAD.encode(bytes);
             prop_assert_eq!(cursors.decode::<String>(&changed), Err(Foreign));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_cursor_that_is_taken_is_one_that_was_given(text in mangled_text([
+            Cursors::of("notes", "ann").encode(&(7_u64, "x")),
+            Cursors::of("notes", "ann").encode(&(u64::MAX, "a long title")),
+            Cursors::of("notes", "bob").encode(&(7_u64, "x")),
+        ])) {
+            let cursors = Cursors::of("notes", "ann");
+            if let Ok(position) = cursors.decode::<(u64, String)>(&text) {
+                prop_assert_eq!(cursors.encode(&position), text);
+            }
         }
     }
 }

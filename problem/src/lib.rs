@@ -140,6 +140,9 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 mod tests {
     use std::collections::BTreeSet;
 
+    use marquee_fuzz::mangled;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -193,5 +196,18 @@ mod tests {
         // It may have been done.
         assert_eq!(DEADLINE_PASSED.with("").retry_after_s(), None);
         assert_eq!(INTERNAL.with("").retry_after_s(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_problem_is_sent_on_as_it_came(bytes in mangled([
+            serde_json::to_vec(&OUT_OF_BOUNDS.with("`value` must be from 1 to 10")).unwrap(),
+            br#"{"type":"about:blank","title":"","status":99999,"detail":"\ud800","instance":null}"#.to_vec(),
+        ])) {
+            if let Ok(problem) = serde_json::from_slice::<Problem>(&bytes) {
+                let sent = serde_json::to_vec(&problem).unwrap();
+                prop_assert_eq!(serde_json::from_slice::<Problem>(&sent).unwrap(), problem);
+            }
+        }
     }
 }

@@ -55,6 +55,9 @@ const ALL: Duration = Duration::from_secs(330);
 
 #[cfg(test)]
 mod tests {
+    use marquee_fuzz::mangled;
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     /// A byte a second, for ever.
@@ -102,5 +105,30 @@ mod tests {
             (count, error.to_string().as_str()),
             (0, "the host is stopping")
         );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_in_whatever_pieces_is_read_as_it_was_sent(
+            pieces in vec(mangled([&b"\0asm\x0d\0\x01\0"[..], &[7; 40_000]]), 0..6),
+            broken in any::<bool>(),
+        ) {
+            let sent = pieces.concat();
+            let end = broken.then(|| Err(io::Error::other("gone")));
+            let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok).chain(end)));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let (read, result) = runtime.block_on(async {
+                let mut reader = reader(body, CancellationToken::new());
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut bytes = Vec::new();
+                    let result = reader.read_to_end(&mut bytes);
+                    (bytes, result)
+                });
+                read.await.unwrap()
+            });
+            prop_assert_eq!(read, sent);
+            // A component that broke off is none.
+            prop_assert_eq!(result.is_err(), broken);
+        }
     }
 }

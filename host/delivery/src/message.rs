@@ -189,6 +189,8 @@ const VALUE_BYTES: usize = 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use marquee_bus::Record;
+    use marquee_fuzz::{mangled, mangled_text};
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
 
@@ -276,5 +278,32 @@ mod tests {
         let (first, second) = (decode("t", 1, &record), decode("t", 2, &record));
         assert_eq!(first.undecodable, None);
         assert_eq!(first.message.event_id, second.message.event_id);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_record_can_be_kept_and_means_the_same_on_every_host(
+            key in mangled_text(["movie".to_owned(), "a\0b".to_owned(), "\0".repeat(KEY_BYTES)]),
+            headers in vec((
+                mangled_text([EVENT_ID, SEQ, SOURCE, "Marquee-Seq", "traceparent"]),
+                mangled([ID, b"5", b"9223372036854775807", b"metadata", b"\xff\x00"]),
+            ), 0..6),
+        ) {
+            let headers: Vec<(&str, &[u8])> = { headers.iter() }.map(|(name, value)| (&**name, &**value)).collect();
+            let record = incoming(&key, &headers);
+            let decoded = decode("movies", 1, &record);
+            let message = &decoded.message;
+            prop_assert!(message.key.len() <= KEY_BYTES && message.source.len() <= KEY_BYTES);
+            let texts = message.headers.iter().flat_map(|(name, value)| [name, value]);
+            prop_assert!(texts.chain([&message.key, &message.source]).all(|text| !text.contains('\0')));
+            prop_assert!(message.headers.iter().all(|(name, _)| !is_ours(name)));
+            prop_assert_eq!(message.seq.is_some(), !message.source.is_empty());
+            prop_assert!(message.seq.is_none_or(|seq| seq > 0 && decoded.ordered));
+            prop_assert!(!decoded.ordered || !message.key.is_empty());
+            let again = decode("movies", 1, &record);
+            if decoded.undecodable.is_none() {
+                prop_assert_eq!(again, decoded);
+            }
+        }
     }
 }

@@ -53,6 +53,11 @@ impl fmt::Display for When {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use marquee_fuzz::mangled_text;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -98,6 +103,21 @@ mod tests {
             "soon",
         ] {
             assert!(When::cron(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_schedule_is_due_later_and_that_is_soon_known(
+            text in mangled_text(["*/15 0-6 1,15 * MON-FRI", "0 0 29 2 *", "@daily", "0 12 L * 5#2", "0 0 30 2 *"]),
+            now in 0_i64..4_000_000_000,
+        ) {
+            let begun = Instant::now();
+            if let Ok(when) = When::cron(&text) {
+                let now = DateTime::from_timestamp(now, 0).expect("a time");
+                prop_assert!(when.after(now) > now);
+            }
+            prop_assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         }
     }
 }

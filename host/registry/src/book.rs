@@ -179,6 +179,9 @@ pub(crate) const FORMAT: u64 = 1;
 
 #[cfg(test)]
 mod tests {
+    use marquee_fuzz::mangled;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn id(name: &str) -> ComponentId {
@@ -282,5 +285,43 @@ mod tests {
         drop(book);
         let book = Book::open(folder.path()).expect("opened");
         assert_eq!(book.state(&id("rating")), Some(&two));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_what_is_read_of_a_file_is_what_would_be_written(bytes in mangled(written())) {
+            let path = Path::new("live.json");
+            let Ok(states) = understood(path, &bytes) else { return Ok(()) };
+            let again = serde_json::to_vec(&Document { format: FORMAT, components: &states }).unwrap();
+            prop_assert_eq!(understood(path, &again).unwrap(), states);
+        }
+    }
+
+    /// As releases have written it.
+    fn written() -> [Vec<u8>; 3] {
+        let state = State::new(Digest::of(b"one")).pin(false).unwrap();
+        let ramp = "1%,10%".parse().unwrap();
+        let state = state
+            .ramp(Digest::of(b"two"), &ramp, 1_000, 5, Some("2.0"))
+            .unwrap();
+        let wave = state.clone().first_on(
+            ["a".to_owned()].into(),
+            "a",
+            &State::new(Digest::of(b"one")),
+        );
+        let components = BTreeMap::from([(id("rating"), state), (id("gateway"), wave)]);
+        [
+            serde_json::to_vec(&components).unwrap(),
+            serde_json::to_vec(&Document {
+                format: FORMAT,
+                components: &components,
+            })
+            .unwrap(),
+            serde_json::to_vec(&Document {
+                format: FORMAT + 1,
+                components: &components,
+            })
+            .unwrap(),
+        ]
     }
 }

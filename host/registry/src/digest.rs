@@ -92,6 +92,9 @@ impl fmt::Debug for Digest {
 
 #[cfg(test)]
 mod tests {
+    use marquee_fuzz::mangled_text;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -118,6 +121,15 @@ mod tests {
             &long.replacen("e3b", "\u{e9}b", 1),
         ] {
             assert_eq!(text.parse::<Digest>(), Err(NotADigest), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_digest_is_its_64_digits(text in mangled_text([format!("{:#}", Digest::of(b"")), "A".repeat(64)])) {
+            if let Ok(digest) = text.parse::<Digest>() {
+                prop_assert_eq!(format!("{digest:#}"), text.to_ascii_lowercase());
+            }
         }
     }
 }

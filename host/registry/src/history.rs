@@ -152,6 +152,9 @@ const READ_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use marquee_fuzz::mangled;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn event(component: &str, at_ms: u64) -> Event {
@@ -221,5 +224,23 @@ mod tests {
         assert_eq!(times(&History::of(&gone), 10, None), [3, 2, 1]);
         history.flush().expect("there is nothing to write");
         assert_eq!(times(&history, 10, None), [0; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_of_a_history_what_is_added_next_is_read(file in mangled([
+            serde_json::to_vec(&event("rating", 1)).unwrap(),
+            [serde_json::to_vec(&event("rating", 1)).unwrap(), serde_json::to_vec(&event("gateway", 2)).unwrap(), vec![]].join(&b'\n'),
+        ])) {
+            let folder = tempfile::tempdir().expect("a folder");
+            fs::write(folder.path().join("history.jsonl"), &file).expect("written");
+            let history = History::of(folder.path());
+            let before = history.newest(10, None).expect("read");
+            prop_assert!(before.len() <= file.split(|byte| *byte == b'\n').count());
+            let added = event("users", 9);
+            history.add(added.clone()).expect("added");
+            let after = history.newest(11, None).expect("read");
+            prop_assert_eq!(after.split_first(), Some((&added, &before[..])));
+        }
     }
 }

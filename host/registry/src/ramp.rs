@@ -76,6 +76,9 @@ const MOST: usize = 20;
 
 #[cfg(test)]
 mod tests {
+    use marquee_fuzz::mangled_text;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -86,6 +89,15 @@ mod tests {
         assert_eq!((first.to_string(), then.len()), ("1%".to_owned(), 3));
         for wrong in ["", "10%,1%", "10%,10%", "10", "101%", "1%,"] {
             assert_eq!(wrong.parse::<Ramp>(), Err(NotARamp), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_ramp_reads_what_it_writes(text in mangled_text(["1%,10%,50%,100%", "0.5%, 1%"])) {
+            if let Ok(ramp) = text.parse::<Ramp>() {
+                prop_assert_eq!(ramp.to_string().parse::<Ramp>(), Ok(ramp));
+            }
         }
     }
 }

@@ -1,3 +1,6 @@
+use marquee_fuzz::mangled_text;
+use proptest::prelude::*;
+
 use super::*;
 
 fn digest(name: &str) -> Digest {
@@ -284,4 +287,22 @@ fn a_step_from_host_to_host_is_live_where_it_came_and_is_taken_back_whole() {
     assert_eq!(*wider.on("c"), Active::only(one));
     assert_eq!(wider.reach("a", None, 0), Ok(next));
     assert_eq!(before.reach("a", None, 0), Err(Refused::TakenBack));
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_a_label_names_its_version_and_is_taken_for_no_other(text in mangled_text(["1.5.0", "e887c9cb", "release_2-rc.1"])) {
+        let one = State::new(digest("one"));
+        let known = [digest("one"), digest("two")];
+        let meant = one.resolve(&text, &known);
+        if let Ok(meant) = meant {
+            let digits = format!("{meant:#}");
+            prop_assert!(digits.starts_with(&text.to_ascii_lowercase()));
+        }
+        if let Ok(named) = one.label(&text, digest("two")) {
+            prop_assert!(meant.is_err());
+            prop_assert_eq!(named.resolve(&text, &known), Ok(digest("two")));
+            prop_assert_eq!(named.unlabel(&text), Ok(one));
+        }
+    }
 }

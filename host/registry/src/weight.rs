@@ -78,6 +78,9 @@ impl From<Weight> for String {
 
 #[cfg(test)]
 mod tests {
+    use marquee_fuzz::mangled_text;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -100,6 +103,15 @@ mod tests {
             " 1%",
         ] {
             assert_eq!(text.parse::<Weight>(), Err(NotAWeight), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_weight_reads_what_it_writes(text in mangled_text(["10%", "99.9%", "100%"])) {
+            if let Ok(weight) = text.parse::<Weight>() {
+                prop_assert_eq!(weight.to_string().parse::<Weight>(), Ok(weight));
+            }
         }
     }
 }

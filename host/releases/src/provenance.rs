@@ -275,6 +275,9 @@ const SPKI: [u8; 12] = [
 mod tests {
     use std::process::Command;
 
+    use marquee_fuzz::{mangled, mangled_text};
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -358,5 +361,30 @@ mod tests {
             "-in",
             "component",
         ]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_signature_has_one_text(text in mangled_text([Signature([0xa5; 64]).to_string(), Signature([0; 64]).to_string()])) {
+            if let Ok(signature) = text.parse::<Signature>() {
+                prop_assert_eq!(signature.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn whatever_comes_a_key_is_that_of_its_32_bytes(text in mangled([
+            pem("PUBLIC KEY", &[&SPKI[..], &[7; 32]].concat()),
+            pem("PRIVATE KEY", &[7; 48]),
+        ])) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("key.pub");
+            fs::write(&path, &text).expect("written");
+            if let Ok(trust) = Trust::read(std::slice::from_ref(&path), true) {
+                let keys: Vec<_> = trust.keys.iter().map(|(_, key)| pem("PUBLIC KEY", &[&SPKI[..], key].concat())).collect();
+                fs::write(&path, &keys[0]).expect("written");
+                prop_assert_eq!(&Trust::read(&[path], true).expect("read").keys, &trust.keys);
+                prop_assert!(trust.check(b"component", Some(&Signature([7; 64]))).is_err());
+            }
+        }
     }
 }

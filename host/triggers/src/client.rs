@@ -52,15 +52,15 @@ impl fmt::Display for Proxies {
 /// missing or is no address, the outermost one that is there counts, and without any the socket's.
 pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, proxies: Proxies) -> IpAddr {
     let lines = headers.get_all(FORWARDED_FOR).iter().rev();
-    // A line that is not ASCII is one entry that is no address.
-    let entries = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+    // As bytes: what a client wrote before it, in whatever encoding, hides no proxy's entry.
+    let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let trusted = entries.take(usize::from(proxies.0)).map_while(address);
     network(trusted.last().unwrap_or(peer))
 }
 
 /// `192.0.2.1`, `2001:db8::1`, and what some proxies write: `192.0.2.1:4711`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
-fn address(entry: &str) -> Option<IpAddr> {
-    let entry = entry.trim();
+fn address(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry.trim_ascii()).ok()?;
     let bare = entry
         .strip_prefix('[')
         .and_then(|entry| entry.strip_suffix(']'));
@@ -73,6 +73,8 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use marquee_fuzz::mangled;
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
 
@@ -131,6 +133,7 @@ mod tests {
         check("1", "10.0.0.1", &["198.51.100.7, unknown"], "10.0.0.1");
         check("1", "10.0.0.1", &["198.51.100.7,"], "10.0.0.1");
         check("1", "10.0.0.1", &["198.51.100.7, ä"], "10.0.0.1");
+        check("1", "10.0.0.1", &["ä, 198.51.100.7"], "198.51.100.7");
         check("2", "10.0.0.1", &["_hidden, 10.0.0.2"], "10.0.0.2");
         // Not past a broken entry to one that the client may have written.
         check(
@@ -162,6 +165,36 @@ mod tests {
         assert_eq!("16".parse::<Proxies>().unwrap().to_string(), "16");
         for bad in ["17", "-1", "", "one"] {
             assert!(bad.parse::<Proxies>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        /// The client writes what it likes; each proxy behind it adds whom it was asked by.
+        #[test]
+        fn whatever_comes_from_a_client_is_not_taken_for_its_address(
+            written in vec(mangled(["203.0.113.9", "203.0.113.9, [2001:db8::1]:80, 10.0.0.2", "for=203.0.113.9;proto=https"]), 0..4),
+            same_line in any::<bool>(),
+            own in any::<IpAddr>(),
+            proxies in vec(any::<IpAddr>(), 0..4),
+            peer in any::<IpAddr>(),
+        ) {
+            let mut lines: Vec<HeaderValue> = { written.iter() }
+                .filter_map(|line| HeaderValue::from_bytes(line).ok())
+                .collect();
+            for address in [own].iter().chain(&proxies) {
+                let added = match lines.pop_if(|_| same_line) {
+                    Some(line) => [line.as_bytes(), b", ", address.to_string().as_bytes()].concat(),
+                    None => address.to_string().into_bytes(),
+                };
+                lines.push(HeaderValue::from_bytes(&added).unwrap());
+            }
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(FORWARDED_FOR, line);
+            }
+            let all = Proxies(u8::try_from(proxies.len() + 1).unwrap());
+            prop_assert_eq!(client(peer, &headers, all), network(own));
+            prop_assert_eq!(client(peer, &headers, Proxies(0)), network(peer));
         }
     }
 }

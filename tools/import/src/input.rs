@@ -1,9 +1,15 @@
 //! Films and ratings out of CSV or JSON lines.
 //!
-//! A bad line is an item with its number and reason, never the end: the rest is read. One line is in memory at a
-//! time. Not here: the bounds of values, which the server knows better and answers with 422.
+//! A bad line is an item with its number and reason, never the end, unless it has none itself: the rest is read. One line, of
+//! a megabyte at the most, is in memory at a time. Not here: the bounds of values, which the server knows better and answers with 422.
 
-use std::io::{BufRead, BufReader, Read};
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -34,7 +40,7 @@ impl Format {
 /// One line of the input.
 #[derive(Debug)]
 pub struct Line<T> {
-    /// From 1; a CSV's row of names is line 1.
+    /// From 1; a CSV's row of names is line 1, and rows that end with CR alone are of one line.
     pub number: u64,
     /// What it says, or what is wrong with it.
     pub parsed: Result<T, String>,
@@ -144,9 +150,14 @@ fn csv_lines<R: Read + Send, Raw: DeserializeOwned + Send, T>(
     from: R,
     check: fn(Raw) -> Result<T, String>,
 ) -> impl Iterator<Item = Line<T>> + Send {
+    let left = Arc::new(AtomicU64::new(LINE_MAX_BYTES));
+    let rows = Rows {
+        from,
+        left: Arc::clone(&left),
+    };
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
-        .from_reader(from);
+        .from_reader(rows);
     let mut ended = false;
     std::iter::from_fn(move || {
         if ended {
@@ -159,6 +170,7 @@ fn csv_lines<R: Read + Send, Raw: DeserializeOwned + Send, T>(
                 return Some(bad(1, error.to_string()));
             }
         };
+        left.store(LINE_MAX_BYTES, Ordering::Relaxed);
         let mut row = csv::StringRecord::new();
         let before = reader.position().line();
         match reader.read_record(&mut row) {
@@ -181,6 +193,29 @@ fn csv_lines<R: Read + Send, Raw: DeserializeOwned + Send, T>(
     })
 }
 
+/// The input of a reader that would read a row without an end.
+struct Rows<R> {
+    from: R,
+    /// How much more of the row may come.
+    left: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Rows<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(io::Error::other(too_long()));
+        }
+        let count = self.from.by_ref().take(left).read(buffer)?;
+        self.left.store(left - count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+fn too_long() -> String {
+    format!("longer than {LINE_MAX_BYTES} bytes; nothing after it is read")
+}
+
 fn json_lines<R: Read + Send, Raw: DeserializeOwned, T>(
     from: R,
     check: fn(Raw) -> Result<T, String>,
@@ -200,9 +235,7 @@ fn json_lines<R: Read + Send, Raw: DeserializeOwned, T>(
                 Ok(0) => return None,
                 Ok(_) if text.len() as u64 == LINE_MAX_BYTES && !text.ends_with(b"\n") => {
                     ended = true;
-                    let reason =
-                        format!("longer than {LINE_MAX_BYTES} bytes; nothing after it is read");
-                    return Some(bad(number, reason));
+                    return Some(bad(number, too_long()));
                 }
                 Ok(_) if text.iter().all(u8::is_ascii_whitespace) => {}
                 Ok(_) => {
@@ -252,7 +285,21 @@ const LINE_MAX_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use marquee_fuzz::mangled;
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Counts what is read of it.
+    struct Counted<R>(R, Arc<AtomicU64>);
+
+    impl<R: Read> Read for Counted<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            self.1.fetch_add(count as u64, Ordering::Relaxed);
+            Ok(count)
+        }
+    }
 
     fn told<T: std::fmt::Debug>(lines: impl Iterator<Item = Line<T>>) -> Vec<(u64, bool)> {
         lines
@@ -318,5 +365,49 @@ mod tests {
         assert_eq!(Format::of("b.jsonl"), Some(Format::Jsonl));
         assert_eq!(Format::of("b.txt"), None);
         assert_eq!(Format::of("-"), None);
+    }
+
+    #[test]
+    fn a_row_without_an_end_is_told_and_not_kept_in_memory() {
+        let endless = [
+            (&b"title,director\nA,B\n\"C"[..], Format::Csv),
+            (b"title,director\nA,B\nC", Format::Csv),
+            (b"title", Format::Csv),
+            (b"{\"title\":\"A", Format::Jsonl),
+        ];
+        for (begin, format) in endless {
+            let taken = Arc::new(AtomicU64::new(0));
+            let input = begin.chain(std::io::repeat(b'x').take(16 * LINE_MAX_BYTES));
+            let mut lines = movies(Counted(input, Arc::clone(&taken)), format);
+            let last = lines.find(|line| line.parsed.is_err()).unwrap();
+            assert!(last.parsed.unwrap_err().contains("longer than"));
+            assert!(lines.next().is_none());
+            assert!(taken.load(Ordering::Relaxed) < 2 * LINE_MAX_BYTES);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_each_line_is_told_once_and_at_its_place(
+            input in mangled([
+                &b"title,year,director\nHeat,1995,Michael Mann\n\"Ran\n\",1985,\"K\"\"\"\n"[..],
+                b"\xef\xbb\xbftitle,director\r\nA,B\r\n",
+                b"{\"title\":\"A\",\"director\":\"B\",\"year\":1999}\n\n{\"title\":null}\n",
+            ]),
+            format in prop::sample::select(&[Format::Csv, Format::Jsonl][..]),
+        ) {
+            let whole = input.len() as u64 + 1;
+            let mut before = 1;
+            let mut count = 0;
+            for line in movies(std::io::Cursor::new(input), format) {
+                prop_assert!(line.number >= before && line.number <= whole, "{} after {}", line.number, before);
+                before = line.number;
+                count += 1;
+                if let Ok(film) = line.parsed {
+                    prop_assert!(!film.title.trim().is_empty() && !film.director.trim().is_empty());
+                }
+            }
+            prop_assert!(count < whole);
+        }
     }
 }

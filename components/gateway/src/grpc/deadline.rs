@@ -63,6 +63,9 @@ fn parse(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use marquee_fuzz::mangled_text;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -87,6 +90,16 @@ mod tests {
             "1é",
         ] {
             check(text, None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_timeout_is_not_longer_than_the_protocol_has_it(text in mangled_text(["1S", "99999999H", "250m", "0n"])) {
+            if let Some(timeout) = parse(&text) {
+                prop_assert!((2..=9).contains(&text.len()));
+                prop_assert!(timeout <= Duration::from_secs(99_999_999 * 3_600));
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is JSON, what has the shape, and what is said of what has not.
 
 use axum::http::HeaderValue;
+use marquee_fuzz::mangled;
 use proptest::prelude::*;
 
 use super::*;
@@ -219,5 +220,27 @@ proptest! {
     fn every_text_without_nul_comes_through(text in "[^\0]{0,60}") {
         let json = serde_json::json!({ "a": text, "b": 1 }).to_string();
         prop_assert_eq!(parse::<Fields>(json.as_bytes(), OBJECT).unwrap().a.0, text);
+    }
+
+    #[test]
+    fn whatever_comes_a_body_is_read_or_told_what_it_is(bytes in mangled([
+        &br#"{"a": "x\u00e9", "b": 7.0}"#[..],
+        br#"{"a": "\ud800", "b": 1e400, "a": 5, "c": [[[["#,
+        b"[1, 2]",
+    ])) {
+        let read = parse::<Fields>(&bytes, OBJECT);
+        let json = serde_json::from_slice::<serde_json::Value>(&bytes);
+        match read {
+            Ok(fields) => {
+                let json = json.unwrap();
+                prop_assert_eq!(json["a"].as_str(), Some(&*fields.a.0));
+                prop_assert_eq!(json["b"].as_f64(), Some(fields.b.0));
+            }
+            Err(_) => {
+                let (kind, field) = fault(&bytes);
+                prop_assert_eq!(kind == malformed().0, json.is_err());
+                prop_assert!(field.is_none_or(|field| ["a", "b"].contains(&&*field)));
+            }
+        }
     }
 }

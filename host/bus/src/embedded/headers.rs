@@ -39,6 +39,9 @@ fn part(block: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use marquee_fuzz::mangled;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -61,6 +64,23 @@ mod tests {
         for length in 0..block.len() {
             let (torn, _) = block.split_at(length);
             assert_eq!(decode(torn).len(), usize::from(length >= 10), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_what_is_read_of_a_block_stands_in_it(block in mangled([
+            encode(&[("marquee-seq".to_owned(), Bytes::from_static(b"17")), ("traceparent".to_owned(), Bytes::from_static(b"00-1"))]),
+            encode(&[(String::new(), Bytes::new())]),
+            vec![0xff; 8],
+        ])) {
+            let headers = decode(&block);
+            prop_assert!(headers.len() <= block.len() / 8);
+            let size: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+            prop_assert!(size <= 3 * block.len());
+            if headers.iter().all(|(name, _)| !name.contains('\u{fffd}')) {
+                prop_assert!(block.starts_with(&encode(&headers)));
+            }
         }
     }
 }

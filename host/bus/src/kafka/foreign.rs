@@ -22,7 +22,10 @@ const LAST_MS: i64 = 253_402_300_799_999;
 
 #[cfg(test)]
 mod tests {
-    use super::{text, time_ms};
+    use marquee_fuzz::mangled;
+    use proptest::prelude::*;
+
+    use super::{LAST_MS, text, time_ms};
 
     #[test]
     fn names_stay_what_they_are_or_are_written_in_hexadecimal_and_no_two_become_one() {
@@ -48,6 +51,30 @@ mod tests {
             (None, 0),
         ] {
             assert_eq!(time_ms(given), taken);
+        }
+    }
+
+    fn names() -> impl Strategy<Value = Vec<u8>> {
+        mangled([
+            &b"movie"[..],
+            br"\xff",
+            br"\x5c786666",
+            "Straße".as_bytes(),
+            b"\0\xff",
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_name_can_be_kept_and_is_no_other_ones(one in names(), other in names()) {
+            let written = text(&one);
+            prop_assert!(!written.contains('\0') && written.len() <= 2 * one.len() + 2);
+            prop_assert_eq!(written == text(&other), one == other);
+        }
+
+        #[test]
+        fn whatever_comes_a_time_can_be_written_down(time in any::<Option<i64>>()) {
+            prop_assert!((0..=LAST_MS).contains(&time_ms(time)));
         }
     }
 }

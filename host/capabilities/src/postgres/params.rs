@@ -201,3 +201,32 @@ fn decimal(text: &str) -> Result<Decimal, Problem> {
 
 /// Stands before the text on the wire; there is one version.
 const JSONB_VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use marquee_fuzz::{mangled, mangled_text};
+    use postgres_types::FromSql as _;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_comes_json_is_sent_as_it_came(bytes in mangled([&br#"{"a": [1, 2.5e300, "\\ud83d\\ude00"]}"#[..], b"1e999999", br#""\\ud800""#])) {
+            let mut out = BytesMut::new();
+            let sent = Param(ParameterValue::Jsonb(bytes.clone())).to_sql(&Type::JSONB, &mut out);
+            match sent {
+                Ok(_) => prop_assert_eq!(out.split_first(), Some((&JSONB_VERSION, &bytes[..]))),
+                Err(_) => prop_assert!(serde_json::from_slice::<serde_json::Value>(&bytes).is_err()),
+            }
+        }
+
+        #[test]
+        fn whatever_comes_a_decimal_arrives_as_it_was_sent(text in mangled_text(["-12.50", "79228162514264337593543950335", "0.0000000000000000000000000001", "1_000"])) {
+            let Ok(number) = decimal(&text) else { return Ok(()) };
+            let mut out = BytesMut::new();
+            put(&number, &Type::NUMERIC, &mut out).unwrap();
+            prop_assert_eq!(Decimal::from_sql(&Type::NUMERIC, &out).unwrap(), number);
+        }
+    }
+}

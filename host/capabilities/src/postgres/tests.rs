@@ -621,15 +621,24 @@ async fn a_value_that_does_not_fit_its_place_is_an_error_and_not_a_panic() {
             "{ty}: {error:?}"
         );
     }
-    let rows = bench
-        .client
-        .query(ONE, "select 'infinity'::date", Vec::new())
-        .await
-        .expect("a row");
-    assert!(matches!(
-        values::rows(&rows),
-        Err(wit::Error::ValueConversionFailed(_))
-    ));
+    for value in [
+        "'infinity'::date",
+        "'24:00'::time",
+        "'NaN'::numeric",
+        "1e32::numeric",
+        "-1e36::numeric",
+        "1e60::numeric",
+        "numrange(1, 1e32)",
+        "array[1, 1e32]::numeric[]",
+    ] {
+        let sql = format!("select {value}");
+        let rows = bench.client.query(ONE, &sql, Vec::new()).await;
+        let read = values::rows(&rows.expect("a row"));
+        assert!(
+            matches!(read, Err(wit::Error::ValueConversionFailed(_))),
+            "{value}: {read:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ impl<'a> FromSql<'a> for Value {
             }
             Type::BYTEA => DbValue::Binary(raw.to_vec()),
             Type::DATE => DbValue::Date(date(finite(raw, NaiveDate::from_sql(ty, raw))?)?),
-            Type::TIME => DbValue::Time(time(NaiveTime::from_sql(ty, raw)?)?),
+            Type::TIME => DbValue::Time(time(within_a_day(ty, raw)?)?),
             Type::TIMESTAMP => {
                 DbValue::Datetime(datetime(finite(raw, NaiveDateTime::from_sql(ty, raw))?)?)
             }
@@ -99,7 +99,7 @@ impl<'a> FromSql<'a> for Value {
             Type::UUID => DbValue::Uuid(uuid::Uuid::from_sql(ty, raw)?.to_string()),
             // The wire has a version byte before the text.
             Type::JSONB => DbValue::Jsonb(raw.get(1..).unwrap_or_default().to_vec()),
-            Type::NUMERIC => DbValue::Decimal(Decimal::from_sql(ty, raw)?.to_string()),
+            Type::NUMERIC => DbValue::Decimal(Numeric::from_sql(ty, raw)?.0),
             Type::INT4_RANGE => {
                 DbValue::RangeInt32(range(raw, |raw| i32::from_sql(&Type::INT4, raw), i32::MAX)?)
             }
@@ -107,22 +107,18 @@ impl<'a> FromSql<'a> for Value {
                 DbValue::RangeInt64(range(raw, |raw| i64::from_sql(&Type::INT8, raw), i64::MAX)?)
             }
             Type::NUM_RANGE => {
-                let decimal = |raw: &[u8]| Ok(Decimal::from_sql(&Type::NUMERIC, raw)?.to_string());
+                let decimal = |raw: &[u8]| Ok(Numeric::from_sql(&Type::NUMERIC, raw)?.0);
                 DbValue::RangeDecimal(range(raw, decimal, "0".to_owned())?)
             }
-            Type::INT4_ARRAY => DbValue::ArrayInt32(Vec::from_sql(ty, raw)?),
-            Type::INT8_ARRAY => DbValue::ArrayInt64(Vec::from_sql(ty, raw)?),
+            Type::INT4_ARRAY => DbValue::ArrayInt32(Vec::from_sql(ty, whole(raw)?)?),
+            Type::INT8_ARRAY => DbValue::ArrayInt64(Vec::from_sql(ty, whole(raw)?)?),
             Type::NUMERIC_ARRAY => {
-                let values = Vec::<Option<Decimal>>::from_sql(ty, raw)?;
-                DbValue::ArrayDecimal(
-                    values
-                        .into_iter()
-                        .map(|value| value.map(|v| v.to_string()))
-                        .collect(),
-                )
+                let values = Vec::<Option<Numeric>>::from_sql(ty, whole(raw)?)?;
+                let texts = values.into_iter().map(|value| value.map(|it| it.0));
+                DbValue::ArrayDecimal(texts.collect())
             }
             Type::TEXT_ARRAY | Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY | Type::NAME_ARRAY => {
-                DbValue::ArrayStr(Vec::from_sql(ty, raw)?)
+                DbValue::ArrayStr(Vec::from_sql(ty, whole(raw)?)?)
             }
             Type::INTERVAL => DbValue::Interval(interval(raw)?),
             _ => DbValue::Unsupported(raw.to_vec()),
@@ -132,6 +128,47 @@ impl<'a> FromSql<'a> for Value {
 
     fn accepts(_: &Type) -> bool {
         true
+    }
+}
+
+/// A number, as text.
+struct Numeric(String);
+
+impl<'a> FromSql<'a> for Numeric {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Problem> {
+        // How many groups of four digits there are, and where the first of them stands. What is left out behind the last
+        // one are zeros: the decoder computes ten to their number and panics where that does not fit.
+        if let [groups_high, groups_low, weight_high, weight_low, ..] = raw {
+            let groups = i32::from(u16::from_be_bytes([*groups_high, *groups_low]));
+            let weight = i32::from(i16::from_be_bytes([*weight_high, *weight_low]));
+            if weight + 1 - groups > ZEROS {
+                return Err("the number has more than 28 digits".into());
+            }
+        }
+        Ok(Self(Decimal::from_sql(ty, raw)?.to_string()))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::NUMERIC
+    }
+}
+
+/// An array that has room for as many elements as it says. The decoder makes room for them before it has seen one.
+fn whole(raw: &[u8]) -> Result<&[u8], Problem> {
+    // Behind how many dimensions there are, whether something is null, and the type.
+    let length = raw.get(12..).and_then(|rest| rest.first_chunk());
+    let length = length.map_or(0, |length| u32::from_be_bytes(*length));
+    match usize::try_from(length).is_ok_and(|length| length <= raw.len() / 4) {
+        true => Ok(raw),
+        false => Err("an array is too short".into()),
+    }
+}
+
+/// PostgreSQL has 24:00, which would be read as 0:00.
+fn within_a_day(ty: &Type, raw: &[u8]) -> Result<NaiveTime, Problem> {
+    match i64::from_sql(ty, raw)? {
+        0..DAY_US => NaiveTime::from_sql(ty, raw),
+        _ => Err("24:00 is no time of a day".into()),
     }
 }
 
@@ -210,5 +247,98 @@ fn range<T: Clone>(
             Ok((nothing.clone(), nothing))
         }
         wire::Range::Nonempty(low, high) => Ok((bound(low)?, bound(high)?)),
+    }
+}
+
+/// Groups of four zeros: 28 digits.
+const ZEROS: i32 = 7;
+const DAY_US: i64 = 24 * 3_600 * 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use marquee_fuzz::mangled;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn types() -> impl Strategy<Value = Type> {
+        prop::sample::select(vec![
+            Type::BOOL,
+            Type::CHAR,
+            Type::INT2,
+            Type::INT4,
+            Type::INT8,
+            Type::FLOAT4,
+            Type::FLOAT8,
+            Type::TEXT,
+            Type::BYTEA,
+            Type::DATE,
+            Type::TIME,
+            Type::TIMESTAMP,
+            Type::TIMESTAMPTZ,
+            Type::UUID,
+            Type::JSONB,
+            Type::NUMERIC,
+            Type::INT4_RANGE,
+            Type::INT8_RANGE,
+            Type::NUM_RANGE,
+            Type::INT4_ARRAY,
+            Type::INT8_ARRAY,
+            Type::NUMERIC_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::INTERVAL,
+            Type::POINT,
+        ])
+    }
+
+    /// As the wire has a number: groups of four digits, of which the first stands `weight` groups before the point.
+    fn numeric(weight: i16, sign: u16, scale: u16, groups: &[u16]) -> Vec<u8> {
+        let count = u16::try_from(groups.len()).unwrap();
+        let head = [count, weight.cast_unsigned(), sign, scale];
+        let all = head.iter().chain(groups);
+        all.flat_map(|part| part.to_be_bytes()).collect()
+    }
+
+    fn samples() -> Vec<Vec<u8>> {
+        let bound = |raw: &[u8]| [&[0, 0, 0, 8][..], raw].concat();
+        vec![
+            numeric(0, 0, 6, &[3950, 1234, 5600]),
+            numeric(8, 0x4000, 0, &[1]),
+            numeric(i16::MAX, 0xC000, u16::MAX, &[9_999; 9]),
+            7_i64.to_be_bytes().to_vec(),
+            i64::MIN.to_be_bytes().to_vec(),
+            [7; 16].to_vec(),
+            br#"\x01{"a": [1, 2.5e300]}"#.to_vec(),
+            [&[2][..], &bound(&[0; 8]), &bound(&[0x7f; 8])].concat(),
+            // An array of one dimension, of two numbers of four bytes.
+            [
+                &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 23, 0, 0, 0, 2, 0, 0, 0, 1][..],
+                &[0, 0, 0, 4, 0, 0, 0, 7],
+                &[0xff; 4],
+            ]
+            .concat(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_value_is_given_as_it_is_or_not_at_all(ty in types(), raw in mangled(samples())) {
+            let Ok(Value(value)) = Value::from_sql(&ty, &raw) else { return Ok(()) };
+            match value {
+                DbValue::Int32(number) => prop_assert_eq!(&raw[..], number.to_be_bytes()),
+                DbValue::Int64(number) => prop_assert_eq!(&raw[..], number.to_be_bytes()),
+                DbValue::Str(text) => prop_assert_eq!(raw, text.into_bytes()),
+                DbValue::Binary(bytes) | DbValue::Unsupported(bytes) => prop_assert_eq!(raw, bytes),
+                DbValue::Time((hour, minute, second, nano)) => {
+                    let seconds = i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second);
+                    prop_assert_eq!(&raw[..], (seconds * 1_000_000 + i64::from(nano) / 1_000).to_be_bytes());
+                }
+                DbValue::Decimal(text) => prop_assert!(text.len() <= 32, "{}", text),
+                DbValue::ArrayInt32(values) => prop_assert!(values.len() <= raw.len() / 4),
+                DbValue::ArrayDecimal(values) => prop_assert!(values.len() <= raw.len() / 4),
+                DbValue::ArrayStr(values) => prop_assert!(values.len() <= raw.len() / 4),
+                _ => {}
+            }
+        }
     }
 }

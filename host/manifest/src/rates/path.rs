@@ -118,6 +118,9 @@ pub(super) fn segments(path: &str) -> Vec<Segment<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use marquee_fuzz::mangled_text;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -167,5 +170,22 @@ mod tests {
         assert!(is("/", "/") && is("/", "") && !is("/", "*"));
         assert!(!is("/", "/a"));
         assert!(is("/...", "/") && is("/...", "/a/b"));
+    }
+
+    proptest! {
+        /// Or a class of requests could be left by writing a path in another way.
+        #[test]
+        fn whatever_comes_a_path_has_no_other_segments_when_it_is_written_plainly(path in mangled_text(["/v1/%73essions/../a%2Fb/./x", "//v1//%2e%2E/%", "/%ff%C3%A9"])) {
+            let found = segments(&path);
+            prop_assert!(found.len() <= path.matches('/').count() + 1);
+            for segment in &found {
+                prop_assert!(!["", ".", ".."].contains(&&**segment));
+            }
+            let plain: String = found.iter().map(|segment| {
+                let bytes = segment.bytes().map(|byte| format!("%{byte:02x}"));
+                format!("/{}", bytes.collect::<String>())
+            }).collect();
+            prop_assert_eq!(segments(&plain), found);
+        }
     }
 }

@@ -79,7 +79,7 @@ pub(super) async fn client(
             .await?;
     } else if header.starts_with(v1::PROTOCOL_PREFIX.as_bytes()) {
         while !header.ends_with(v1::PROTOCOL_SUFFIX.as_bytes()) {
-            if header.len() > MOST_TEXT {
+            if header.len() >= MOST_TEXT {
                 return Err(refused("a header without an end"));
             }
             header.push(stream.read_u8().await?);
@@ -118,7 +118,18 @@ const MOST_TEXT: usize = 107;
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+    use marquee_fuzz::{mangled, mangled_text};
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What is read of these bytes, and how many of them.
+    fn read(bytes: &[u8]) -> (io::Result<Option<SocketAddr>>, usize) {
+        let mut rest = bytes;
+        let found = client(&mut rest).now_or_never().expect("it never waits");
+        (found, bytes.len() - rest.len())
+    }
 
     #[tokio::test]
     async fn a_header_is_read_to_its_end_and_not_further() {
@@ -193,5 +204,53 @@ mod tests {
         }
         assert!("10.0.0.0/33".parse::<Networks>().is_err());
         assert!("".parse::<Networks>().unwrap().is_empty());
+    }
+
+    /// Headers as proxies send them, with the beginning of a request behind.
+    fn headers() -> impl Strategy<Value = Vec<u8>> {
+        let unknown = |length| format!("PROXY UNKNOWN {}\r\nGET /", "x".repeat(length));
+        let binary = |rest: &[u8]| [v2::PROTOCOL_PREFIX, rest, b"GET /"].concat();
+        mangled([
+            b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 80\r\nGET /".to_vec(),
+            b"PROXY TCP6 2001:db8::7 ::1 4711 80\r\nGET /".to_vec(),
+            unknown(1).into_bytes(),
+            unknown(MOST_TEXT - 16).into_bytes(),
+            unknown(MOST_TEXT - 15).into_bytes(),
+            binary(&[
+                0x21, 0x11, 0, 12, 192, 0, 2, 7, 10, 0, 0, 1, 0x12, 0x67, 0, 80,
+            ]),
+            binary(&[0x20, 0, 0, 0]),
+            binary(&[&[0x21, 0x21, 0, 36][..], &[1; 36]].concat()),
+            binary(&[&[0x21, 0x31, 0, 216][..], &[1; 216]].concat()),
+            binary(&[&[0x21, 0x11, 8, 0][..], &[0; 2_048]].concat()),
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_a_header_is_read_to_its_end_and_within_its_bound(bytes in headers(), more in any::<Vec<u8>>()) {
+            let (found, taken) = read(&bytes);
+            let bound = match bytes.starts_with(v2::PROTOCOL_PREFIX) {
+                true => v2::PROTOCOL_PREFIX.len() + 4 + MOST,
+                false => MOST_TEXT,
+            };
+            prop_assert!(taken <= bound, "{}", taken);
+            let Ok(found) = found else { return Ok(()) };
+            // What stands behind it is nobody's business, and what stands in it is all that counts.
+            let header = bytes.get(..taken).unwrap();
+            let (again, length) = read(&[header, &more].concat());
+            prop_assert_eq!((again.unwrap(), length), (found, taken));
+            prop_assert_eq!(parse(header).unwrap(), found);
+            for shorter in 0..taken {
+                prop_assert!(read(header.get(..shorter).unwrap()).0.is_err(), "{}", shorter);
+            }
+        }
+
+        #[test]
+        fn whatever_comes_networks_are_what_they_are_shown_as(text in mangled_text(["10.0.0.0/8, 192.0.2.1", "2001:db8::/32,::1"])) {
+            if let Ok(networks) = text.parse::<Networks>() {
+                prop_assert_eq!(networks.to_string().parse::<Networks>().unwrap(), networks);
+            }
+        }
     }
 }

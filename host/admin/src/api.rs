@@ -152,10 +152,16 @@ async fn deploy(
         let detail = "other versions are being deployed; try again when they are";
         return Err(UNAVAILABLE.with(detail).into());
     };
+    let is_line = |from: &String| from.len() <= FROM_BYTES && !from.contains(char::is_control);
+    if !wanted.from.as_ref().is_none_or(is_line) {
+        let rule = format!("`from` has at most {FROM_BYTES} bytes, and is one line");
+        return Err(Problem::invalid(rule));
+    }
     let deployment = Deployment {
         bytes: upload::reader(body, api.releases.stopping()),
         label: wanted.label,
         signature,
+        from: wanted.from,
         how,
     };
     // In a task of its own: a client that goes away does not stop a step half-way.
@@ -311,5 +317,7 @@ fn nothing() -> Problem {
     NO_SUCH_RESOURCE.with(detail).into()
 }
 
+/// Any reference fits.
+const FROM_BYTES: usize = 1_024;
 /// Each takes its size in memory, and a compiler.
 const UPLOADS: usize = 4;

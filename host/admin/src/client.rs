@@ -23,7 +23,7 @@ use tokio::{
 };
 use url::Url;
 
-pub use self::tls::Tls;
+pub use self::tls::{Tls, trusting};
 
 /// A running host.
 pub struct Client {

@@ -19,6 +19,8 @@ pub(crate) struct Deploy {
     pub(crate) label: Option<String>,
     /// Who vouches for it: Ed25519 over its bytes, in Base64.
     pub(crate) signature: Option<String>,
+    /// Where they come from, for the history.
+    pub(crate) from: Option<String>,
     /// Whether it may ask for more than the live version.
     #[serde(default)]
     pub(crate) widen: bool,

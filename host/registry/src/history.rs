@@ -39,6 +39,9 @@ pub struct Event {
     pub action: String,
     /// The version that it was about, if one was named.
     pub version: Option<Digest>,
+    /// Where its bytes came from, if that was a registry: the reference, with the digest of what was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// What came of it, in words.
     pub result: String,
     /// Whether it took effect.
@@ -164,6 +167,7 @@ mod tests {
             component: component.parse().expect("a plain name"),
             action: "deploy".to_owned(),
             version: Some(Digest::of(b"one")),
+            from: None,
             result: "live".to_owned(),
             ok: true,
         }

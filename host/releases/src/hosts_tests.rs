@@ -86,6 +86,7 @@ impl Host {
             bytes: std::io::Cursor::new(bytes),
             label: None,
             signature: None,
+            from: None,
             how: How {
                 hosts,
                 ..How::default()
@@ -316,6 +317,7 @@ async fn a_ramp_rises_on_all_hosts_though_the_one_that_began_it_is_gone() {
         bytes: std::io::Cursor::new(bytes),
         label: None,
         signature: None,
+        from: None,
         how: How {
             share: Share::Ramp(ramp, Duration::from_secs(2)),
             ..How::default()

@@ -134,6 +134,8 @@ pub struct Deployment<B> {
     pub label: Option<String>,
     /// Who vouches for it, if somebody does.
     pub signature: Option<Signature>,
+    /// Where it comes from, for the history.
+    pub from: Option<String>,
     /// How it is made live.
     pub how: How,
 }
@@ -420,8 +422,10 @@ impl Inner {
             bytes,
             label,
             signature,
+            from,
             how,
         } = deployment;
+        step.from = from;
         let put = async {
             let digest = self.versions.put(bytes, id, step.who).await?;
             self.versions.sign(digest, signature).await?;

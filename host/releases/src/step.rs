@@ -30,6 +30,8 @@ pub(super) struct Step<'a> {
     pub(super) action: &'static str,
     /// The version that it is about, once that is known.
     pub(super) version: Option<Digest>,
+    /// Where that comes from.
+    pub(super) from: Option<String>,
     /// Whether a version may ask for more than the live one.
     pub(super) widen: bool,
     pub(super) health: Health,
@@ -74,6 +76,7 @@ impl Inner {
             component,
             action,
             version: None,
+            from: None,
             widen: false,
             health: Health::Asked,
             effect: Effect::Remembered,
@@ -385,6 +388,7 @@ impl Inner {
             component: component.clone(),
             action: action.to_owned(),
             version: step.version,
+            from: step.from.clone(),
             result: text,
             ok: result.is_ok(),
         };

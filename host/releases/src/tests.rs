@@ -109,6 +109,7 @@ impl Lab {
             bytes: io::Cursor::new(wat::parse_str(text).expect("a component")),
             label: label.map(str::to_owned),
             signature: None,
+            from: None,
             how: How::default(),
         };
         self.releases.deploy("ann", &id(name), deployment).await

@@ -49,6 +49,11 @@ impl Tls {
     }
 }
 
+/// Whoever shows a certificate by one who signs in this file, or whom the system trusts.
+pub fn trusting(ca: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
+    config(ca, None).map(Arc::new)
+}
+
 fn config(ca: Option<&Path>, own: Option<&(PathBuf, PathBuf)>) -> anyhow::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     match ca {
@@ -62,7 +67,7 @@ fn config(ca: Option<&Path>, own: Option<&(PathBuf, PathBuf)>) -> anyhow::Result
             roots.add_parsable_certificates(found.certs);
             ensure!(
                 !roots.is_empty(),
-                "this system trusts no certificate; name who signs the host's with --admin-ca"
+                "this system trusts no certificate; name who signs the other's with --admin-ca or --registry-ca"
             );
         }
     }

@@ -2,17 +2,16 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Context as _, ensure};
 use clap::Args;
 use http::Method;
-use marquee_admin::{Pin, Promote, UPLOAD_BYTES, client::at};
+use marquee_admin::{Pin, Promote, client::at};
 use marquee_manifest::ComponentId;
 use marquee_registry::{Ramp, Weight};
-use marquee_releases::Signature;
 use serde::Serialize;
 use url::form_urlencoded;
 
 use super::{
+    pull::PullFlags,
     remote::RemoteFlags,
     versions::{Format, show},
 };
@@ -57,12 +56,15 @@ struct How {
   marquee deploy rating target/rating.wasm
   marquee deploy rating target/rating.wasm --label 1.5.0 --weight 10%
   marquee deploy rating target/rating.wasm --ramp 1%,10%,50%,100% --every 5m
-  marquee deploy rating target/rating.wasm --canary-hosts 1")]
+  marquee deploy rating target/rating.wasm --canary-hosts 1
+  marquee deploy rating oci://registry.example/movies/rating:2.0")]
 pub(crate) struct Deploy {
     #[command(flatten)]
     step: Step,
-    /// The file with the new version
+    /// The file with the new version, or where it lies in a registry: oci://HOST/PATH:TAG
     file: PathBuf,
+    #[command(flatten)]
+    pull: PullFlags,
     /// A name for the version
     #[arg(long)]
     label: Option<String>,
@@ -134,17 +136,7 @@ pub(crate) struct PinVerb {
 
 impl Deploy {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let path = self.file.display();
-        let size = std::fs::metadata(&self.file)
-            .with_context(|| format!("{path} cannot be read"))?
-            .len();
-        ensure!(
-            size <= UPLOAD_BYTES as u64,
-            "{path} has {} MiB; a component has at most {}",
-            size >> 20,
-            UPLOAD_BYTES >> 20
-        );
-        let bytes = std::fs::read(&self.file).with_context(|| format!("{path} cannot be read"))?;
+        let brought = self.pull.bring(&self.file).await?;
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("weight", &self.how.weight.to_string());
         query.append_pair("widen", &self.how.widen.to_string());
@@ -155,8 +147,11 @@ impl Deploy {
         if let Some(hosts) = self.how.canary_hosts {
             query.append_pair("hosts", &hosts.to_string());
         }
-        if let Some(signature) = Signature::beside(&self.file)? {
+        if let Some(signature) = &brought.signature {
             query.append_pair("signature", &signature.to_string());
+        }
+        if let Some(from) = &brought.from {
+            query.append_pair("from", from);
         }
         if let Some(label) = &self.label {
             query.append_pair("label", label);
@@ -165,7 +160,8 @@ impl Deploy {
             &self.step.component,
             &format!("/versions?{}", query.finish()),
         );
-        let report = self.step.host.remote()?.upload(&address, bytes).await?;
+        let remote = self.step.host.remote()?;
+        let report = remote.upload(&address, brought.bytes).await?;
         show(vec![report], self.format)
     }
 }

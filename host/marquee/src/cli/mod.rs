@@ -13,6 +13,7 @@ mod inspect;
 mod messages;
 mod migrate;
 mod outbox;
+mod pull;
 mod remote;
 mod sign;
 mod text;

@@ -79,13 +79,14 @@ impl HistoryVerb {
         table.set_header(["when", "who", "component", "action", "version", "result"]);
         for event in events {
             let refused = if event.ok { "" } else { "refused: " };
+            let from = event.from.map(|from| format!("; from {from}"));
             table.add_row([
                 time(event.at_ms),
                 event.who,
                 event.component.to_string(),
                 event.action,
                 event.version.map(|v| v.to_string()).unwrap_or_default(),
-                format!("{refused}{}", event.result),
+                format!("{refused}{}{}", event.result, from.unwrap_or_default()),
             ]);
         }
         print(table.to_string())?;

@@ -32,6 +32,7 @@ mod limits;
 mod logs;
 mod operators;
 mod pooler;
+mod pull;
 mod rates;
 mod raw;
 mod releases;

@@ -12,7 +12,7 @@ use axum::{
         ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request, State,
         rejection::{JsonRejection, QueryRejection},
     },
-    http::header,
+    http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
@@ -21,18 +21,18 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use marquee_manifest::ComponentId;
 use marquee_problem::{METHOD_NOT_ALLOWED, NO_SUCH_RESOURCE, UNAVAILABLE};
-use marquee_registry::Event;
+use marquee_registry::{Digest, Event, NotADigest};
 use marquee_releases::{
-    Back, ComponentReport, Deployment, HostReport, NotASignature, Promotion, Releases,
+    Back, ComponentReport, Deployment, HostReport, NotASignature, Promotion, Releases, Signature,
 };
 use marquee_runtime::Health;
 use marquee_triggers::server::{self, Listener, Peer, RequestBody};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     consumers,
-    documents::{Deploy, HistoryOf, Pin, Promote, Rollback},
+    documents::{Deploy, HistoryOf, Keep, Pin, Promote, Rollback, Together},
     events::Events,
     health::{self, Part},
     life::Life,
@@ -83,7 +83,11 @@ impl Api {
             .route("/components", get(components))
             .route(component, get(one))
             .route(&format!("{component}/versions"), post(deploy))
-            .route(&format!("{component}/versions/{{version}}"), get(bytes))
+            .route(
+                &format!("{component}/versions/{{version}}"),
+                get(bytes).put(keep),
+            )
+            .route("/steps", post(release))
             .route(&format!("{component}/promote"), post(promote))
             .route(&format!("{component}/rollback"), post(rollback))
             .route(&format!("{component}/pin"), put(pin))
@@ -145,13 +149,8 @@ async fn deploy(
 ) -> Answer<ComponentReport> {
     let Query(wanted) = query?;
     let how = wanted.how().map_err(Problem::invalid)?;
-    let signature = wanted.signature.map(|text| text.parse()).transpose();
-    let signature =
-        signature.map_err(|error: NotASignature| Problem::invalid(error.to_string()))?;
-    let Ok(place) = Arc::clone(&api.uploads).try_acquire_owned() else {
-        let detail = "other versions are being deployed; try again when they are";
-        return Err(UNAVAILABLE.with(detail).into());
-    };
+    let signature = signature(wanted.signature)?;
+    let place = api.upload()?;
     let is_line = |from: &String| from.len() <= FROM_BYTES && !from.contains(char::is_control);
     if !wanted.from.as_ref().is_none_or(is_line) {
         let rule = format!("`from` has at most {FROM_BYTES} bytes, and is one line");
@@ -173,6 +172,56 @@ async fn deploy(
         })
         .await?;
     api.report(&id).await
+}
+
+/// Keep the bytes of a version, for a step to come.
+async fn keep(
+    State(api): State<Api>,
+    Path((component, version)): Path<(String, String)>,
+    Who(who): Who,
+    query: Result<Query<Keep>, QueryRejection>,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let id = named(&component)?;
+    let digest: Result<Digest, NotADigest> = version.parse();
+    let digest = digest.map_err(|error| {
+        Problem::invalid(format!("{error}: a version is kept by its whole digest"))
+    })?;
+    let Query(wanted) = query?;
+    let signature = signature(wanted.signature)?;
+    let place = api.upload()?;
+    let version = (upload::reader(body, api.releases.stopping()), signature);
+    let releases = api.releases.clone();
+    api.releases
+        .carry_out(async move {
+            let _place = place;
+            releases.store(&who, &id, digest, version).await
+        })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Versions that are kept, made live as one step.
+async fn release(
+    State(api): State<Api>,
+    Who(who): Who,
+    Document(wanted): Document<Together>,
+) -> Answer<Vec<ComponentReport>> {
+    let ids: Vec<ComponentId> = wanted.components.keys().cloned().collect();
+    if ids.is_empty() {
+        return Err(Problem::invalid(
+            "a step is of one component or more".into(),
+        ));
+    }
+    let (releases, release) = (api.releases.clone(), wanted.release());
+    api.releases
+        .carry_out(async move { releases.release(&who, release).await })
+        .await?;
+    let mut reports = Vec::new();
+    for id in &ids {
+        reports.extend(api.reports(Some(id)).await?);
+    }
+    Ok(Json(reports))
 }
 
 async fn promote(
@@ -263,6 +312,15 @@ async fn openapi() -> Response {
 }
 
 impl Api {
+    /// A place for the bytes of a version that come.
+    fn upload(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = Arc::clone(&self.uploads).try_acquire_owned();
+        place.map_err(|_| {
+            let detail = "other versions are being deployed; try again when they are";
+            UNAVAILABLE.with(detail).into()
+        })
+    }
+
     async fn report(&self, id: &ComponentId) -> Answer<ComponentReport> {
         let mut found = self.reports(Some(id)).await?;
         found.pop().map(Json).ok_or_else(nothing)
@@ -310,6 +368,11 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Document
 
 fn named(name: &str) -> Result<ComponentId, Problem> {
     name.parse().map_err(|_| nothing())
+}
+
+fn signature(text: Option<String>) -> Result<Option<Signature>, Problem> {
+    let signature = text.map(|text| text.parse()).transpose();
+    signature.map_err(|error: NotASignature| Problem::invalid(error.to_string()))
 }
 
 fn nothing() -> Problem {

@@ -1,11 +1,12 @@
 //! What the admin API takes, beside the bytes of components. The command line sends the same.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use chrono::{DateTime, Utc};
 use marquee_delivery::consumers::ReplayFrom;
+use marquee_manifest::ComponentId;
 use marquee_registry::{Ramp, Weight};
-use marquee_releases::{How, Share};
+use marquee_releases::{How, Part, Release, Share};
 use serde::{Deserialize, Serialize};
 
 /// `POST .../versions`: how to release the bytes.
@@ -53,6 +54,54 @@ pub struct Promote {
     /// How many hosts it reaches first; all at once by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<u32>,
+}
+
+/// `PUT .../versions/{digest}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Keep {
+    /// Who vouches for it: Ed25519 over its bytes, in Base64.
+    pub(crate) signature: Option<String>,
+}
+
+/// `POST /admin/v1/steps`: versions that are in the store, made live as one step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Together {
+    /// Of each component.
+    pub components: BTreeMap<ComponentId, OneOf>,
+    /// Whether they may ask for more than the live versions.
+    #[serde(default)]
+    pub widen: bool,
+    /// How many hosts they reach first; all at once by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<u32>,
+}
+
+/// A component's version among others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneOf {
+    /// A label, or the first digits of a digest.
+    pub version: String,
+    /// A name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+impl Together {
+    /// What is to be released.
+    pub(super) fn release(self) -> Release {
+        let parts = self.components.into_iter().map(|(id, one)| {
+            let OneOf { version, label } = one;
+            (id, Part { version, label })
+        });
+        Release {
+            parts: parts.collect(),
+            widen: self.widen,
+            hosts: self.hosts,
+        }
+    }
 }
 
 impl Deploy {

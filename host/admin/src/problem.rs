@@ -80,14 +80,14 @@ impl IntoResponse for Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::UnknownComponent(_)
-            | Error::Refused(Refused::Unknown(_))
-            | Error::Store(StoreError::Missing(_)) => NO_SUCH_RESOURCE,
-            Error::Refused(Refused::Label(_)) => INVALID,
-            Error::Refused(_) | Error::Store(StoreError::Elsewhere(_)) => CONFLICT,
+            Error::UnknownComponent(_) | Error::Store(StoreError::Missing(_)) => NO_SUCH_RESOURCE,
+            Error::Refused(refused) => kind_of(refused),
+            Error::Others(_) => INVALID,
+            Error::Store(StoreError::Elsewhere(_)) => CONFLICT,
             Error::Late(_) | Error::Stopping | Error::Ledger(_) => UNAVAILABLE,
             Error::Compile(_)
             | Error::Load(_)
+            | Error::Breaks(_)
             | Error::Widens(_)
             | Error::Unsigned(_)
             | Error::NotEverywhere { .. } => REFUSED,
@@ -99,6 +99,16 @@ impl From<Error> for Problem {
             Error::Store(_) | Error::Work(_) => INTERNAL,
         };
         kind.with(marquee_runtime::chain(&error)).into()
+    }
+}
+
+/// Of a step that a component's state does not allow.
+fn kind_of(refused: &Refused) -> Kind {
+    match refused {
+        Refused::Of(_, refused) => kind_of(refused),
+        Refused::Unknown(_) => NO_SUCH_RESOURCE,
+        Refused::Label(_) => INVALID,
+        _ => CONFLICT,
     }
 }
 

@@ -184,13 +184,23 @@ impl<T> Default for Registry<T> {
 impl<T> Registry<T> {
     /// Set what is live of a component. Returns what was; calls that hold it end on it.
     pub fn set(&self, component: ComponentId, live: Live<T>) -> Option<Arc<Live<T>>> {
-        let live = Arc::new(live);
-        let before = self.0.rcu(|all| {
-            let mut all = HashMap::clone(all);
-            all.insert(component.clone(), Arc::clone(&live));
-            all
-        });
+        let before = self.set_all([(component.clone(), live)]);
         before.get(&component).cloned()
+    }
+
+    /// The same of several components, at one moment: nobody meets the new version of one and the old one of another. Returns
+    /// what was live of all.
+    pub fn set_all(
+        &self,
+        live: impl IntoIterator<Item = (ComponentId, Live<T>)>,
+    ) -> Arc<HashMap<ComponentId, Arc<Live<T>>>> {
+        let live = live.into_iter().map(|(id, live)| (id, Arc::new(live)));
+        let live: Vec<(ComponentId, Arc<Live<T>>)> = live.collect();
+        self.0.rcu(|all| {
+            let mut all = HashMap::clone(all);
+            all.extend(live.iter().cloned());
+            all
+        })
     }
 
     /// What is live of a component, as of now.

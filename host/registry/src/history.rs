@@ -5,7 +5,7 @@
 //! tore stands alone and is left out. The newest [`READ_BYTES`] are read.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fs, io,
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -42,10 +42,20 @@ pub struct Event {
     /// Where its bytes came from, if that was a registry: the reference, with the digest of what was there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The other components of the same step, with their versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub with: BTreeMap<ComponentId, Digest>,
     /// What came of it, in words.
     pub result: String,
     /// Whether it took effect.
     pub ok: bool,
+}
+
+impl Event {
+    /// Whether it is about this component, alone or among others.
+    pub fn concerns(&self, component: &ComponentId) -> bool {
+        self.component == *component || self.with.contains_key(component)
+    }
 }
 
 impl History {
@@ -109,7 +119,7 @@ impl History {
         let written = lines.filter_map(|line| serde_json::from_slice::<Event>(line).ok());
         let events = pending.iter().rev().cloned().chain(written);
         let wanted =
-            events.filter(|event| component.is_none_or(|component| event.component == *component));
+            events.filter(|event| component.is_none_or(|component| event.concerns(component)));
         Ok(wanted.take(count).collect())
     }
 }
@@ -168,6 +178,7 @@ mod tests {
             action: "deploy".to_owned(),
             version: Some(Digest::of(b"one")),
             from: None,
+            with: BTreeMap::new(),
             result: "live".to_owned(),
             ok: true,
         }

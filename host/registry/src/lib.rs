@@ -11,6 +11,7 @@ mod metadata;
 mod ramp;
 mod state;
 mod store;
+pub mod together;
 mod weight;
 
 pub use active::{Canary, Choice, Live, Registry, Version};
@@ -19,6 +20,6 @@ pub use digest::{Digest, NotADigest};
 pub use history::{Event, History};
 pub use metadata::Metadata;
 pub use ramp::{NotARamp, Ramp, Rising};
-pub use state::{Active, Need, Refused, State, Trial, Wave};
+pub use state::{Active, Need, Refused, State, States, Together, Trial, Wave};
 pub use store::{Collection, Entry, Store, StoreError};
 pub use weight::{NotAWeight, Weight};

@@ -7,6 +7,7 @@ use std::{
     fmt,
 };
 
+use marquee_manifest::ComponentId;
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Ramp, Rising, Weight};
@@ -34,7 +35,16 @@ pub struct State {
     /// The canary's share grows by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rising: Option<Rising>,
+    /// What became stable in one step with what is stable, this component among them. Empty: it came alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub together: Together,
 }
+
+/// Components that change in one step, with their versions.
+pub type Together = BTreeMap<ComponentId, Digest>;
+
+/// The states of the components of a step.
+pub type States = BTreeMap<ComponentId, State>;
 
 /// How far a step has come that reaches some hosts before others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +109,14 @@ pub enum Refused {
     /// The step that was on its way from host to host was taken back.
     #[error("it was taken back while it was on its way from host to host")]
     TakenBack,
+    /// One of the components that it came with has changed since.
+    #[error(
+        "it came in one step with others, and {0} took another step since; name the version to go back to (--to)"
+    )]
+    Parted(ComponentId),
+    /// One component of a step does not allow it.
+    #[error("component {0}: {1}")]
+    Of(ComponentId, Box<Refused>),
     /// A version cannot be tried against itself.
     #[error("version {0} is the stable one already")]
     IsStable(Digest),
@@ -141,6 +159,7 @@ impl State {
             source,
             wave: None,
             rising: None,
+            together: Together::new(),
         }
     }
 
@@ -280,6 +299,7 @@ impl State {
             // A release before kept what was tried beside it too.
             let previous = next.previous.take().ok_or(Refused::NoPrevious)?;
             next.active = Active::only(previous.stable);
+            next.together.clear();
         }
         Ok(next)
     }
@@ -290,6 +310,7 @@ impl State {
         let mut next = next.unwrap_or(self).unpinned()?;
         if digest != self.active.stable {
             next.previous = None;
+            next.together.clear();
         }
         next.active = Active::only(digest);
         Ok(next)
@@ -392,6 +413,7 @@ impl State {
         let before = std::mem::replace(&mut self.active, active);
         if before.stable != self.active.stable {
             self.previous = Some(Active::only(before.stable));
+            self.together.clear();
         }
     }
 }

@@ -148,12 +148,12 @@ impl Desired {
     }
 
     /// What other hosts have written since a revision. The components whose states are others now, with how they are to be
-    /// loaded; None: something was written here since, and it is to be read anew.
+    /// loaded and the step that brought them; None: something was written here since, and it is to be read anew.
     pub(crate) async fn learn(
         &mut self,
         since: i64,
         news: News,
-    ) -> Option<BTreeMap<ComponentId, Health>> {
+    ) -> Option<BTreeMap<ComponentId, (Health, i64)>> {
         let shared = self.shared.as_mut()?;
         if shared.revision != since {
             return None;
@@ -177,7 +177,8 @@ impl Desired {
                     "what was done here while the database of releases was away does not stand: another host changed it meanwhile"
                 );
             }
-            changed.insert(change.component.clone(), change.health);
+            let how = (change.health, change.revision);
+            changed.insert(change.component.clone(), how);
         }
         if !news.changes.is_empty() {
             self.copy(news.changes).await;
@@ -220,6 +221,7 @@ fn new_in(known: &Book, states: Vec<(ComponentId, State)>, health: Health) -> Ve
         component,
         state,
         health,
+        revision: 0,
     });
     changes.collect()
 }
@@ -231,6 +233,7 @@ fn set_in(known: &Book, unsaved: &BTreeMap<ComponentId, Health>) -> Vec<Change> 
             component: id.clone(),
             state: known.state(id)?.clone(),
             health: *health,
+            revision: 0,
         })
     });
     changes.collect()

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use marquee_manifest::ComponentId;
-use marquee_registry::{Refused, StoreError};
+use marquee_registry::{Digest, Refused, StoreError};
 use marquee_runtime::LoadError;
 use tokio::task::JoinError;
 
@@ -25,6 +25,14 @@ pub enum Error {
     /// It does not fit, is not granted what it asks for, does not start, or is not healthy.
     #[error("step {}", step(.0))]
     Load(#[from] LoadError),
+    /// Calls under way would lose what they call, whatever of the step came first.
+    #[error(
+        "step WIT check: what is live needs the old version of one and what is new the new one; export both for a release"
+    )]
+    Breaks(#[source] LoadError),
+    /// What came is not what its name says.
+    #[error("the bytes that came are those of version {0}; send them once more")]
+    Others(Digest),
     /// It asks for more than the version that is live.
     #[error("step grants: it imports {}, which the live version does not; if that is meant, deploy it with --widen", list(.0))]
     Widens(BTreeSet<String>),

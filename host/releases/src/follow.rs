@@ -33,6 +33,8 @@ pub(super) type Behind = BTreeMap<ComponentId, Task>;
 /// One of them.
 pub(super) struct Task {
     health: Health,
+    /// Those that one step brought are one step here too.
+    revision: i64,
     /// When it is tried.
     at: Instant,
     /// How long it is waited if it fails.
@@ -96,7 +98,7 @@ impl Inner {
             let ours = changed
                 .into_iter()
                 .filter(|(id, _)| self.components.contains_key(id));
-            let tasks = ours.map(|(id, health)| (id, Task::new(health)));
+            let tasks = ours.map(|(id, (health, revision))| (id, Task::new(health, revision)));
             lock(&self.behind).extend(tasks);
             return Ok(Some(desired.revision()));
         }
@@ -105,31 +107,34 @@ impl Inner {
     /// Make live what was heard of, up to this revision.
     async fn follow_all(&self, revision: i64) {
         let _one_at_a_time = self.following.lock().await;
-        let due = |id: &&ComponentId| {
-            let behind = lock(&self.behind);
-            let task = behind.get(*id);
-            task.is_some_and(|task| task.at <= Instant::now())
-        };
-        let due: Vec<ComponentId> = self.order.iter().filter(due).cloned().collect();
-        for id in due {
-            let Some(task) = lock(&self.behind).remove(&id) else {
+        for group in self.due() {
+            let mut tasks: Behind = {
+                let mut behind = lock(&self.behind);
+                let take = |id: &ComponentId| Some((id.clone(), behind.remove(id)?));
+                group.iter().filter_map(take).collect()
+            };
+            let Some(health) = tasks.values().map(|task| task.health).next() else {
                 continue;
             };
-            let followed = self.follow(&id, task.health).await;
+            let followed = self.follow(tasks.keys(), health).await;
             let mut progress = lock(&self.progress);
             match followed {
                 Ok(()) => {
-                    progress.failing.remove(&id);
+                    for id in tasks.keys() {
+                        progress.failing.remove(id);
+                    }
                 }
                 Err(error) => {
                     let error = marquee_runtime::chain(&error);
-                    tracing::error!(
-                        component = %id, error,
-                        "what is to be live on all hosts cannot be live here; this one serves what it has, and tries again"
-                    );
-                    progress.failing.insert(id.clone(), error);
-                    // What was heard meanwhile comes first.
-                    lock(&self.behind).entry(id).or_insert_with(|| task.later());
+                    while let Some((id, task)) = tasks.pop_first() {
+                        tracing::error!(
+                            component = %id, error,
+                            "what is to be live on all hosts cannot be live here; this one serves what it has, and tries again"
+                        );
+                        progress.failing.insert(id.clone(), error.clone());
+                        // What was heard meanwhile comes first.
+                        lock(&self.behind).entry(id).or_insert_with(|| task.later());
+                    }
                 }
             }
         }
@@ -140,15 +145,37 @@ impl Inner {
         }
     }
 
-    /// Make the state of a component live, whatever it is by then.
-    async fn follow(&self, id: &ComponentId, health: Health) -> Result<(), Error> {
-        let mut step = self.step("ledger", id, "follow").await;
+    /// What is to be done now: those that one step brought together, who is imported from before who imports.
+    fn due(&self) -> Vec<Vec<ComponentId>> {
+        let behind = lock(&self.behind);
+        let mut groups: Vec<(i64, Vec<ComponentId>)> = Vec::new();
+        for id in &self.order {
+            let task = behind.get(id).filter(|task| task.at <= Instant::now());
+            let Some(task) = task else {
+                continue;
+            };
+            match groups.iter_mut().find(|(of, _)| *of == task.revision) {
+                Some((_, group)) => group.push(id.clone()),
+                None => groups.push((task.revision, vec![id.clone()])),
+            }
+        }
+        groups.into_iter().map(|(_, group)| group).collect()
+    }
+
+    /// Make the states of components live, whatever they are by then.
+    async fn follow(
+        &self,
+        components: impl IntoIterator<Item = &ComponentId>,
+        health: Health,
+    ) -> Result<(), Error> {
+        let mut step = self.step_of("ledger", components, "follow").await;
         step.widen = true;
         step.health = health;
         step.effect = Effect::Followed;
-        let followed = self.take(&step, |state| Ok(state.clone())).boxed();
-        let state = followed.await?;
-        tracing::info!(component = %id, result = %state, "what another host released is live here too");
+        let followed = self.take(&step, |states| Ok(states.clone())).boxed();
+        for (id, state) in followed.await? {
+            tracing::info!(component = %id, result = %state, "what another host released is live here too");
+        }
         Ok(())
     }
 
@@ -200,9 +227,10 @@ impl Inner {
 }
 
 impl Task {
-    fn new(health: Health) -> Self {
+    fn new(health: Health, revision: i64) -> Self {
         Self {
             health,
+            revision,
             at: Instant::now(),
             pause: FIRST_PAUSE,
         }

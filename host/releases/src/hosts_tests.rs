@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use marquee_database::{Config, Database, Secret};
-use marquee_registry::{State, Weight};
+use marquee_manifest::ComponentId;
+use marquee_registry::{State, States, Together, Weight, together};
 use marquee_runtime::Health;
 use marquee_testkit::{TestDatabase, database, eventually, proxy};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Deployment, Error, How, Ledger, Share,
-    tests::{Lab, digest, id, plain},
+    Back, Deployment, Error, How, Ledger, Share,
+    tests::{Lab, asking, digest, id, plain, words},
 };
 
 /// A host among others.
@@ -44,7 +45,10 @@ impl Host {
         // What it may have to load, since there is no compiler beside a test.
         for mark in ["two", "three", "four"] {
             lab.store("it", &plain(mark));
+            lab.store("words", &plain(mark));
         }
+        lab.store("it", &asking());
+        lab.store("words", &words());
         inner.read_anew().await.expect("read");
         let beside = inner.has_others().await.expect("asked");
         let mut states = Vec::new();
@@ -93,6 +97,16 @@ impl Host {
             },
         };
         self.lab.releases.deploy("ann", &id("it"), deployment).await
+    }
+
+    /// Both as one step.
+    async fn release(&self, it: &str, words: &str) -> Result<(), Error> {
+        self.lab.release(it, words).await
+    }
+
+    async fn comes_to_both(&self, it: &str, words: &str) {
+        let has = async || self.lab.has(it, words);
+        eventually(Duration::from_secs(20), "it has both", has).await;
     }
 
     fn has(&self, mark: &str) -> bool {
@@ -187,7 +201,8 @@ async fn a_step_that_a_host_cannot_take_is_taken_back_on_all() {
 async fn of_steps_at_the_same_moment_each_stands_on_the_one_before() {
     let (_database, [a, b, c]) = three().await;
     let labelled = async |host: &Host, label: &str| {
-        let next = |state: &State| state.label(label, digest(&plain("one")));
+        let one = digest(&plain("one"));
+        let next = |states: &States| together::each(states, |_, state| state.label(label, one));
         let it = id("it");
         let step = host.lab.releases.0.step("ann", &it, "label").await;
         host.lab.releases.0.take(&step, next).await.expect("taken");
@@ -234,11 +249,12 @@ async fn a_step_whose_leader_is_gone_is_taken_back() {
     let leader = a.ledger.host();
     let before = a.state().await;
     let two = digest(&plain("two"));
-    let next = |state: &State| {
+    let begin = |_: &ComponentId, state: &State| {
         let next = state.deploy(two, Weight::ALL, None)?;
         let hosts = [a.ledger.host(), b.ledger.host()].map(str::to_owned);
         Ok(next.first_on(hosts.into(), leader, state))
     };
+    let next = |states: &States| together::each(states, begin);
     let it = id("it");
     let step = a.lab.releases.0.step("ann", &it, "deploy").await;
     a.lab.releases.0.take(&step, next).await.expect("begun");
@@ -253,6 +269,99 @@ async fn a_step_whose_leader_is_gone_is_taken_back() {
         who.contains(&"host, since the one that led the step is gone"),
         "{who:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn components_that_come_together_are_one_step_on_every_host_and_back_again() {
+    let (_database, [a, b, c]) = three().await;
+    let (one, mute) = (plain("one"), plain("words"));
+    a.release(&asking(), &words()).await.expect("live");
+    for host in [&a, &b, &c] {
+        assert!(host.lab.has(&asking(), &words()));
+    }
+    b.is_at_rest().await;
+    // From another one, by the name of either.
+    let back = Back {
+        to: None,
+        health: Health::Asked,
+    };
+    let back = c.lab.releases.rollback("ann", &id("words"), back).await;
+    back.expect("live");
+    for host in [&c, &a, &b] {
+        host.comes_to_both(&one, &mute).await;
+    }
+    let history = b.lab.releases.history(10, None).await.expect("read");
+    let actions: Vec<(&str, usize)> = history
+        .iter()
+        .map(|event| (event.action.as_str(), event.with.len()))
+        .collect();
+    assert_eq!(actions, [("rollback", 1), ("deploy", 1)]);
+    let of_words = b.lab.releases.history(10, Some(id("words"))).await;
+    assert_eq!(of_words.expect("read").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_come_together_both_are_taken_back_where_a_host_cannot_have_one() {
+    let (_database, [a, b, c]) = three().await;
+    // No other host has what was compiled of it, and there is no compiler beside a test.
+    let refused = a.release(&plain("nine"), &words()).await;
+    assert!(
+        matches!(refused, Err(Error::NotEverywhere { .. })),
+        "{refused:?}"
+    );
+    for host in [&a, &b, &c] {
+        host.comes_to_both(&plain("one"), &plain("words")).await;
+        host.is_at_rest().await;
+    }
+    let history = b.lab.releases.history(10, None).await.expect("read");
+    assert_eq!(history.len(), 1, "{history:?}");
+    assert!(!history[0].ok);
+    a.release(&asking(), &words())
+        .await
+        .expect("the next one is taken");
+    assert!(b.lab.has(&asking(), &words()) && c.lab.has(&asking(), &words()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_release_both_components_at_once_each_gets_both_or_none() {
+    let (_database, [a, b, c]) = three().await;
+    let [two, three] = ["two", "three"].map(plain);
+    let (first, second) = tokio::join!(a.release(&two, &two), b.release(&three, &three));
+    assert!(first.is_ok() || second.is_ok(), "{first:?} {second:?}");
+    for host in [&a, &b, &c] {
+        host.is_at_rest().await;
+    }
+    let is_two = a.state().await.active.stable == digest(&plain("two"));
+    let mark = plain(if is_two { "two" } else { "three" });
+    for host in [&a, &b, &c] {
+        host.comes_to_both(&mark, &mark).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_two_whose_leader_is_gone_is_taken_back_whole() {
+    let (_database, [a, b, c]) = three().await;
+    a.vanish().await;
+    let two = [("it", asking()), ("words", words())];
+    let two: Together = two.map(|(name, text)| (id(name), digest(&text))).into();
+    let next = |states: &States| {
+        let next = together::deploy(states, &two, |_| None)?;
+        together::each(&next, |id, next| {
+            let hosts = [a.ledger.host(), b.ledger.host()].map(str::to_owned);
+            Ok(next
+                .clone()
+                .first_on(hosts.into(), a.ledger.host(), &states[id]))
+        })
+    };
+    let inner = &a.lab.releases.0;
+    let step = inner.step_of("ann", two.keys(), "deploy").await;
+    inner.take(&step, next).await.expect("begun");
+    b.comes_to_both(&asking(), &words()).await;
+    assert!(c.lab.has(&plain("one"), &plain("words")), "not its turn");
+    b.comes_to_both(&plain("one"), &plain("words")).await;
+    b.is_at_rest().await;
+    let events = c.lab.releases.history(10, None).await.expect("read");
+    assert_eq!(events.len(), 1, "once, for both: {events:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

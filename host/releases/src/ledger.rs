@@ -80,6 +80,8 @@ pub(crate) struct Change {
     pub(crate) component: ComponentId,
     pub(crate) state: State,
     pub(crate) health: Health,
+    /// The step that brought it; 0 before it is written.
+    pub(crate) revision: i64,
 }
 
 /// A host of the application, by what it said last.
@@ -151,6 +153,7 @@ impl Ledger {
                     true => Health::Forced,
                     false => Health::Asked,
                 },
+                revision: row.get(4),
             });
         }
         Ok(news)
@@ -399,7 +402,7 @@ impl Ledger {
 pub(crate) const SILENT: Duration = Duration::from_secs(10);
 
 const NEWS: &str = "\
-select a.revision, c.component, c.state, c.forced
+select a.revision, c.component, c.state, c.forced, c.revision
 from marquee_releases.applications a
 left join marquee_releases.components c on c.application = a.name and c.revision > $2
 where a.name = $1";
@@ -435,7 +438,7 @@ const ADD: &str = "\
 insert into marquee_releases.events (application, component, event) values ($1, $2, $3)";
 const EVENTS: &str = "\
 select event from marquee_releases.events
-where application = $1 and ($2::text is null or component = $2) order by id desc limit $3";
+where application = $1 and ($2::text is null or component = $2 or (event -> 'with') ? $2) order by id desc limit $3";
 const BEAT: &str = "\
 with gone as (
     delete from marquee_releases.hosts where application = $1 and seen_at < now() - interval '1 hour'

@@ -31,7 +31,7 @@ use std::{
 
 use marquee_manifest::ComponentId;
 use marquee_registry::{
-    Book, Digest, Event, History, Live, Ramp, Refused, State, StoreError, Weight,
+    Book, Digest, Event, History, Live, Ramp, Refused, State, States, StoreError, Weight, together,
 };
 use marquee_runtime::{Health, Prepared, Runtime, Spec};
 use tokio::sync::Notify;
@@ -138,6 +138,24 @@ pub struct Deployment<B> {
     pub from: Option<String>,
     /// How it is made live.
     pub how: How,
+}
+
+/// Versions of the store that are to be live at one moment, each with all calls.
+pub struct Release {
+    /// Of each component.
+    pub parts: BTreeMap<ComponentId, Part>,
+    /// Whether they may ask for more than the versions that are live.
+    pub widen: bool,
+    /// How many hosts they reach first; the others when they are live there. None: all at once.
+    pub hosts: Option<u32>,
+}
+
+/// A component's version in a release.
+pub struct Part {
+    /// A label, or the first digits of a digest.
+    pub version: String,
+    /// A name for it.
+    pub label: Option<String>,
 }
 
 /// Which version of the store is to be live.
@@ -279,7 +297,52 @@ impl Releases {
     ) -> Result<(), Error> {
         let mut step = self.0.step(who, component, "deploy").await;
         step.widen = deployment.how.widen;
-        let result = self.0.deploy(&mut step, deployment).await;
+        let result = self.0.deploy(&mut step, component, deployment).await;
+        self.0.end(step, result).await.map(drop)
+    }
+
+    /// Have a version in the store, to be released later. Nothing of it is checked, but that it is whole.
+    pub async fn store(
+        &self,
+        who: &str,
+        component: &ComponentId,
+        digest: Digest,
+        version: (impl io::Read + Send + 'static, Option<Signature>),
+    ) -> Result<(), Error> {
+        self.0.component(component)?;
+        let (bytes, signature) = version;
+        let step = self.0.step(who, component, "store").await;
+        let store = async {
+            let stored = self.0.versions.put(bytes, component, who).await?;
+            if stored != digest {
+                return Err(Error::Others(stored));
+            }
+            self.0.versions.sign(digest, signature).await
+        };
+        self.0.bounded(&step, store).await
+    }
+
+    /// Make versions of several components live, that are in the store, as one step: checked together, live at one moment,
+    /// on every host or on none.
+    pub async fn release(&self, who: &str, release: Release) -> Result<(), Error> {
+        let Release {
+            parts,
+            widen,
+            hosts,
+        } = release;
+        let mut step = self.0.step_of(who, parts.keys(), "deploy").await;
+        step.widen = widen;
+        let result = async {
+            for (id, part) in &parts {
+                self.0.component(id)?;
+                let digest = self.0.named(id, &part.version).await?;
+                step.versions.insert(id.clone(), digest);
+            }
+            let label = |id: &ComponentId| parts.get(id)?.label.clone();
+            let next = |states: &States| together::deploy(states, &step.versions, label);
+            self.0.advance(&step, hosts, next).await
+        };
+        let result = result.await;
         self.0.end(step, result).await.map(drop)
     }
 
@@ -295,15 +358,16 @@ impl Releases {
         step.widen = how.widen;
         let result = async {
             let digest = self.0.named(component, &version).await?;
-            step.version = Some(digest);
-            let next = |state: &State| how.share.of(state, digest, None);
+            step.versions.insert(component.clone(), digest);
+            let next = |_: &ComponentId, state: &State| how.share.of(state, digest, None);
+            let next = |states: &States| together::each(states, next);
             self.0.advance(&step, how.hosts, next).await
         };
         let result = result.await;
         self.0.end(step, result).await.map(drop)
     }
 
-    /// Back to what was live before, one step or to a version.
+    /// Back to what was live before, one step or to a version. Components that came in one step go back in one.
     pub async fn rollback(
         &self,
         who: &str,
@@ -314,22 +378,26 @@ impl Releases {
             Health::Asked => "rollback",
             Health::Forced => "forced rollback",
         };
+        let Some(name) = back.to else {
+            let mut step = self.0.step_back(who, component, action).await?;
+            step.health = back.health;
+            let result = self.0.take(&step, together::rollback).await;
+            return self.0.end(step, result).await.map(drop);
+        };
         let mut step = self.0.step(who, component, action).await;
         // It had these rights before.
         step.widen = true;
         step.health = back.health;
         step.effect = Effect::AtOnce;
         let result = async {
-            let Some(name) = back.to else {
-                return self.0.take(&step, State::rollback).await;
-            };
             let digest = self.0.named(component, &name).await?;
-            step.version = Some(digest);
+            step.versions.insert(component.clone(), digest);
             let was_live = self.0.was_live(component, digest).await?;
-            let next = |state: &State| match was_live {
+            let next = |_: &ComponentId, state: &State| match was_live {
                 true => state.rollback_to(digest),
                 false => Err(Refused::NeverLive(digest)),
             };
+            let next = |states: &States| together::each(states, next);
             self.0.take(&step, next).await
         };
         let result = result.await;
@@ -344,7 +412,8 @@ impl Releases {
         label: &str,
     ) -> Result<(), Error> {
         let step = self.0.step(who, component, "unlabel").await;
-        let result = self.0.take(&step, |state| state.unlabel(label)).await;
+        let next = |states: &States| together::each(states, |_, state| state.unlabel(label));
+        let result = self.0.take(&step, next).await;
         self.0.end(step, result).await.map(drop)
     }
 
@@ -352,7 +421,7 @@ impl Releases {
     pub async fn pin(&self, who: &str, component: &ComponentId, pinned: bool) -> Result<(), Error> {
         let action = if pinned { "pin" } else { "unpin" };
         let step = self.0.step(who, component, action).await;
-        let next = |state: &State| state.pin(pinned);
+        let next = |states: &States| together::each(states, |_, state| state.pin(pinned));
         let result = self.0.take(&step, next).await;
         self.0.end(step, result).await.map(drop)
     }
@@ -414,9 +483,9 @@ impl Inner {
     async fn deploy(
         &self,
         step: &mut step::Step<'_>,
+        id: &ComponentId,
         deployment: Deployment<impl io::Read + Send + 'static>,
-    ) -> Result<State, Error> {
-        let id = step.component;
+    ) -> Result<States, Error> {
         self.component(id)?;
         let Deployment {
             bytes,
@@ -432,9 +501,29 @@ impl Inner {
             Ok(digest)
         };
         let digest = self.bounded(step, put).await?;
-        step.version = Some(digest);
-        let next = |state: &State| how.share.of(state, digest, label.as_deref());
+        step.versions.insert(id.clone(), digest);
+        let next = |_: &ComponentId, state: &State| how.share.of(state, digest, label.as_deref());
+        let next = |states: &States| together::each(states, next);
         self.advance(step, how.hosts, next).await
+    }
+
+    /// A step back of a component, and of those that came with it.
+    async fn step_back<'a>(
+        &self,
+        who: &'a str,
+        component: &ComponentId,
+        action: &'static str,
+    ) -> Result<step::Step<'a>, Error> {
+        // Of what another host has done since, too.
+        let _ = tokio::time::timeout(step::PATIENCE, self.hear()).await;
+        let state = self.state(component).await?;
+        let mut of: BTreeSet<&ComponentId> = state.goes_back_with().collect();
+        of.insert(component);
+        let mut step = self.step_of(who, of, action).await;
+        // They had these rights before.
+        step.widen = true;
+        step.effect = Effect::AtOnce;
+        Ok(step)
     }
 
     /// Whether a version of the component passed every check once.
@@ -458,34 +547,39 @@ impl Inner {
         Ok(ready.any(|entry| entry.digest == digest))
     }
 
-    fn set_live(&self, id: &ComponentId, live: Live<Prepared>, judged: Judged) {
-        let before = self.runtime.live(id);
-        let stays: BTreeSet<Digest> = live.versions().map(|version| version.digest).collect();
-        let mut since = lock(&self.since);
-        since.retain(|(component, digest), _| component != id || stays.contains(digest));
-        for digest in &stays {
-            let key = (id.clone(), *digest);
-            since.entry(key).or_insert_with(SystemTime::now);
-        }
-        drop(since);
+    /// These are live from this moment on; what was, drains.
+    fn set_live(&self, all: Vec<(ComponentId, Live<Prepared>, Judged)>) {
+        let mut left = Vec::new();
+        for (id, live, judged) in &all {
+            let before = self.runtime.live(id);
+            let stays: BTreeSet<Digest> = live.versions().map(|version| version.digest).collect();
+            let mut since = lock(&self.since);
+            since.retain(|(component, digest), _| component != id || stays.contains(digest));
+            for digest in &stays {
+                let key = (id.clone(), *digest);
+                since.entry(key).or_insert_with(SystemTime::now);
+            }
+            drop(since);
 
-        self.watch(id, before.as_deref(), &live, judged);
-        self.runtime.set_live(id.clone(), live);
-        let before = before.iter().flat_map(|live| live.versions());
-        let left: Vec<Prepared> = before
-            .filter(|version| !stays.contains(&version.digest))
-            .map(|version| version.payload.clone())
-            .collect();
-        if left.is_empty() {
-            return;
+            self.watch(id, before.as_deref(), live, *judged);
+            let before = before.iter().flat_map(|live| live.versions());
+            let leaves = before.filter(|version| !stays.contains(&version.digest));
+            let leaves: Vec<Prepared> = leaves.map(|version| version.payload.clone()).collect();
+            if !leaves.is_empty() {
+                left.push((id.clone(), leaves));
+            }
         }
-        let patience = self.components.get(id).map(|c| c.patience);
-        for version in &left {
-            let patience = patience.unwrap_or_default();
-            let work = self.draining.watch(id.clone(), version.clone(), patience);
-            self.tasks.spawn(work);
+        let all = all.into_iter().map(|(id, live, _)| (id, live));
+        self.runtime.set_all_live(all.collect());
+        for (id, leaves) in left {
+            let patience = self.components.get(&id).map(|c| c.patience);
+            for version in &leaves {
+                let patience = patience.unwrap_or_default();
+                let work = self.draining.watch(id.clone(), version.clone(), patience);
+                self.tasks.spawn(work);
+            }
+            lock(&self.left).insert(id, leaves);
         }
-        lock(&self.left).insert(id.clone(), left);
     }
 }
 

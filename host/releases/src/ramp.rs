@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use marquee_registry::{Refused, State};
+use marquee_registry::{State, States, together};
 use tokio_util::sync::CancellationToken;
 
 use super::{Inner, Releases, now_ms};
@@ -30,8 +30,9 @@ impl Inner {
             }
             let mut step = self.step("host, by its ramp", id, "ramp").await;
             step.widen = true;
-            let next = |state: &State| state.risen(now_ms()).ok_or(Refused::Idle);
-            let result = self.take(&step, next).await;
+            let next = |state: &State| state.risen(now_ms()).map(Ok);
+            let risen = |states: &States| together::some(states, next);
+            let result = self.take(&step, risen).await;
             self.end_unless_idle(step, result).await;
         }
     }

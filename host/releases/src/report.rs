@@ -25,6 +25,9 @@ pub struct ComponentReport {
     /// The canary's share grows by itself: what comes next, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rising: Option<Rising>,
+    /// The components that came in one step with what is stable, this one among them: a rollback takes all of them back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub together: Vec<ComponentId>,
     /// Why what is live is not remembered yet, if it is not: after a restart it would be what was live before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_remembered: Option<String>,
@@ -143,6 +146,7 @@ impl Releases {
             versions,
             shares: Vec::new(),
             rising: state.rising.clone(),
+            together: state.goes_back_with().cloned().collect(),
             not_remembered: lock(&self.0.unsaved).clone(),
         }
     }

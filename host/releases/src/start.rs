@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use marquee_manifest::{App, ComponentId};
 use marquee_registry::{Book, Digest, State};
-use marquee_runtime::{Health, Runtime};
+use marquee_runtime::{Beside, Health, Runtime};
 
 use super::{
     Component, Error, Inner, KeyError, Ledger, Releases, Signature, Versions, blocking,
@@ -181,7 +181,7 @@ impl Inner {
     /// At a start: make live what a component's state says.
     pub(super) async fn begin(&self, id: &ComponentId, state: State) -> Result<State, StartError> {
         let stable = self.here(&state).stable;
-        let prepared = self.load(id, stable, Meanwhile::Waits, Health::Asked).await;
+        let prepared = self.load(id, stable, AT_START, &Beside::default()).await;
         let prepared = prepared.map_err(|error| {
             let (id, error) = (id.clone(), Box::new(error));
             if stable == state.source {
@@ -191,12 +191,12 @@ impl Inner {
             }
         })?;
         let mut state = state;
-        let mut ready = BTreeMap::from([(stable, prepared)]);
+        let mut ready = BTreeMap::from([((id.clone(), stable), prepared)]);
         if let Some(trial) = self.here(&state).canary.clone() {
             let digest = trial.digest;
-            match self.load(id, digest, Meanwhile::Waits, Health::Asked).await {
+            match self.load(id, digest, AT_START, &Beside::default()).await {
                 Ok(prepared) => {
-                    ready.insert(digest, prepared);
+                    ready.insert((id.clone(), digest), prepared);
                 }
                 Err(error) => {
                     // What is tried is not needed.
@@ -209,8 +209,9 @@ impl Inner {
             }
         }
         self.were_live(&ready).await;
-        if let Some(live) = live(id, self.here(&state), &state, ready) {
-            self.set_live(id, live, Judged::No);
+        let ready = ready.into_iter().map(|((_, digest), it)| (digest, it));
+        if let Some(live) = live(id, self.here(&state), &state, ready.collect()) {
+            self.set_live(vec![(id.clone(), live, Judged::No)]);
         }
         Ok(state)
     }
@@ -231,3 +232,6 @@ impl Component {
         }
     }
 }
+
+/// Whoever started it waits.
+const AT_START: (Meanwhile, Health) = (Meanwhile::Waits, Health::Asked);

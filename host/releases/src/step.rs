@@ -3,7 +3,8 @@
 //! What takes long (compiling, linking, starting, asking whether it is healthy) is done before, while others take their
 //! steps. What decides is done under the lock of the states: the step is applied to the state as it is then, and what was
 //! prepared is checked once more against what is live of the others. Where another version is needed by then, it is
-//! prepared and the step is tried again. Bounds: [`LONGEST`] for all of it; a host that stops gives up what is not
+//! prepared and the step is tried again. A step of several components is one: checked against each other's new versions,
+//! written as one revision, live at one moment. Bounds: [`LONGEST`] for all of it; a host that stops gives up what is not
 //! committed.
 
 use std::{
@@ -15,22 +16,26 @@ use std::{
 
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
-use marquee_registry::{Active, Canary, Digest, Event, Live, Need, Refused, State, Version};
-use marquee_runtime::{Health, LoadError, Prepared};
+use marquee_registry::{
+    Active, Canary, Digest, Event, Live, Need, Refused, State, States, Together, Version, together,
+};
+use marquee_runtime::{Beside, Health, LoadError, Prepared};
 use tokio::sync::OwnedRwLockReadGuard;
 
 use super::{Error, Inner, Ledger, blocking, desired::Written, lock, now_ms};
 use crate::compiler::Meanwhile;
 
 /// Who asks for what.
+#[derive(Clone)]
 pub(super) struct Step<'a> {
     pub(super) who: &'a str,
-    pub(super) component: &'a ComponentId,
+    /// Those that it changes, who is imported from before who imports.
+    pub(super) components: Vec<ComponentId>,
     /// For the history.
     pub(super) action: &'static str,
-    /// The version that it is about, once that is known.
-    pub(super) version: Option<Digest>,
-    /// Where that comes from.
+    /// The versions that it is about, once they are known.
+    pub(super) versions: Together,
+    /// Where they come from.
     pub(super) from: Option<String>,
     /// Whether a version may ask for more than the live one.
     pub(super) widen: bool,
@@ -38,7 +43,7 @@ pub(super) struct Step<'a> {
     pub(super) effect: Effect,
     until: Instant,
     /// While one is held, nothing is removed from the store.
-    _under_way: OwnedRwLockReadGuard<()>,
+    _under_way: Arc<OwnedRwLockReadGuard<()>>,
 }
 
 /// When a step takes effect.
@@ -55,7 +60,8 @@ pub(super) enum Effect {
 
 /// What has become of a step that was to be committed.
 enum Committed {
-    Done(Box<State>),
+    /// It stands. These components wait here until calls that need what it takes away have ended.
+    Done(States, Vec<ComponentId>),
     /// Another version than those that are prepared is needed by now.
     Lacks,
     /// Another host took a step since.
@@ -64,47 +70,98 @@ enum Committed {
     Waits(Prepared),
 }
 
+/// Versions that are prepared.
+pub(super) type Ready = BTreeMap<(ComponentId, Digest), Prepared>;
+
+impl Step<'_> {
+    /// The part of it that is about these components, which stands already.
+    fn rest(&self, components: Vec<ComponentId>, patience: Duration) -> Self {
+        Self {
+            components,
+            effect: Effect::Followed,
+            until: Instant::now() + patience + LONGEST,
+            ..self.clone()
+        }
+    }
+}
+
 impl Inner {
+    /// A step of one component.
     pub(super) async fn step<'a>(
         &self,
         who: &'a str,
-        component: &'a ComponentId,
+        component: &ComponentId,
         action: &'static str,
     ) -> Step<'a> {
+        self.step_of(who, [component], action).await
+    }
+
+    /// A step of these components.
+    pub(super) async fn step_of<'a>(
+        &self,
+        who: &'a str,
+        components: impl IntoIterator<Item = &ComponentId>,
+        action: &'static str,
+    ) -> Step<'a> {
+        let mut components: Vec<ComponentId> = components.into_iter().cloned().collect();
+        components.sort_by_key(|id| self.order.iter().position(|it| it == id));
         Step {
             who,
-            component,
+            components,
             action,
-            version: None,
+            versions: Together::new(),
             from: None,
             widen: false,
             health: Health::Asked,
             effect: Effect::Remembered,
             until: Instant::now() + LONGEST,
-            _under_way: Arc::clone(&self.under_way).read_owned().await,
+            _under_way: Arc::new(Arc::clone(&self.under_way).read_owned().await),
         }
     }
 
-    /// Take a step from whatever state the component is in to the next.
+    /// Take a step from whatever states its components are in to the next.
     pub(super) async fn take(
         &self,
         step: &Step<'_>,
-        next: impl Fn(&State) -> Result<State, Refused> + Send + Sync,
-    ) -> Result<State, Error> {
-        let mut ready = BTreeMap::new();
-        let next = &next;
+        next: impl Fn(&States) -> Result<States, Refused> + Send + Sync,
+    ) -> Result<States, Error> {
+        let mut ready = Ready::new();
+        let (states, later) = self.take_with(step, &next, &mut ready).await?;
+        if later.is_empty() {
+            return Ok(states);
+        }
+        let of = |id: &ComponentId| Some(self.components.get(id)?.patience);
+        let patience = later.iter().filter_map(of).max();
+        let rest = step.rest(later, patience.unwrap_or_default());
+        let as_it_is = |states: &States| Ok(states.clone());
+        let taken = Box::pin(self.take_with(&rest, &as_it_is, &mut ready)).await;
+        match taken {
+            // It is remembered: the next start has it.
+            Ok(_) | Err(Error::Stopping) => Ok(states),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, with what is prepared already. Which components are not live in their new states yet, since calls under
+    /// way need what was live.
+    async fn take_with(
+        &self,
+        step: &Step<'_>,
+        next: &(impl Fn(&States) -> Result<States, Refused> + Send + Sync),
+        ready: &mut Ready,
+    ) -> Result<(States, Vec<ComponentId>), Error> {
         if step.effect != Effect::Followed {
             // A refusal must not rest on what is over by now. Without the ledger it is found out when the step is written.
             let _ = tokio::time::timeout(PATIENCE, self.hear()).await;
         }
         loop {
-            let wanted = next(&self.state(step.component).await?)?;
-            self.bounded(step, self.prepare(step, &wanted, &mut ready))
+            let wanted = next(&self.states(step).await?)?;
+            self.bounded(step, self.prepare(step, &wanted, ready))
                 .await?;
-            match Box::pin(self.commit(step, next, &ready)).await? {
-                Committed::Done(state) => {
-                    self.were_live(&ready).await;
-                    return Ok(*state);
+            match Box::pin(self.commit(step, next, ready)).await? {
+                Committed::Done(states, later) => {
+                    self.were_live(ready).await;
+                    return Ok((states, later));
                 }
                 Committed::Lacks => {}
                 Committed::Behind => match step.effect {
@@ -120,16 +177,24 @@ impl Inner {
         }
     }
 
+    /// The states of a step's components.
+    async fn states(&self, step: &Step<'_>) -> Result<States, Error> {
+        let mut states = States::new();
+        for id in &step.components {
+            states.insert(id.clone(), self.state(id).await?);
+        }
+        Ok(states)
+    }
+
     /// In the history and the log, whether it took effect or not; then what nobody needs any more is removed.
     pub(super) async fn end(
         &self,
         mut step: Step<'_>,
-        result: Result<State, Error>,
-    ) -> Result<State, Error> {
-        if let Ok(state) = &result
-            && step.version.is_none()
-        {
-            step.version = Some(state.active.stable);
+        result: Result<States, Error>,
+    ) -> Result<States, Error> {
+        for (id, state) in result.iter().flatten() {
+            let version = step.versions.entry(id.clone());
+            version.or_insert(state.active.stable);
         }
         self.note(&step, result.as_ref()).await;
         drop(step);
@@ -141,7 +206,7 @@ impl Inner {
 
     /// The same of a step that each host begins when its time has come: those that come too late say nothing. What failed is in
     /// the log and the history, and tried again.
-    pub(super) async fn end_unless_idle(&self, step: Step<'_>, result: Result<State, Error>) {
+    pub(super) async fn end_unless_idle(&self, step: Step<'_>, result: Result<States, Error>) {
         if !matches!(result, Err(Error::Refused(Refused::Idle))) {
             let _ = self.end(step, result).await;
         }
@@ -161,21 +226,38 @@ impl Inner {
         }
     }
 
-    /// Load what the state needs and is not live.
+    /// Load what the states need and is not live, who is imported from before who imports.
     async fn prepare(
         &self,
         step: &Step<'_>,
-        wanted: &State,
-        ready: &mut BTreeMap<Digest, Prepared>,
+        wanted: &States,
+        ready: &mut Ready,
     ) -> Result<(), Error> {
-        let id = step.component;
-        for digest in self.here(wanted).digests() {
-            if self.is_live(id, digest).is_none() && !ready.contains_key(&digest) {
-                let prepared = self
-                    .load(id, digest, Meanwhile::Serves, step.health)
-                    .await?;
-                ready.insert(digest, prepared);
+        // Of those behind it in the order nothing is known yet.
+        let mut beside: BTreeMap<ComponentId, Vec<Prepared>> =
+            wanted.keys().map(|id| (id.clone(), Vec::new())).collect();
+        for id in &step.components {
+            let Some(state) = wanted.get(id) else {
+                continue;
+            };
+            let mut versions = Vec::new();
+            for digest in self.here(state).digests() {
+                let key = (id.clone(), digest);
+                let known = self.is_live(id, digest);
+                let known = known.or_else(|| ready.get(&key).cloned());
+                let version = match known {
+                    Some(version) => version,
+                    None => {
+                        let beside = Beside::of(beside.clone());
+                        let how = (Meanwhile::Serves, step.health);
+                        let loaded = self.load(id, digest, how, &beside).await?;
+                        ready.insert(key, loaded.clone());
+                        loaded
+                    }
+                };
+                versions.push(version);
             }
+            beside.insert(id.clone(), versions);
         }
         Ok(())
     }
@@ -185,8 +267,8 @@ impl Inner {
         &self,
         id: &ComponentId,
         digest: Digest,
-        meanwhile: Meanwhile,
-        health: Health,
+        (meanwhile, health): (Meanwhile, Health),
+        beside: &Beside,
     ) -> Result<Prepared, Error> {
         let fetched = self.fetch(id, digest).await;
         let left = lock(&self.left).get(id).and_then(|left| {
@@ -195,12 +277,14 @@ impl Inner {
         });
         if let Some(left) = left {
             self.versions.want(digest, health).await?;
-            return Ok(self.runtime.prepare_again(&left, health).await?);
+            let again = self.runtime.prepare_again(&left, health, beside);
+            return Ok(again.await?);
         }
         fetched?;
         let spec = self.component(id)?.spec.clone();
         let artifact = self.versions.compiled(digest, meanwhile, health).await?;
-        Ok(self.runtime.prepare(spec, digest, artifact, health).await?)
+        let prepared = self.runtime.prepare(spec, digest, artifact, health, beside);
+        Ok(prepared.await?)
     }
 
     /// Have a version on this host that another one brought.
@@ -226,44 +310,65 @@ impl Inner {
     async fn commit(
         &self,
         step: &Step<'_>,
-        next: &(impl Fn(&State) -> Result<State, Refused> + Send + Sync),
-        ready: &BTreeMap<Digest, Prepared>,
+        next: &(impl Fn(&States) -> Result<States, Refused> + Send + Sync),
+        ready: &Ready,
     ) -> Result<Committed, Error> {
-        let id = step.component;
         let mut desired = self.desired.lock().await;
-        let state = desired.state(id);
-        let state = state.ok_or_else(|| Error::UnknownComponent(id.clone()))?;
-        let next = next(&state)?;
-        let mut versions = BTreeMap::new();
-        for digest in self.here(&next).digests() {
-            let version = match (self.is_live(id, digest), ready.get(&digest)) {
-                (Some(version), _) => version,
-                (None, Some(version)) => {
-                    // Others may have changed since it was prepared.
-                    self.runtime.check(version)?;
-                    if let Some(leaving) = self.needs_more(version) {
-                        return Ok(Committed::Waits(leaving));
-                    }
-                    self.check_rights(step, version)?;
-                    version.clone()
-                }
-                (None, None) => return Ok(Committed::Lacks),
-            };
-            versions.insert(digest, version);
+        let mut states = States::new();
+        for id in &step.components {
+            let state = desired.state(id);
+            let state = state.ok_or_else(|| Error::UnknownComponent(id.clone()))?;
+            states.insert(id.clone(), state);
         }
-        let Some(live) = live(id, self.here(&next), &next, versions) else {
-            return Ok(Committed::Lacks);
-        };
-        let states = vec![(id.clone(), next.clone())];
-        match step.effect {
+        let next = next(&states)?;
+        let mut beside = BTreeMap::new();
+        let mut new = Vec::new();
+        for (id, next) in &next {
+            let mut versions = Vec::new();
+            for digest in self.here(next).digests() {
+                let prepared = ready.get(&(id.clone(), digest));
+                match (self.is_live(id, digest), prepared) {
+                    (Some(version), _) => versions.push(version),
+                    (None, Some(version)) => {
+                        new.push((id, version.clone()));
+                        versions.push(version.clone());
+                    }
+                    (None, None) => return Ok(Committed::Lacks),
+                }
+            }
+            beside.insert(id.clone(), versions);
+        }
+        let all = Beside::of(beside.clone());
+        for (id, version) in &new {
+            // Others may have changed since it was prepared.
+            self.runtime.check(version, &all)?;
+            if let Some(leaving) = self.needs_more(version) {
+                return Ok(Committed::Waits(leaving));
+            }
+            self.check_rights(step, id, version)?;
+        }
+        let later = self.later(step, &new, &beside)?;
+        let mut lives = Vec::new();
+        for (id, next) in &next {
+            let versions = beside.remove(id).into_iter().flatten();
+            let versions = versions.map(|version| (version.version(), version));
+            match live(id, self.here(next), next, versions.collect()) {
+                Some(_) if later.contains(id) => {}
+                Some(live) => lives.push((id, live)),
+                None => return Ok(Committed::Lacks),
+            }
+        }
+        let judged = match step.effect {
             Effect::Remembered => {
+                let states = next.clone().into_iter().collect();
                 let written = desired.put(states, step.health, &self.versions).await?;
                 if written == Written::Behind {
                     return Ok(Committed::Behind);
                 }
-                self.set_live(id, live, Judged::Yes);
+                Some(Judged::Yes)
             }
             Effect::AtOnce => {
+                let states: Vec<(ComponentId, State)> = next.clone().into_iter().collect();
                 let written = desired.put(states.clone(), step.health, &self.versions);
                 let error = match tokio::time::timeout(PATIENCE, written).await {
                     Ok(Ok(Written::Done)) => None,
@@ -273,24 +378,75 @@ impl Inner {
                 };
                 if error.is_some() {
                     desired.set(states, step.health)?;
-                }
-                self.set_live(id, live, Judged::No);
-                if error.is_some() {
                     self.is_remembered(error);
                 }
+                Some(Judged::No)
             }
-            Effect::Followed => {
-                let judged = self.comes_after(id, &next);
-                self.set_live(id, live, judged);
+            Effect::Followed => None,
+        };
+        let judge = |id: &ComponentId, state: Option<&State>| {
+            judged.unwrap_or_else(|| self.comes_after(id, state))
+        };
+        let lives = lives.into_iter().map(|(id, live)| {
+            let judged = judge(id, next.get(id));
+            (id.clone(), live, judged)
+        });
+        self.set_live(lives.collect());
+        Ok(Committed::Done(next, later))
+    }
+
+    /// The components of a step whose new versions take away what versions that leave in the same step still call: they
+    /// follow when those are drained. Where the others cannot go before them, it is refused, or done at once if it ends harm.
+    fn later(
+        &self,
+        step: &Step<'_>,
+        new: &[(&ComponentId, Prepared)],
+        beside: &BTreeMap<ComponentId, Vec<Prepared>>,
+    ) -> Result<Vec<ComponentId>, Error> {
+        if step.components.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let live = |id: &ComponentId| -> Vec<Prepared> {
+            let live = self.runtime.live(id);
+            let versions = live.iter().flat_map(|live| live.versions());
+            versions.map(|version| version.payload.clone()).collect()
+        };
+        let stays = |version: &Prepared| beside.values().flatten().any(|it| it.is(version));
+        let mut leaving: Vec<Prepared> = step.components.iter().flat_map(live).collect();
+        leaving.retain(|version| !stays(version));
+        let mut later: Vec<ComponentId> = Vec::new();
+        let mut why = None;
+        for (id, exporter) in new {
+            let lacks = |importer| self.runtime.check_between(importer, exporter).err();
+            if let Some(error) = leaving.iter().find_map(lacks) {
+                later.push((*id).clone());
+                why = Some(error);
             }
         }
-        Ok(Committed::Done(Box::new(next)))
+        let Some(why) = why else {
+            return Ok(later);
+        };
+        let mut first = beside.clone();
+        first.retain(|id, _| !later.contains(id));
+        let is_first = |(id, _): &&(&ComponentId, Prepared)| !later.contains(*id);
+        let firsts = Beside::of(first.clone());
+        let fit = |(_, version): &(&ComponentId, Prepared)| {
+            let fits = self.runtime.check(version, &firsts);
+            fits.is_ok()
+        };
+        let can_go = !first.is_empty() && new.iter().filter(is_first).all(fit);
+        match (can_go, step.effect) {
+            (true, _) => Ok(later),
+            (false, Effect::Remembered) => Err(Error::Breaks(why)),
+            (false, Effect::AtOnce | Effect::Followed) => Ok(Vec::new()),
+        }
     }
 
     /// A state whose version before is the one that is live is a step forward, and looked at.
-    fn comes_after(&self, id: &ComponentId, next: &State) -> Judged {
+    fn comes_after(&self, id: &ComponentId, next: Option<&State>) -> Judged {
         let live = self.runtime.live(id).map(|live| live.stable.digest);
-        let before = next.previous.as_ref().map(|previous| previous.stable);
+        let before = next.and_then(|next| next.previous.as_ref());
+        let before = before.map(|previous| previous.stable);
         match before.is_some() && before == live {
             true => Judged::Yes,
             false => Judged::No,
@@ -314,8 +470,8 @@ impl Inner {
         leaving.find(|importer| lacks(importer).is_err())
     }
 
-    fn check_rights(&self, step: &Step<'_>, new: &Prepared) -> Result<(), Error> {
-        let Some(live) = self.runtime.live(step.component).filter(|_| !step.widen) else {
+    fn check_rights(&self, step: &Step<'_>, id: &ComponentId, new: &Prepared) -> Result<(), Error> {
+        let Some(live) = self.runtime.live(id).filter(|_| !step.widen) else {
             return Ok(());
         };
         let had = self.runtime.rights(&live.stable.payload);
@@ -329,8 +485,8 @@ impl Inner {
     }
 
     /// Versions that passed every check: a rollback may name them.
-    pub(super) async fn were_live(&self, ready: &BTreeMap<Digest, Prepared>) {
-        for digest in ready.keys() {
+    pub(super) async fn were_live(&self, ready: &Ready) {
+        for (_, digest) in ready.keys() {
             if let Err(error) = self.versions.mark_ready(*digest).await {
                 let error = marquee_runtime::chain(&error);
                 tracing::warn!(version = %digest, error, "it is not noted that a version was live");
@@ -368,26 +524,40 @@ impl Inner {
         }
     }
 
-    /// Into the history and the log.
-    async fn note(&self, step: &Step<'_>, result: Result<&State, &Error>) {
+    /// Into the history and the log: one step is one line.
+    async fn note(&self, step: &Step<'_>, result: Result<&States, &Error>) {
         let text = match result {
-            Ok(state) => state.to_string(),
+            Ok(states) => together::told(states),
             Err(error) => marquee_runtime::chain(error),
         };
-        let (who, component, action) = (step.who, step.component, step.action);
-        let version = step.version.map(|version| version.to_string());
+        let mut of = step.components.clone();
+        of.sort();
+        let mut of = of.into_iter();
+        let Some(component) = of.next() else {
+            return;
+        };
+        let (who, action) = (step.who, step.action);
+        let version = step.versions.get(&component).copied();
+        let named = of.filter_map(|id| Some((id.clone(), *step.versions.get(&id)?)));
+        let with: Together = named.collect();
+        let told = version.map(|version| version.to_string());
+        let others = with.keys().map(ToString::to_string);
+        let others = others.collect::<Vec<_>>().join(" ");
         match result {
-            Ok(_) => tracing::info!(who, %component, version, action, result = text, "release"),
+            Ok(_) => {
+                tracing::info!(who, %component, version = told, with = others, action, result = text, "release");
+            }
             Err(_) => {
-                tracing::warn!(who, %component, version, action, error = text, "release refused");
+                tracing::warn!(who, %component, version = told, with = others, action, error = text, "release refused");
             }
         }
         let event = Event {
             at_ms: now_ms(),
             who: who.to_owned(),
-            component: component.clone(),
+            component,
             action: action.to_owned(),
-            version: step.version,
+            version,
+            with,
             from: step.from.clone(),
             result: text,
             ok: result.is_ok(),
@@ -442,7 +612,7 @@ pub(super) fn live(
 }
 
 /// Of a step that ends harm: what does not answer by then is told later.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// Of a step, from the last byte of its version to the moment when it is live: some times what it takes to compile a
 /// large component on a busy machine.
 const LONGEST: Duration = Duration::from_secs(600);

@@ -6,6 +6,7 @@ use marquee_manifest::{Dependencies, Guard, Guarded};
 use marquee_registry::Store;
 use marquee_runtime::{Call, Figures, Limits, Lineup, LoadError, Room};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::*;
 
@@ -115,6 +116,25 @@ impl Lab {
         self.releases.deploy("ann", &id(name), deployment).await
     }
 
+    /// Versions of `it` and `words`, as one step.
+    pub(super) async fn release(&self, it: &str, words: &str) -> Result<(), Error> {
+        let part = |name: &str, text: &str| {
+            let version = format!("{:#}", self.store(name, text));
+            let label = None;
+            (id(name), Part { version, label })
+        };
+        let release = Release {
+            parts: [part("it", it), part("words", words)].into(),
+            widen: true,
+            hosts: None,
+        };
+        self.releases.release("ann", release).await
+    }
+
+    pub(super) fn has(&self, it: &str, words: &str) -> bool {
+        self.live("it") == digest(it) && self.live("words") == digest(words)
+    }
+
     pub(super) async fn rollback(&self, to: Option<&str>, health: Health) -> Result<(), Error> {
         let to = to.map(str::to_owned);
         let back = Back { to, health };
@@ -135,6 +155,20 @@ impl Lab {
             // Whether it failed is in the figures.
             let _ = runtime.run_job(&id("it"), job.to_owned(), 0, call).await;
         }
+    }
+
+    /// A job of `it` that computes until its deadline, once it has begun.
+    async fn begin_job(&self) -> JoinHandle<()> {
+        let runtime = self.releases.0.runtime.clone();
+        let call = TaskTracker::new().spawn(async move {
+            let deadline = std::time::Instant::now() + Duration::from_secs(2);
+            let call = Call::new("test", deadline);
+            let ended = runtime.run_job(&id("it"), "it".to_owned(), 0, call).await;
+            assert!(ended.is_err(), "it computes for ever");
+        });
+        let begun = async || self.figures("it").in_flight > 0;
+        marquee_testkit::eventually(Duration::from_secs(5), "it has begun", begun).await;
+        call
     }
 
     fn figures(&self, name: &str) -> Figures {
@@ -197,9 +231,9 @@ fn ailing() -> String {
 }
 
 /// One that exports `test:words/it`.
-fn words() -> String {
+pub(super) fn words() -> String {
     r#"(component
-      (core module $m (func (export "f") (result i32) unreachable))
+      (core module $m (func (export "f") (result i32) (i32.const 7)))
       (core instance $i (instantiate $m))
       (type $t (func (result u32)))
       (func $f (type $t) (canon lift (core func $i "f")))
@@ -231,6 +265,26 @@ const JOB_OF_M: &str = r#"(core instance $i (instantiate $m))
       (instance $job (export "run" (func $run)))
       (export "marquee:schedule/job@0.1.0" (instance $job))"#;
 
+/// One that imports it, and whose probe calls it.
+pub(super) fn asking() -> String {
+    r#"(component
+      (import "test:words/it" (instance $words (export "say" (func (result u32)))))
+      (core func $say (canon lower (func $words "say")))
+      (core module $m
+        (import "words" "say" (func $say (result i32)))
+        (memory (export "memory") 1)
+        (func (export "ready") (result i32)
+          (if (i32.ne (call $say) (i32.const 7)) (then unreachable))
+          (i32.const 16)))
+      (core instance $i (instantiate $m (with "words" (instance (export "say" (func $say))))))
+      (type $ready (func async (result (result (error string)))))
+      (func $ready (type $ready)
+        (canon lift (core func $i "ready") (memory $i "memory")))
+      (instance $probe (export "ready" (func $ready)))
+      (export "marquee:health/probe@0.1.0" (instance $probe)))"#
+        .to_owned()
+}
+
 /// One that imports it, and whose job computes until its deadline.
 fn speaking() -> String {
     format!(
@@ -247,20 +301,127 @@ fn speaking() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_version_on_its_way_out_still_calls_is_not_taken_from_it() {
     let lab = Lab::with(&speaking(), &words(), Duration::from_secs(2)).await;
-    let runtime = lab.releases.0.runtime.clone();
-    let call = TaskTracker::new().spawn(async move {
-        let deadline = std::time::Instant::now() + Duration::from_secs(2);
-        let call = Call::new("test", deadline);
-        runtime.run_job(&id("it"), "it".to_owned(), 0, call).await
-    });
-    let begun = async || lab.figures("it").in_flight > 0;
-    marquee_testkit::eventually(Duration::from_secs(5), "it has begun", begun).await;
+    let call = lab.begin_job().await;
     // The new version needs nothing of the other one: who looks at what is live only, takes it away.
     lab.deploy("it", &plain("quiet")).await.expect("live");
     assert!(!call.is_finished());
     lab.deploy("words", &plain("mute")).await.expect("live");
     assert!(call.is_finished(), "it was waited for");
     assert_eq!(lab.live("words"), digest(&plain("mute")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_goes_live_with_the_one_that_it_needs_and_back_with_it() {
+    let (one, mute) = (plain("one"), plain("words"));
+    let lab = Lab::new().await;
+    let alone = lab.deploy("it", &asking()).await;
+    assert!(matches!(
+        alone,
+        Err(Error::Load(LoadError::Mismatch { .. }))
+    ));
+    // Its probe calls what is not live yet.
+    lab.release(&asking(), &words()).await.expect("live");
+    assert!(lab.has(&asking(), &words()));
+    let event = lab.releases.history(1, Some(id("words"))).await;
+    let event = event.expect("read").remove(0);
+    assert_eq!(
+        (event.component, event.action),
+        (id("it"), "deploy".to_owned())
+    );
+    assert_eq!(event.version, Some(digest(&asking())));
+    assert_eq!(event.with, [(id("words"), digest(&words()))].into());
+
+    lab.rollback(None, Health::Asked).await.expect("live");
+    assert!(lab.has(&one, &mute));
+    let event = lab.releases.history(1, None).await.expect("read").remove(0);
+    assert_eq!((event.action.as_str(), event.with.len()), ("rollback", 1));
+    let none = lab.rollback(None, Health::Asked).await;
+    assert!(matches!(none, Err(Error::Refused(Refused::NoPrevious))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_come_together_neither_is_live_where_one_cannot_be() {
+    let (one, mute) = (plain("one"), plain("words"));
+    let lab = Lab::new().await;
+    let lacks = lab.release(&asking(), &plain("more")).await;
+    assert!(matches!(
+        lacks,
+        Err(Error::Load(LoadError::Mismatch { .. }))
+    ));
+    let ill = lab.release(&ailing(), &words()).await;
+    assert!(matches!(ill, Err(Error::Load(LoadError::Unhealthy { .. }))));
+    lab.releases
+        .pin("ann", &id("words"), true)
+        .await
+        .expect("pinned");
+    let pinned = lab.release(&asking(), &words()).await;
+    let said = pinned.expect_err("one is pinned").to_string();
+    assert!(said.starts_with("component words: it is pinned"), "{said}");
+    assert!(lab.has(&one, &mute));
+    let history = lab.history().await;
+    let told: Vec<&str> = history.iter().map(|(action, _)| action.as_str()).collect();
+    assert_eq!(told, ["deploy", "deploy", "deploy"]);
+    lab.releases
+        .pin("ann", &id("words"), false)
+        .await
+        .expect("unpinned");
+    lab.release(&asking(), &words()).await.expect("live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_back_together_leaves_calls_under_way_what_they_call() {
+    let lab = Lab::with(&plain("one"), &plain("mute"), Duration::from_secs(2)).await;
+    lab.release(&speaking(), &words()).await.expect("live");
+    let call = lab.begin_job().await;
+    lab.rollback(None, Health::Asked).await.expect("live");
+    assert!(call.is_finished(), "it was waited for");
+    assert!(lab.has(&plain("one"), &plain("mute")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_away_together_what_was_called_waits_for_calls_too() {
+    let lab = Lab::with(&speaking(), &words(), Duration::from_secs(2)).await;
+    let call = lab.begin_job().await;
+    lab.release(&plain("quiet"), &plain("mute"))
+        .await
+        .expect("live");
+    assert!(call.is_finished(), "it was waited for");
+    assert!(lab.has(&plain("quiet"), &plain("mute")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interface_that_changes_for_both_is_refused_since_calls_under_way_would_fail() {
+    let lab = Lab::with(&speaking(), &words(), Duration::from_secs(2)).await;
+    let param = r#"(func (param "n" u32) (result u32))"#;
+    let it = speaking().replace("(func (result u32))", param);
+    let words_ = words().replace("(func (result u32))", param).replace(
+        r#"(export "f") (result"#,
+        r#"(export "f") (param i32) (result"#,
+    );
+    let refused = lab.release(&it, &words_).await;
+    assert!(matches!(refused, Err(Error::Breaks(_))), "{refused:?}");
+    assert!(lab.has(&speaking(), &words()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_took_another_step_since_is_not_taken_back_with_the_others() {
+    let lab = Lab::new().await;
+    lab.release(&asking(), &words()).await.expect("live");
+    let more = words().replace(
+        "(core module $m",
+        r#"(core module $m (@custom "mark" "more")"#,
+    );
+    lab.deploy("words", &more).await.expect("live");
+    let parted = lab.rollback(None, Health::Asked).await;
+    assert!(
+        matches!(parted, Err(Error::Refused(Refused::Parted(_)))),
+        "{parted:?}"
+    );
+    let to = format!("{:#}", digest(&plain("one")));
+    lab.rollback(Some(&to), Health::Asked)
+        .await
+        .expect("by its name");
+    assert!(lab.has(&plain("one"), &more));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
-use marquee_registry::{Refused, State};
+use marquee_registry::{Refused, State, States, together};
 
 use super::{
     Error, Inner, Ledger,
@@ -65,29 +65,31 @@ impl Inner {
         &self,
         step: &Step<'_>,
         hosts: Option<u32>,
-        next: impl Fn(&State) -> Result<State, Refused> + Send + Sync,
-    ) -> Result<State, Error> {
+        next: impl Fn(&States) -> Result<States, Refused> + Send + Sync,
+    ) -> Result<States, Error> {
         let first = self.first(hosts).await?;
         let me = self.ledger.as_ref().map(Ledger::host).unwrap_or_default();
-        let begin = |state: &State| {
-            let next = next(state)?;
-            if !first.spreads || next.active == state.active {
-                return Ok(next);
-            }
-            Ok(next.first_on(first.hosts.clone(), me, state))
+        let begin = |states: &States| {
+            let next = next(states)?;
+            let begun = next.into_iter().map(|(id, next)| match states.get(&id) {
+                Some(state) if first.spreads && next.active != state.active => {
+                    (id, next.first_on(first.hosts.clone(), me, state))
+                }
+                _ => (id, next),
+            });
+            Ok(begun.collect())
         };
-        let state = self.take(step, begin).await?;
+        let states = self.take(step, begin).await?;
         let Some(ledger) = &self.ledger else {
-            return Ok(state);
+            return Ok(states);
         };
-        let spread = self.spread(step, ledger, state).boxed();
+        let spread = self.spread(step, ledger, states).boxed();
         let error = match spread.await {
-            Ok(state) => return Ok(state),
+            Ok(states) => return Ok(states),
             Err(error) => error,
         };
-        let back = self.back(step.who, step.component).await;
-        let given_up = |state: &State| state.give_up(ledger.host()).ok_or(Refused::Idle);
-        match self.take(&back, given_up).await {
+        let back = self.back(step.who, &step.components).await;
+        match self.take(&back, given_up(ledger.host())).await {
             // Somebody else has.
             Ok(_) | Err(Error::Refused(Refused::Idle)) => Err(error),
             Err(worse) => Err(worse),
@@ -99,20 +101,28 @@ impl Inner {
         &self,
         step: &Step<'_>,
         ledger: &Ledger,
-        mut state: State,
-    ) -> Result<State, Error> {
+        mut states: States,
+    ) -> Result<States, Error> {
         let me = ledger.host();
-        while let Some(wave) = state.wave.take() {
+        // All of a step have the same.
+        while let Some(wave) = states.values().find_map(|state| state.wave.clone()) {
             self.bounded(step, self.settled(step, ledger, &wave.hosts))
                 .await?;
             let others = self.bounded(step, self.others(ledger)).await?;
             let others: BTreeSet<String> = others.into_iter().map(|host| host.id).collect();
             let more = Some(&others).filter(|others| !others.is_subset(&wave.hosts));
-            state = self
-                .take(step, |state| state.reach(me, more, now_ms()))
-                .await?;
+            let reach = |state: &State| {
+                let led = state.wave.as_ref()?;
+                Some(led).filter(|led| led.led_by == me)?;
+                Some(state.reach(me, more, now_ms()))
+            };
+            let reached = |states: &States| match together::some(states, reach) {
+                Err(Refused::Idle) => Err(Refused::TakenBack),
+                reached => reached,
+            };
+            states = self.take(step, reached).await?;
         }
-        Ok(state)
+        Ok(states)
     }
 
     /// Wait until each of these hosts that is there has done what it is to do, or one says that it cannot.
@@ -123,16 +133,17 @@ impl Inner {
         hosts: &BTreeSet<String>,
     ) -> Result<(), Error> {
         let revision = self.desired.lock().await.revision();
-        let component = step.component.to_string();
+        let of: Vec<String> = step.components.iter().map(ToString::to_string).collect();
         loop {
             let mut others = self.others(ledger).await?;
             others.retain(|host| hosts.contains(&host.id));
             let mut done = others.iter().filter(|host| host.revision >= revision);
-            let failed = done.find_map(|host| Some((host, host.failing.get(&component)?)));
+            let why = |host: &HostReport| of.iter().find_map(|id| host.failing.get(id).cloned());
+            let failed = done.find_map(|host| Some((host, why(host)?)));
             if let Some((host, reason)) = failed {
                 return Err(Error::NotEverywhere {
                     host: host.host.clone(),
-                    reason: reason.clone(),
+                    reason,
                 });
             }
             if others.iter().all(|host| host.revision >= revision) {
@@ -142,9 +153,13 @@ impl Inner {
         }
     }
 
-    /// Whatever has become of it, the step of a component is over.
-    async fn back<'a>(&self, who: &'a str, component: &'a ComponentId) -> Step<'a> {
-        let mut back = self.step(who, component, "take back").await;
+    /// Whatever has become of it, the step of these components is over.
+    async fn back<'a>(
+        &self,
+        who: &'a str,
+        components: impl IntoIterator<Item = &ComponentId>,
+    ) -> Step<'a> {
+        let mut back = self.step_of(who, components, "take back").await;
         back.widen = true;
         back.effect = Effect::AtOnce;
         back
@@ -153,11 +168,15 @@ impl Inner {
     /// Take back the steps whose leaders are gone.
     pub(super) async fn end_of_leaders(&self, ledger: &Ledger) {
         let desired = self.desired.lock().await;
-        let leader = |id: &ComponentId| Some(desired.state(id)?.wave?.led_by);
-        let led = self.order.iter().filter_map(|id| Some((id, leader(id)?)));
-        let mut led: Vec<(&ComponentId, String)> = led.collect();
+        let led = self.order.iter().filter_map(|id| {
+            let state = desired.state(id)?;
+            let of = state.together.into_keys();
+            let of: BTreeSet<ComponentId> = of.chain([id.clone()]).collect();
+            Some((state.wave?.led_by, of))
+        });
+        let mut led: BTreeSet<(String, BTreeSet<ComponentId>)> = led.collect();
         drop(desired);
-        led.retain(|(_, leader)| leader != ledger.host());
+        led.retain(|(leader, _)| leader != ledger.host());
         if led.is_empty() {
             return;
         }
@@ -165,7 +184,7 @@ impl Inner {
         let Ok(hosts) = ledger.hosts().await else {
             return;
         };
-        for (id, leader) in led {
+        for (leader, of) in led {
             let is_leader = |host: &&HostReport| host.id == leader;
             if hosts
                 .iter()
@@ -175,12 +194,16 @@ impl Inner {
                 continue;
             }
             let who = "host, since the one that led the step is gone";
-            let back = self.back(who, id).await;
-            let given_up = |state: &State| state.give_up(&leader).ok_or(Refused::Idle);
-            let result = self.take(&back, given_up).await;
+            let back = self.back(who, &of).await;
+            let result = self.take(&back, given_up(&leader)).await;
             self.end_unless_idle(back, result).await;
         }
     }
+}
+
+/// The steps that a host leads are taken back.
+fn given_up(leader: &str) -> impl Fn(&States) -> Result<States, Refused> + Send + Sync {
+    move |states| together::some(states, |state| state.give_up(leader).map(Ok))
 }
 
 const LOOK: Duration = Duration::from_millis(50);

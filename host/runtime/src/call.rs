@@ -11,7 +11,7 @@ use std::{
 
 use marquee_registry::Choice;
 
-use crate::Pending;
+use crate::{Beside, Pending};
 
 /// One call of a component, as everything on its way sees it. Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +32,8 @@ pub struct Call {
     pub let_down: LetDown,
     /// Whether all that it is told has to be of this moment.
     pub exact: Exact,
+    /// What it meets instead of what is live: a version is tried before those that it goes live with are.
+    pub(crate) beside: Beside,
 }
 
 /// Tells that something which a call's component relies on was not there for it: its database, the bus, another component.
@@ -80,6 +82,7 @@ impl Call {
             let_down: LetDown::default(),
             exact: Exact::default(),
             pending: Pending::default(),
+            beside: Beside::default(),
         }
     }
 
@@ -121,6 +124,7 @@ impl Call {
             unit: None,
             let_down: LetDown::default(),
             pending: Pending::default(),
+            beside: self.beside.clone(),
         }
     }
 }

@@ -54,6 +54,6 @@ pub use load::Health;
 pub use memory::Room;
 pub use outcome::{Blame, Kind, Outcome};
 pub use pending::{Held, PENDING_BYTES, Pending};
-pub use runtime::{Prepared, Runtime};
+pub use runtime::{Beside, Prepared, Runtime};
 pub use state::State;
 pub use stats::Figures;

@@ -17,7 +17,7 @@ use wasmtime::{
 };
 
 use crate::{
-    Call, CallError, Lineup, LoadError, Spec, State,
+    Beside, Call, CallError, Lineup, LoadError, Spec, State,
     cache::shelves,
     component::{Component, Grants, exports, is_types_only},
     error::chain,
@@ -57,7 +57,7 @@ pub(crate) struct Target {
 }
 
 impl Offer {
-    /// Link a version of a component whose dependencies are live.
+    /// Link a version of a component whose dependencies are live, or `beside` it.
     pub(crate) fn link(
         &self,
         engine: &Engine,
@@ -65,10 +65,11 @@ impl Offer {
         version: Digest,
         code: Code,
         log: Arc<Budget>,
+        beside: &Beside,
     ) -> Result<Component, LoadError> {
         let grants = self.grants(engine, &spec, &code)?;
         let pre = self
-            .linker(engine, &spec, version, &code, &grants)?
+            .linker(engine, &spec, version, &code, &grants, beside)?
             .instantiate_pre(&code)
             .map_err(|source| broken(&spec, source))?;
         let exports = exports(engine, &code);
@@ -124,6 +125,7 @@ impl Offer {
         version: Digest,
         code: &Code,
         grants: &Grants,
+        beside: &Beside,
     ) -> Result<Linker<State>, LoadError> {
         let mut linker = self.wasi.clone();
         for (capability, _) in grants {
@@ -145,7 +147,10 @@ impl Offer {
                     linked.map_err(|source| broken(spec, source))?;
                 }
                 (ComponentItem::ComponentInstance(interface), Some(target)) => {
-                    let exporter = self.others.upgrade().and_then(|all| all.stable(target));
+                    let exporter = match beside.stable(target) {
+                        Some(version) => Some(Arc::clone(&version.0.component)),
+                        None => self.others.upgrade().and_then(|all| all.stable(target)),
+                    };
                     let exporter = exporter.ok_or_else(|| LoadError::Mismatch {
                         importer: spec.id.clone(),
                         exporter: target.clone(),

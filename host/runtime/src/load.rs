@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use wasmtime::component::Component as Code;
 
 use crate::{
-    Artifact, Call, CallError, LoadError, Prepared, Runtime, Spec, bindings::PROBE, error::chain,
-    guest::probe, instance::Job, link::check_imports, outcome::Kind, pool::Pool,
+    Artifact, Beside, Call, CallError, LoadError, Prepared, Runtime, Spec, bindings::PROBE,
+    error::chain, guest::probe, instance::Job, link::check_imports, outcome::Kind, pool::Pool,
 };
 
 /// Whether a version is asked by its own probe before it is taken.
@@ -25,13 +25,14 @@ pub enum Health {
 }
 
 impl Runtime {
-    /// Load a version of a component, check it, try it. What is live stays so. Its dependencies must be live.
+    /// Load a version of a component, check it, try it. What is live stays so. Its dependencies must be live, or `beside` it.
     pub async fn prepare(
         &self,
         spec: Spec,
         version: Digest,
         artifact: Artifact,
         health: Health,
+        beside: &Beside,
     ) -> Result<Prepared, LoadError> {
         let id = spec.id.clone();
         let engine = self.0.engine().clone();
@@ -42,7 +43,7 @@ impl Runtime {
                 component: id,
                 source,
             })?;
-        self.try_out(spec, version, code, health).await
+        self.try_out(spec, version, code, health, beside).await
     }
 
     /// The version once more, as if it were new, with the code that it has in memory: checked against what is live now,
@@ -51,22 +52,35 @@ impl Runtime {
         &self,
         version: &Prepared,
         health: Health,
+        beside: &Beside,
     ) -> Result<Prepared, LoadError> {
         let component = &version.0.component;
         let (spec, code) = (component.spec.clone(), component.code.clone());
-        self.try_out(spec, component.version, code, health).await
+        self.try_out(spec, component.version, code, health, beside)
+            .await
     }
 
-    /// Whether a version still fits what is live of the others: those that import from it, and those that it imports
-    /// from. To be asked again right before [`Runtime::set_live`] where others may have been set since it was prepared.
-    pub fn check(&self, prepared: &Prepared) -> Result<(), LoadError> {
+    /// Whether a version still fits the others, those that are to be live `beside` it and what is live of the rest: those
+    /// that import from it, and those that it imports from. To be asked again right before [`Runtime::set_live`] where others
+    /// may have been set since it was prepared.
+    pub fn check(&self, prepared: &Prepared, beside: &Beside) -> Result<(), LoadError> {
         let engine = self.0.engine();
         let component = &prepared.0.component;
         let snapshot = self.0.registry.snapshot();
-        for importer in snapshot.values().flat_map(|live| live.versions()) {
-            check_imports(engine, &importer.payload.0.component, component)?;
+        let stay = snapshot
+            .iter()
+            .filter(|(id, _)| beside.versions(id).is_none());
+        let stay = stay.flat_map(|(_, live)| live.versions().map(|version| &version.payload));
+        for importer in stay.chain(beside.all()) {
+            check_imports(engine, &importer.0.component, component)?;
         }
         for exporter in component.spec.dependencies.components() {
+            if let Some(exporters) = beside.versions(exporter) {
+                for exporter in exporters {
+                    check_imports(engine, component, &exporter.0.component)?;
+                }
+                continue;
+            }
             let live = snapshot.get(exporter);
             for exporter in live.iter().flat_map(|live| live.versions()) {
                 check_imports(engine, component, &exporter.payload.0.component)?;
@@ -88,25 +102,27 @@ impl Runtime {
         version: Digest,
         code: Code,
         health: Health,
+        beside: &Beside,
     ) -> Result<Prepared, LoadError> {
         let log = self.0.log_budget(&spec);
         let engine = self.0.engine();
-        let component = self.0.offer.link(engine, spec, version, code, log)?;
+        let offer = &self.0.offer;
+        let component = offer.link(engine, spec, version, code, log, beside)?;
         let component = Arc::new(component);
         // Of its own, so that what it counts are the calls of others.
         let trial = Pool::new(&self.0.floor, Arc::clone(&component));
-        start(&trial).await?;
+        start(&trial, beside).await?;
         if health == Health::Asked {
-            ask(&trial).await?;
+            ask(&trial, beside).await?;
         }
         let prepared = Prepared(Pool::new(&self.0.floor, component));
-        self.check(&prepared)?;
+        self.check(&prepared, beside)?;
         Ok(prepared)
     }
 }
 
 /// Make an instance of it, which is kept, and see that the host can call it.
-async fn start(pool: &Arc<Pool>) -> Result<(), LoadError> {
+async fn start(pool: &Arc<Pool>, beside: &Beside) -> Result<(), LoadError> {
     let component = Arc::clone(&pool.component);
     let (send, receive) = oneshot::channel();
     let job: Job = Box::new(move |accessor, bound| {
@@ -126,7 +142,7 @@ async fn start(pool: &Arc<Pool>) -> Result<(), LoadError> {
         component: id.clone(),
         source,
     };
-    let running = pool.start(first_call(pool), None, job).await;
+    let running = pool.start(first_call(pool, beside), None, job).await;
     running.map_err(unmade)?.ended().await.map_err(unmade)?;
     match receive.await {
         Ok(Some((interface, source))) => Err(LoadError::EntryPoint {
@@ -140,12 +156,12 @@ async fn start(pool: &Arc<Pool>) -> Result<(), LoadError> {
 }
 
 /// Ask it whether it can work, if it can be asked.
-async fn ask(pool: &Arc<Pool>) -> Result<(), LoadError> {
+async fn ask(pool: &Arc<Pool>, beside: &Beside) -> Result<(), LoadError> {
     let component = &pool.component;
     if !component.exports.contains_key(PROBE) {
         return Ok(());
     }
-    let reason = match probe::ready(pool, first_call(pool)).await {
+    let reason = match probe::ready(pool, first_call(pool, beside)).await {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(reason)) => reason,
         Err(error) => chain(&error),
@@ -156,8 +172,11 @@ async fn ask(pool: &Arc<Pool>) -> Result<(), LoadError> {
     })
 }
 
-fn first_call(pool: &Pool) -> Call {
+fn first_call(pool: &Pool, beside: &Beside) -> Call {
     let component = &pool.component;
     let deadline = Instant::now() + component.spec.limits.deadline;
-    Call::new(format!("probe-{}", component.version), deadline)
+    Call {
+        beside: beside.clone(),
+        ..Call::new(format!("probe-{}", component.version), deadline)
+    }
 }

@@ -1,7 +1,7 @@
 //! The runtime: what is live, and which version a call gets.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
@@ -65,6 +65,33 @@ impl Prepared {
     }
 }
 
+/// Versions that are to be live at the same moment as another one, instead of what is live of their components. Cheap to
+/// clone.
+#[derive(Clone, Default)]
+pub struct Beside(Arc<BTreeMap<ComponentId, Vec<Prepared>>>);
+
+impl Beside {
+    /// These: of each component the stable one first. Of a component without any, nothing is known yet.
+    pub fn of(all: BTreeMap<ComponentId, Vec<Prepared>>) -> Self {
+        Self(Arc::new(all))
+    }
+
+    /// Those of a component; None: what is live stays so.
+    pub(crate) fn versions(&self, component: &ComponentId) -> Option<&[Prepared]> {
+        self.0.get(component).map(Vec::as_slice)
+    }
+
+    /// The one that gets all calls of a component, if it is among them.
+    pub(crate) fn stable(&self, component: &ComponentId) -> Option<&Prepared> {
+        self.versions(component)?.first()
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Prepared> {
+        self.0.values().flatten()
+    }
+}
+
 /// What all parts of the runtime share for the life of the process.
 pub(crate) struct Shared {
     pub(crate) floor: Arc<Floor>,
@@ -118,14 +145,26 @@ impl Runtime {
     /// Set what is live of a component: the next call gets it. Calls under way end on the version that they have. Whoever
     /// sets versions of several components does so one after the other, each after [`Runtime::check`].
     pub fn set_live(&self, component: ComponentId, live: Live<Prepared>) {
-        for version in live.versions() {
-            version.payload.0.keep(true);
+        self.set_all_live(vec![(component, live)]);
+    }
+
+    /// The same of several components at one moment: no call meets the new version of one and the old one of another.
+    pub fn set_all_live(&self, all: Vec<(ComponentId, Live<Prepared>)>) {
+        let mut keeps: HashMap<ComponentId, Vec<Digest>> = HashMap::new();
+        for (id, live) in &all {
+            for version in live.versions() {
+                version.payload.0.keep(true);
+            }
+            let digests = live.versions().map(|version| version.digest);
+            keeps.insert(id.clone(), digests.collect());
         }
-        let keeps: Vec<Digest> = live.versions().map(|version| version.digest).collect();
-        let before = self.0.registry.set(component, live);
-        for version in before.iter().flat_map(|before| before.versions()) {
-            if !keeps.contains(&version.digest) {
-                version.payload.0.keep(false);
+        let before = self.0.registry.set_all(all);
+        for (id, keeps) in keeps {
+            let before = before.get(&id).into_iter();
+            for version in before.flat_map(|before| before.versions()) {
+                if !keeps.contains(&version.digest) {
+                    version.payload.0.keep(false);
+                }
             }
         }
     }
@@ -181,6 +220,14 @@ impl Shared {
         Arc::clone(budget)
     }
 
+    /// The version that a call of another component gets.
+    fn callee(&self, component: &ComponentId, caller: &Call) -> Result<Arc<Pool>, CallError> {
+        match caller.beside.stable(component) {
+            Some(version) => Ok(Arc::clone(&version.0)),
+            None => self.version(component, &caller.choice),
+        }
+    }
+
     /// The version that a call gets.
     pub(crate) fn version(
         &self,
@@ -207,7 +254,7 @@ impl Others for Shared {
         caller: &'a Call,
     ) -> BoxFuture<'a, Result<Val, CallError>> {
         async move {
-            let version = self.version(&target.component, &caller.choice)?;
+            let version = self.callee(&target.component, caller)?;
             let spec = &version.component.spec;
             let call = caller.onward(Instant::now() + spec.limits.deadline);
             if !spec.transactional.contains(&target.interface) {

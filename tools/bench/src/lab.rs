@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use marquee_manifest::{ComponentId, Dependencies};
 use marquee_registry::{Digest, Live};
-use marquee_runtime::{Call, Limits, Lineup, Prepared, Room, Runtime, Spec};
+use marquee_runtime::{Beside, Call, Health, Limits, Lineup, Prepared, Room, Runtime, Spec};
 
 /// A runtime without host, bus and database.
 pub(crate) struct Lab {
@@ -39,7 +39,7 @@ impl Lab {
         let digest = Digest::of(&bytes);
         Ok(self
             .runtime
-            .prepare(spec, digest, artifact, marquee_runtime::Health::Asked)
+            .prepare(spec, digest, artifact, Health::Asked, &Beside::default())
             .await?)
     }
 

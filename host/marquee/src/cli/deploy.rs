@@ -1,12 +1,21 @@
 //! `marquee deploy`, `promote`, `rollback`, `unlabel` and `pin`: what is live, changed.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use http::Method;
-use marquee_admin::{Pin, Promote, client::at};
+use marquee_admin::{
+    OneOf, Pin, Promote, Together,
+    client::{Client, at},
+};
 use marquee_manifest::ComponentId;
-use marquee_registry::{Ramp, Weight};
+use marquee_registry::{Digest, Ramp, Weight};
+use marquee_releases::ComponentReport;
 use serde::Serialize;
 use url::form_urlencoded;
 
@@ -50,22 +59,26 @@ struct How {
     canary_hosts: Option<u32>,
 }
 
-/// Check a new version of a component and make it live; FILE.sig goes with it, where it is there.
+/// Check new versions of components and make them live; FILE.sig goes with each, where it is there. Several are one step: checked
+/// together, live at one moment, with all calls, and rolled back together.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   marquee deploy rating target/rating.wasm
   marquee deploy rating target/rating.wasm --label 1.5.0 --weight 10%
   marquee deploy rating target/rating.wasm --ramp 1%,10%,50%,100% --every 5m
   marquee deploy rating target/rating.wasm --canary-hosts 1
-  marquee deploy rating oci://registry.example/movies/rating:2.0")]
+  marquee deploy rating oci://registry.example/movies/rating:2.0
+  marquee deploy rating=target/rating.wasm metadata=target/metadata.wasm --label 2.0")]
 pub(crate) struct Deploy {
     #[command(flatten)]
-    step: Step,
-    /// The file with the new version, or where it lies in a registry: oci://HOST/PATH:TAG
-    file: PathBuf,
+    host: RemoteFlags,
+    /// A component, as the manifest calls it, and the file with its new version, or where that lies in a registry:
+    /// oci://HOST/PATH:TAG; or COMPONENT=FILE of each of several
+    #[arg(required = true, value_name = "COMPONENT FILE")]
+    what: Vec<String>,
     #[command(flatten)]
     pull: PullFlags,
-    /// A name for the version
+    /// A name for the version, or for each of them
     #[arg(long)]
     label: Option<String>,
     #[command(flatten)]
@@ -90,7 +103,8 @@ pub(crate) struct PromoteVerb {
     format: Format,
 }
 
-/// Roll back to what was live before, one step, or to a version.
+/// Roll back to what was live before, one step, or to a version. Components that came in one step go back in one, whichever is
+/// named; with --to, the one that is named alone.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   marquee rollback rating
@@ -136,7 +150,33 @@ pub(crate) struct PinVerb {
 
 impl Deploy {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let brought = self.pull.bring(&self.file).await?;
+        let remote = self.host.remote()?;
+        let mut what = named(&self.what)?;
+        let all_calls = self.how.weight == Weight::ALL && self.how.ramp.is_none();
+        ensure!(
+            all_calls || what.len() == 1,
+            "several components go live with all calls: with less, a call of one's new version could meet another's old one; \
+             deploy them one after the other to try them"
+        );
+        let reports = match what.pop() {
+            Some((component, file)) if what.is_empty() => {
+                vec![self.one(&remote, &component, &file).await?]
+            }
+            last => {
+                what.extend(last);
+                self.together(&remote, what).await?
+            }
+        };
+        show(reports, self.format)
+    }
+
+    async fn one(
+        &self,
+        remote: &Client,
+        component: &ComponentId,
+        file: &Path,
+    ) -> anyhow::Result<ComponentReport> {
+        let brought = self.pull.bring(file).await?;
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("weight", &self.how.weight.to_string());
         query.append_pair("widen", &self.how.widen.to_string());
@@ -156,14 +196,55 @@ impl Deploy {
         if let Some(label) = &self.label {
             query.append_pair("label", label);
         }
-        let address = at(
-            &self.step.component,
-            &format!("/versions?{}", query.finish()),
-        );
-        let remote = self.step.host.remote()?;
-        let report = remote.upload(&address, brought.bytes).await?;
-        show(vec![report], self.format)
+        let address = at(component, &format!("/versions?{}", query.finish()));
+        remote.upload(&address, brought.bytes).await
     }
+
+    /// The bytes of one after the other, then the step.
+    async fn together(
+        &self,
+        remote: &Client,
+        what: Vec<(ComponentId, PathBuf)>,
+    ) -> anyhow::Result<Vec<ComponentReport>> {
+        let mut components = BTreeMap::new();
+        for (component, file) in what {
+            let brought = self.pull.bring(&file).await?;
+            let version = format!("{:#}", Digest::of(&brought.bytes));
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            if let Some(signature) = &brought.signature {
+                query.append_pair("signature", &signature.to_string());
+            }
+            let rest = format!("/versions/{version}?{}", query.finish());
+            remote
+                .replace(&at(&component, &rest), brought.bytes)
+                .await?;
+            let label = self.label.clone();
+            let twice = components.insert(component.clone(), OneOf { version, label });
+            ensure!(twice.is_none(), "component {component} is named twice");
+        }
+        let step = Together {
+            components,
+            widen: self.how.widen,
+            hosts: self.how.canary_hosts,
+        };
+        remote.send(Method::POST, "/admin/v1/steps", &step).await
+    }
+}
+
+/// Components with their files: `COMPONENT FILE`, or `COMPONENT=FILE` as often as there are.
+fn named(what: &[String]) -> anyhow::Result<Vec<(ComponentId, PathBuf)>> {
+    if let [component, file] = what
+        && !component.contains('=')
+    {
+        return Ok(vec![(component.parse()?, file.into())]);
+    }
+    let pairs = what.iter().map(|pair| {
+        let (component, file) = pair.split_once('=').with_context(|| {
+            format!("{pair:?} is not COMPONENT=FILE; of one component, say COMPONENT FILE")
+        })?;
+        Ok((component.parse()?, file.into()))
+    });
+    pairs.collect()
 }
 
 impl PromoteVerb {
@@ -184,13 +265,24 @@ impl PromoteVerb {
 
 impl RollbackVerb {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let remote = self.step.host.remote()?;
+        let component = &self.step.component;
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("force", &self.force.to_string());
+        let mut others = Vec::new();
         if let Some(to) = &self.to {
             query.append_pair("to", to);
+        } else {
+            let before: ComponentReport = remote.get(&at(component, "")).await?;
+            others = before.together;
+            others.retain(|other| other != component);
         }
-        let rest = format!("/rollback?{}", query.finish());
-        self.step.take(Method::POST, &rest, &(), self.format).await
+        let address = at(component, &format!("/rollback?{}", query.finish()));
+        let mut reports = vec![remote.send(Method::POST, &address, &()).await?];
+        for other in others {
+            reports.push(remote.get(&at(&other, "")).await?);
+        }
+        show(reports, self.format)
     }
 }
 
@@ -227,5 +319,35 @@ impl Step {
         let address = at(&self.component, rest);
         let report = self.host.remote()?.send(method, &address, wanted).await?;
         show(vec![report], format)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_component_has_its_file_behind_it_and_several_each_their_own() {
+        let named = |what: &[&str]| {
+            let what: Vec<String> = what.iter().map(ToString::to_string).collect();
+            let named = named(&what).ok()?.into_iter();
+            let named = named.map(|(id, file)| format!("{id}:{}", file.display()));
+            Some(named.collect::<Vec<_>>().join(" "))
+        };
+        let is = |what: &[&str], as_: &str| assert_eq!(named(what).as_deref(), Some(as_));
+        is(&["rating", "r.wasm"], "rating:r.wasm");
+        is(&["rating", "a=b/r.wasm"], "rating:a=b/r.wasm");
+        is(&["rating=r.wasm"], "rating:r.wasm");
+        is(
+            &["rating=r.wasm", "metadata=m.wasm"],
+            "rating:r.wasm metadata:m.wasm",
+        );
+        for not in [
+            &["rating"][..],
+            &["rating", "r.wasm", "m.wasm"],
+            &["a b", "r.wasm"],
+        ] {
+            assert_eq!(named(not), None, "{not:?}");
+        }
     }
 }

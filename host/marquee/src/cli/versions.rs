@@ -80,12 +80,21 @@ impl HistoryVerb {
         for event in events {
             let refused = if event.ok { "" } else { "refused: " };
             let from = event.from.map(|from| format!("; from {from}"));
+            let others = event.with.iter();
+            let own = event.version.map(|v| v.to_string()).unwrap_or_default();
+            let mut components = vec![event.component.to_string()];
+            let mut versions = vec![own];
+            for (component, version) in others {
+                components.push(component.to_string());
+                versions.push(version.to_string());
+            }
+            // A line of the table for each component of a step.
             table.add_row([
                 time(event.at_ms),
                 event.who,
-                event.component.to_string(),
+                components.join("\n"),
                 event.action,
-                event.version.map(|v| v.to_string()).unwrap_or_default(),
+                versions.join("\n"),
                 format!("{refused}{}{}", event.result, from.unwrap_or_default()),
             ]);
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     host::Setup,
-    releases::{done, hello, refused, remade, versions},
+    releases::{done, guest, hello, refused, remade, versions},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,9 +18,9 @@ fn hosts(setup: &Setup) -> Vec<Value> {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// Of two hosts that share what is live of `hello`.
-async fn pair(folder: &Path) -> [Setup; 2] {
-    let manifest = hello(folder, "");
+/// Of two hosts that share what is live of `hello`, and of what the manifest has more.
+async fn pair(folder: &Path, more: &str) -> [Setup; 2] {
+    let manifest = hello(folder, more);
     let first = Setup::application(&manifest, &["RELEASES"]).await;
     let second = first.release(manifest.to_str().expect("text"));
     [first, second]
@@ -28,7 +28,16 @@ async fn pair(folder: &Path) -> [Setup; 2] {
 
 /// The live version of `hello`.
 fn live(setup: &Setup) -> Value {
-    versions(setup, "hello").remove(0)["version"].clone()
+    live_of(setup, "hello")
+}
+
+fn live_of(setup: &Setup, component: &str) -> Value {
+    versions(setup, component).remove(0)["version"].clone()
+}
+
+/// The live versions of `hello` and `other`.
+fn both(setup: &Setup) -> [Value; 2] {
+    ["hello", "other"].map(|component| live_of(setup, component))
 }
 
 /// Wait until a host has this version live.
@@ -39,7 +48,7 @@ async fn comes_to(setup: &Setup, version: &Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_goes_to_every_host_and_comes_back_from_every_host() {
     let folder = tempfile::tempdir().expect("a folder");
-    let [first, second] = pair(folder.path()).await;
+    let [first, second] = pair(folder.path(), "").await;
     let (one, two) = (first.start().await, second.start().await);
     eventually(PATIENCE, "both are there", async || {
         let hosts = hosts(&first);
@@ -93,7 +102,7 @@ async fn a_version_goes_to_every_host_and_comes_back_from_every_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_cannot_load_a_version_stops_it_for_all() {
     let folder = tempfile::tempdir().expect("a folder");
-    let [first, second] = pair(folder.path()).await;
+    let [first, second] = pair(folder.path(), "").await;
     let (one, two) = (first.start().await, second.start().await);
     eventually(PATIENCE, "both are there", async || {
         hosts(&first).len() == 2
@@ -120,5 +129,71 @@ async fn a_host_that_cannot_load_a_version_stops_it_for_all() {
     done(&first, &["deploy", "hello", &new]);
     assert_eq!(live(&second), live(&first));
     assert_ne!(live(&first), file);
+    drop((one, two));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_components_are_one_step_on_every_host_or_on_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = format!(
+        "[[trigger.http]]\nroute = \"/other/...\"\ncomponent = \"other\"\n[component.other]\nsource = {:?}\n",
+        guest("hello")
+    );
+    let [first, second] = pair(folder.path(), &other).await;
+    let (one, two) = (first.start().await, second.start().await);
+    eventually(PATIENCE, "both are there", async || {
+        hosts(&first).len() == 2
+    })
+    .await;
+    let files = both(&first);
+    let [v2, w2, w3] = ["v2", "w2", "w3"].map(|mark| remade("hello", mark, folder.path()));
+    let [hello, other] = [format!("hello={v2}"), format!("other={w2}")];
+    let said = refused(&first, &["deploy", &hello, &other, "--weight", "10%"]);
+    assert!(said.contains("go live with all calls"), "{said}");
+
+    // A file where the version's folder would be.
+    let digest = Digest::of(&fs::read(&w2).expect("read"));
+    let place = second.data().join(format!("versions/{digest:#}"));
+    fs::write(&place, "in the way").expect("written");
+    let said = refused(&first, &["deploy", &hello, &other]);
+    assert!(said.contains("nothing was changed: host "), "{said}");
+    assert_eq!(both(&first), files);
+    let back = async || both(&second) == files;
+    eventually(PATIENCE, "both are back", back).await;
+    fs::remove_file(&place).expect("removed");
+
+    let said = done(&first, &["deploy", &hello, &other, "--label", "2.0"]);
+    assert_eq!(said.matches("2.0").count(), 2, "{said}");
+    let new = both(&first);
+    assert_eq!(both(&second), new, "they are live there when the verb ends");
+    assert!(new[0] != files[0] && new[1] != files[1]);
+    // Another step of one of them stands between them.
+    done(&second, &["deploy", "other", &w3]);
+    let said = refused(&second, &["rollback", "hello"]);
+    assert!(said.contains("other took another step since"), "{said}");
+    done(&second, &["deploy", &hello, &other]);
+    let said = refused(&first, &["rollback", "hello", "--to", "3.0"]);
+    assert!(said.contains("no version is called"), "{said}");
+
+    done(
+        &first,
+        &["deploy", "hello", guest("hello").to_str().expect("text")],
+    );
+    done(
+        &first,
+        &["deploy", "other", guest("hello").to_str().expect("text")],
+    );
+    done(&first, &["deploy", &hello, &other]);
+    let said = done(&second, &["rollback", "other"]);
+    assert!(said.contains("hello") && said.contains("other"), "{said}");
+    for setup in [&second, &first] {
+        let back = async || both(setup) == files;
+        eventually(PATIENCE, "both are back", back).await;
+    }
+    let history = done(&first, &["history", "--json", "--limit", "1"]);
+    let history: Value = serde_json::from_str(&history).expect("JSON");
+    assert_eq!(history[0]["action"], "rollback");
+    assert_eq!(history[0]["component"], "hello");
+    assert!(history[0]["with"]["other"].is_string(), "{history}");
     drop((one, two));
 }

@@ -13,14 +13,11 @@ use std::{
 };
 
 use marquee_manifest::{ComponentId, Guard, Guarded};
-use marquee_registry::{Digest, Live, State, StoreError};
-use marquee_runtime::{Figures, Health, Prepared};
+use marquee_registry::{Digest, Live, States, StoreError, together};
+use marquee_runtime::{Figures, Prepared};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Error, Inner, Releases, lock,
-    step::{Effect, Judged},
-};
+use super::{Error, Inner, Releases, lock, step::Judged};
 use window::Window;
 
 /// What is known of a component's versions.
@@ -168,16 +165,18 @@ impl Inner {
         reason: &str,
     ) -> Result<(), Error> {
         let who = format!("host, since {reason}");
-        let mut step = self.step(&who, component, "rollback").await;
-        step.version = Some(digest);
-        step.widen = true;
-        step.health = Health::Asked;
-        step.effect = Effect::AtOnce;
-        let next = |state: &State| match state.withdraw(digest) {
-            Some(next) => Ok(next),
-            // A person may have been quicker.
-            None if state.active.stable != digest => Ok(state.clone()),
-            None => state.rollback(),
+        let mut step = self.step_back(&who, component, "rollback").await?;
+        step.versions.insert(component.clone(), digest);
+        let next = |states: &States| {
+            let state = states.get(component);
+            match state.map(|state| (state.withdraw(digest), state)) {
+                Some((Some(next), _)) if states.len() == 1 => {
+                    Ok(States::from([(component.clone(), next)]))
+                }
+                // A person may have been quicker.
+                Some((None, state)) if state.active.stable != digest => Ok(states.clone()),
+                _ => together::rollback(states),
+            }
         };
         let result = self.take(&step, next).await;
         self.end(step, result).await.map(drop)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use marquee_runtime::{
-    CONSUMER, CallError, HANDLER, Health, JOB, Limits, LoadError, Prepared, Spec, chain,
+    Beside, CONSUMER, CallError, HANDLER, Health, JOB, Limits, LoadError, Prepared, Spec, chain,
 };
 
 use crate::support::{Bench, IT, from_words, id};
@@ -308,7 +308,7 @@ async fn a_version_prepared_again_takes_calls_after_the_old_one_was_told_to_end_
 
     let again = bench
         .runtime
-        .prepare_again(&old, Health::Asked)
+        .prepare_again(&old, Health::Asked, &Beside::default())
         .await
         .expect("prepared");
     assert_eq!(again.version(), old.version());
@@ -326,7 +326,11 @@ async fn a_version_prepared_again_must_fit_what_is_live_by_then() {
     let changed = exporting("test:words/it", "say", r#"(param "n" u32)"#);
     let changed = bench.prepare_text(bench.spec("words"), &changed).await;
     bench.go_live("words", changed.expect("nobody imports from it yet"));
-    let refused = bench.runtime.prepare_again(&importer, Health::Asked).await;
+    let nothing = Beside::default();
+    let again = bench
+        .runtime
+        .prepare_again(&importer, Health::Asked, &nothing);
+    let refused = again.await;
     assert!(matches!(refused, Err(LoadError::Mismatch { .. })));
 }
 
@@ -342,7 +346,13 @@ async fn what_was_compiled_for_another_engine_is_refused() {
     let digest = marquee_registry::Digest::of(&bytes);
     let result = bench
         .runtime
-        .prepare(bench.spec(IT), digest, small, Health::Asked)
+        .prepare(
+            bench.spec(IT),
+            digest,
+            small,
+            Health::Asked,
+            &Beside::default(),
+        )
         .await;
     assert!(matches!(result, Err(LoadError::Artifact { .. })));
 }

@@ -9,8 +9,8 @@ use std::{
 use marquee_manifest::{ComponentId, Dependencies};
 use marquee_registry::{Digest, Live};
 use marquee_runtime::{
-    Cache, Call, CallError, Capability, Figures, Grant, Health, JOB, Limits, Lineup, LoadError,
-    Prepared, Room, Runtime, Spec, State, View,
+    Beside, Cache, Call, CallError, Capability, Figures, Grant, Health, JOB, Limits, Lineup,
+    LoadError, Prepared, Room, Runtime, Spec, State, View,
 };
 use wasmtime::component::Linker;
 
@@ -133,7 +133,13 @@ impl Bench {
     pub(crate) async fn prepare(&self, spec: Spec, bytes: &[u8]) -> Result<Prepared, LoadError> {
         let artifact = marquee_runtime::compile(bytes, self.limits.memory_bytes).expect("compiled");
         self.runtime
-            .prepare(spec, Digest::of(bytes), artifact, Health::Asked)
+            .prepare(
+                spec,
+                Digest::of(bytes),
+                artifact,
+                Health::Asked,
+                &Beside::default(),
+            )
             .await
     }
 

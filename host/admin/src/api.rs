@@ -3,7 +3,7 @@
 //! Every change is in the history and the log with who asked for it. Bounds: the size of a component, uploads at once.
 //! Not here: what a step does, who may ask.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -19,11 +19,13 @@ use axum::{
 };
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
+use marquee_database::{Database, Migrations};
 use marquee_manifest::ComponentId;
 use marquee_problem::{METHOD_NOT_ALLOWED, NO_SUCH_RESOURCE, UNAVAILABLE};
 use marquee_registry::{Digest, Event, NotADigest};
 use marquee_releases::{
-    Back, ComponentReport, Deployment, HostReport, NotASignature, Promotion, Releases, Signature,
+    Back, ComponentReport, Deployment, Error, HostReport, NotASignature, Promotion, Releases,
+    Signature,
 };
 use marquee_runtime::Health;
 use marquee_triggers::server::{self, Listener, Peer, RequestBody};
@@ -32,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     consumers,
-    documents::{Deploy, HistoryOf, Keep, Pin, Promote, Rollback, Together},
+    documents::{Deploy, HistoryOf, Keep, Migrate, Migrated, Pin, Promote, Rollback, Together},
     events::Events,
     health::{self, Part},
     life::Life,
@@ -47,6 +49,8 @@ use crate::{
 pub struct Api {
     releases: Releases,
     pub(crate) events: Events,
+    /// Of each component that has one.
+    databases: Arc<BTreeMap<ComponentId, Database>>,
     pub(crate) parts: Arc<[Part]>,
     pub(crate) life: Life,
     /// None: there is no API over TCP.
@@ -61,6 +65,7 @@ impl Api {
     pub fn new(
         releases: Releases,
         events: Events,
+        databases: BTreeMap<ComponentId, Database>,
         parts: Vec<Part>,
         life: Life,
         token: Option<Token>,
@@ -68,6 +73,7 @@ impl Api {
         Self {
             releases,
             events,
+            databases: Arc::new(databases),
             parts: parts.into(),
             life,
             token,
@@ -88,6 +94,7 @@ impl Api {
                 get(bytes).put(keep),
             )
             .route("/steps", post(release))
+            .route(&format!("{component}/migrations"), post(migrate))
             .route(&format!("{component}/promote"), post(promote))
             .route(&format!("{component}/rollback"), post(rollback))
             .route(&format!("{component}/pin"), put(pin))
@@ -161,6 +168,7 @@ async fn deploy(
         label: wanted.label,
         signature,
         from: wanted.from,
+        migration: wanted.migration,
         how,
     };
     // In a task of its own: a client that goes away does not stop a step half-way.
@@ -199,6 +207,32 @@ async fn keep(
         })
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Run what is missing of a component's migrations: what expands its tables, or what takes something away.
+async fn migrate(
+    State(api): State<Api>,
+    Named(id): Named,
+    Who(who): Who,
+    Document(wanted): Document<Migrate>,
+) -> Answer<Migrated> {
+    let Some(database) = api.databases.get(&id).cloned() else {
+        let detail = format!("component {id} has no database, so it has no migrations");
+        return Err(Problem::invalid(detail));
+    };
+    let migrations = Migrations::of(database.name(), &wanted.files).map_err(Error::from)?;
+    let newest = migrations.newest();
+    let releases = api.releases.clone();
+    let applied = api
+        .releases
+        .carry_out(async move {
+            match wanted.contract {
+                true => releases.contract(&who, &id, &migrations, &database).await,
+                false => releases.expand(&who, &id, &migrations, &database).await,
+            }
+        })
+        .await?;
+    Ok(Json(Migrated { applied, newest }))
 }
 
 /// Versions that are kept, made live as one step.

@@ -22,6 +22,8 @@ pub(crate) struct Deploy {
     pub(crate) signature: Option<String>,
     /// Where they come from, for the history.
     pub(crate) from: Option<String>,
+    /// The newest migration that it was released with.
+    pub(crate) migration: Option<i32>,
     /// Whether it may ask for more than the live version.
     #[serde(default)]
     pub(crate) widen: bool,
@@ -87,14 +89,41 @@ pub struct OneOf {
     /// A name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// The newest migration that it was released with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<i32>,
+}
+
+/// `POST .../migrations`: the whole of a folder, of which what is missing is run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Migrate {
+    /// SQL by the file's name.
+    pub files: BTreeMap<String, String>,
+    /// What takes something away, and nothing else.
+    #[serde(default)]
+    pub contract: bool,
+}
+
+/// What was run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Migrated {
+    /// The names of the files.
+    pub applied: Vec<String>,
+    /// The number of the newest file of the folder, which a version says that it was released with.
+    pub newest: i32,
 }
 
 impl Together {
     /// What is to be released.
     pub(super) fn release(self) -> Release {
         let parts = self.components.into_iter().map(|(id, one)| {
-            let OneOf { version, label } = one;
-            (id, Part { version, label })
+            let part = Part {
+                version: one.version,
+                label: one.label,
+                migration: one.migration,
+            };
+            (id, part)
         });
         Release {
             parts: parts.collect(),

@@ -22,7 +22,8 @@ mod upload;
 pub use api::{Api, serve};
 pub use desk::Desk;
 pub use documents::{
-    BulkReport, LeftMessage, MessageState, MessagesOf, OneOf, Pin, Promote, Together, UPLOAD_BYTES,
+    BulkReport, LeftMessage, MessageState, MessagesOf, Migrate, Migrated, OneOf, Pin, Promote,
+    Together, UPLOAD_BYTES,
 };
 pub use events::Events;
 pub use life::{Life, Phase};

@@ -88,6 +88,7 @@ impl From<Error> for Problem {
             Error::Compile(_)
             | Error::Load(_)
             | Error::Breaks(_)
+            | Error::Migrate(_)
             | Error::Widens(_)
             | Error::Unsigned(_)
             | Error::NotEverywhere { .. } => REFUSED,

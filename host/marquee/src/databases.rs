@@ -115,23 +115,9 @@ impl Databases {
         app: &App,
         settings: &Settings,
     ) -> anyhow::Result<Vec<String>> {
-        let root = settings.root();
         let ours = marquee_delivery::migrations()?;
         // All are read before any is applied.
-        let mut theirs = BTreeMap::new();
-        for (id, database) in &self.by_component {
-            let own = app
-                .components
-                .get(id)
-                .and_then(|component| component.database.as_ref());
-            if let Some(folder) = own.and_then(|own| own.migrations.as_ref()) {
-                let audit = own.and_then(|own| own.audit.as_ref());
-                let audit = audit.map(|path| root.join(path));
-                let read =
-                    Migrations::from_folder(database.name(), &root.join(folder), audit.as_deref());
-                theirs.insert(id, read?);
-            }
-        }
+        let theirs = self.migrations(app, settings)?;
         let mut applied = Vec::new();
         for (id, database) in &self.by_component {
             let name = database.name();
@@ -151,6 +137,40 @@ impl Databases {
             }
         }
         Ok(applied)
+    }
+
+    /// Each component's own migrations.
+    fn migrations<'a>(
+        &'a self,
+        app: &App,
+        settings: &Settings,
+    ) -> anyhow::Result<BTreeMap<&'a ComponentId, Migrations>> {
+        let root = settings.root();
+        let mut theirs = BTreeMap::new();
+        for (id, database) in &self.by_component {
+            let own = app
+                .components
+                .get(id)
+                .and_then(|component| component.database.as_ref());
+            if let Some(folder) = own.and_then(|own| own.migrations.as_ref()) {
+                let audit = own.and_then(|own| own.audit.as_ref());
+                let audit = audit.map(|path| root.join(path));
+                let read =
+                    Migrations::from_folder(database.name(), &root.join(folder), audit.as_deref());
+                theirs.insert(id, read?);
+            }
+        }
+        Ok(theirs)
+    }
+
+    /// The number of the newest migration of each component that has any.
+    pub(crate) fn newest_migrations(
+        &self,
+        app: &App,
+        settings: &Settings,
+    ) -> anyhow::Result<BTreeMap<ComponentId, i32>> {
+        let theirs = self.migrations(app, settings)?.into_iter();
+        Ok(theirs.map(|(id, it)| (id.clone(), it.newest())).collect())
     }
 
     /// Refuse a database that cannot keep what the host promises.

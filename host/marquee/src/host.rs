@@ -230,6 +230,7 @@ impl Host {
         let api = Api::new(
             parts.releases.clone(),
             parts.events,
+            databases.by_component.clone(),
             asked,
             desk.life.clone(),
             self.admin_token,
@@ -389,6 +390,7 @@ impl Parts {
         let how = Start {
             root: settings.root(),
             manifest_versions: settings.manifest_versions.value,
+            migrations: databases.newest_migrations(app, settings)?,
             ledger: ledger(app, databases, desk).await?,
         };
         let releases = Releases::start(app, how, &runtime, versions).await?;

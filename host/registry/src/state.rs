@@ -38,6 +38,12 @@ pub struct State {
     /// What became stable in one step with what is stable, this component among them. Empty: it came alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub together: Together,
+    /// The newest migration that versions were released with, of those that say: the tables that they know.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub migrations: BTreeMap<Digest, i32>,
+    /// This migration took away what versions may use that were released without it: they are not live again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contracted: Option<i32>,
 }
 
 /// Components that change in one step, with their versions.
@@ -109,6 +115,18 @@ pub enum Refused {
     /// The step that was on its way from host to host was taken back.
     #[error("it was taken back while it was on its way from host to host")]
     TakenBack,
+    /// It is live, and may use what a migration takes away.
+    #[error(
+        "version {0} is live, and was not released with migration {1:04}, so it may use what that takes away; deploy a version with \
+         --migrations first"
+    )]
+    NeedsOld(Digest, i32),
+    /// It may use what a migration took away.
+    #[error(
+        "version {0} was not released with migration {1:04}, which took away what it may use; if it does not, deploy it with \
+         --migrations"
+    )]
+    Contracted(Digest, i32),
     /// One of the components that it came with has changed since.
     #[error(
         "it came in one step with others, and {0} took another step since; name the version to go back to (--to)"
@@ -160,6 +178,46 @@ impl State {
             wave: None,
             rising: None,
             together: Together::new(),
+            migrations: BTreeMap::new(),
+            contracted: None,
+        }
+    }
+
+    /// This state, knowing with which migrations a version is released, if it says so.
+    #[must_use]
+    pub fn released_with(&self, digest: Digest, migration: Option<i32>) -> Self {
+        let mut next = self.clone();
+        let Some(migration) = migration else {
+            return next;
+        };
+        let needed: BTreeSet<Digest> = self.needed().map(|(digest, _)| digest).collect();
+        next.migrations.retain(|known, _| needed.contains(known));
+        let known = next.migrations.entry(digest).or_insert(migration);
+        *known = migration.max(*known);
+        next
+    }
+
+    /// This migration is about to take something away: from now on only versions that were released with it are live, as all
+    /// are now.
+    pub fn contract(&self, migration: i32) -> Result<Self, Refused> {
+        let mut next = self.at_rest()?;
+        next.contracted = next.contracted.max(Some(migration));
+        for digest in self.active.digests() {
+            next.fits(digest).map_err(|refused| match refused {
+                Refused::Contracted(digest, migration) => Refused::NeedsOld(digest, migration),
+                refused => refused,
+            })?;
+        }
+        Ok(next)
+    }
+
+    /// Whether a version knows of what was taken away.
+    fn fits(&self, digest: Digest) -> Result<(), Refused> {
+        match self.contracted {
+            Some(migration) if self.migrations.get(&digest) < Some(&migration) => {
+                Err(Refused::Contracted(digest, migration))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -212,8 +270,8 @@ impl State {
         Some((*wave.before).clone())
     }
 
-    /// A host starts, and the manifest's file is `source`. Who has built it anew means it to run; otherwise what was
-    /// live is live.
+    /// A host starts, and the manifest's file is `source`. Who has built it anew means it to run; otherwise, and where it may use
+    /// what was taken away, what was live is live.
     #[must_use]
     pub fn started(&self, source: Digest) -> Self {
         if source == self.source {
@@ -221,7 +279,7 @@ impl State {
         }
         let mut next = self.clone();
         next.source = source;
-        if !self.pinned {
+        if !self.pinned && self.fits(source).is_ok() {
             next.activate(Active::only(source));
             next.wave = None;
             next.rising = None;
@@ -237,6 +295,7 @@ impl State {
         label: Option<&str>,
     ) -> Result<Self, Refused> {
         let mut next = self.unpinned()?;
+        next.fits(digest)?;
         if weight == Weight::ALL {
             next.activate(Active::only(digest));
         } else if digest == self.active.stable {
@@ -298,6 +357,7 @@ impl State {
         if next.active.canary.take().is_none() {
             // A release before kept what was tried beside it too.
             let previous = next.previous.take().ok_or(Refused::NoPrevious)?;
+            next.fits(previous.stable)?;
             next.active = Active::only(previous.stable);
             next.together.clear();
         }
@@ -308,6 +368,7 @@ impl State {
     pub fn rollback_to(&self, digest: Digest) -> Result<Self, Refused> {
         let next = self.wave.as_ref().map(|wave| &*wave.before);
         let mut next = next.unwrap_or(self).unpinned()?;
+        next.fits(digest)?;
         if digest != self.active.stable {
             next.previous = None;
             next.together.clear();

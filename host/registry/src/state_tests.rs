@@ -289,6 +289,29 @@ fn a_step_from_host_to_host_is_live_where_it_came_and_is_taken_back_whole() {
     assert_eq!(before.reach("a", None, 0), Err(Refused::TakenBack));
 }
 
+#[test]
+fn what_was_released_without_a_migration_that_took_something_away_is_not_live_again() {
+    let deploy = |state: &State, name: &str, migration| {
+        let state = state.released_with(digest(name), migration);
+        state.deploy(digest(name), Weight::ALL, None)
+    };
+    let one = State::new(digest("one"));
+    let two = deploy(&one, "two", Some(3)).expect("deployed");
+    assert_eq!(one.contract(3), Err(Refused::NeedsOld(digest("one"), 3)));
+    let tried = two.deploy(digest("one"), weight("10%"), None);
+    let tried = tried.expect("a canary").contract(3);
+    assert_eq!(tried, Err(Refused::NeedsOld(digest("one"), 3)));
+    let gone = two.contract(3).expect("all that is live knows of it");
+
+    let contracted = Refused::Contracted(digest("one"), 3);
+    assert_eq!(gone.rollback(), Err(contracted.clone()));
+    assert_eq!(gone.rollback_to(digest("one")), Err(contracted.clone()));
+    assert_eq!(deploy(&gone, "one", None), Err(contracted));
+    assert_eq!(gone.started(digest("one")).active, two.active);
+    let three = deploy(&gone, "three", Some(4)).expect("deployed");
+    assert_eq!(three.rollback().expect("it knows of it").active, two.active);
+}
+
 proptest! {
     #[test]
     fn whatever_comes_a_label_names_its_version_and_is_taken_for_no_other(text in mangled_text(["1.5.0", "e887c9cb", "release_2-rc.1"])) {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use marquee_database::migrate::MigrateError;
 use marquee_manifest::ComponentId;
 use marquee_registry::{Digest, Refused, StoreError};
 use marquee_runtime::LoadError;
@@ -36,6 +37,9 @@ pub enum Error {
     /// It asks for more than the version that is live.
     #[error("step grants: it imports {}, which the live version does not; if that is meant, deploy it with --widen", list(.0))]
     Widens(BTreeSet<String>),
+    /// A migration cannot be run.
+    #[error("step migrations")]
+    Migrate(#[from] MigrateError),
     /// It took too long.
     #[error(
         "nothing was changed: it took more than {} s; look at what the machine is busy with, and try again", .0.as_secs()

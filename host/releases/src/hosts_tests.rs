@@ -91,6 +91,7 @@ impl Host {
             label: None,
             signature: None,
             from: None,
+            migration: None,
             how: How {
                 hosts,
                 ..How::default()
@@ -427,6 +428,7 @@ async fn a_ramp_rises_on_all_hosts_though_the_one_that_began_it_is_gone() {
         label: None,
         signature: None,
         from: None,
+        migration: None,
         how: How {
             share: Share::Ramp(ramp, Duration::from_secs(2)),
             ..How::default()

@@ -13,6 +13,7 @@ mod error;
 mod follow;
 mod guard;
 mod ledger;
+mod migrations;
 mod provenance;
 mod ramp;
 mod remember;
@@ -136,6 +137,8 @@ pub struct Deployment<B> {
     pub signature: Option<Signature>,
     /// Where it comes from, for the history.
     pub from: Option<String>,
+    /// The newest migration that it was released with, if it says so.
+    pub migration: Option<i32>,
     /// How it is made live.
     pub how: How,
 }
@@ -156,6 +159,8 @@ pub struct Part {
     pub version: String,
     /// A name for it.
     pub label: Option<String>,
+    /// The newest migration that it was released with, if it says so.
+    pub migration: Option<i32>,
 }
 
 /// Which version of the store is to be live.
@@ -339,7 +344,15 @@ impl Releases {
                 step.versions.insert(id.clone(), digest);
             }
             let label = |id: &ComponentId| parts.get(id)?.label.clone();
-            let next = |states: &States| together::deploy(states, &step.versions, label);
+            let with = |id: &ComponentId, state: &State| {
+                let migration = parts.get(id).and_then(|part| part.migration);
+                let digest = step.versions.get(id).copied();
+                Ok(digest.map_or_else(|| state.clone(), |it| state.released_with(it, migration)))
+            };
+            let next = |states: &States| {
+                let states = together::each(states, with)?;
+                together::deploy(&states, &step.versions, label)
+            };
             self.0.advance(&step, hosts, next).await
         };
         let result = result.await;
@@ -492,6 +505,7 @@ impl Inner {
             label,
             signature,
             from,
+            migration,
             how,
         } = deployment;
         step.from = from;
@@ -502,7 +516,10 @@ impl Inner {
         };
         let digest = self.bounded(step, put).await?;
         step.versions.insert(id.clone(), digest);
-        let next = |_: &ComponentId, state: &State| how.share.of(state, digest, label.as_deref());
+        let next = |_: &ComponentId, state: &State| {
+            let state = state.released_with(digest, migration);
+            how.share.of(&state, digest, label.as_deref())
+        };
         let next = |states: &States| together::each(states, next);
         self.advance(step, how.hosts, next).await
     }

@@ -22,6 +22,8 @@ pub struct Start<'a> {
     pub root: &'a Path,
     /// With the versions that the manifest names, whatever was live before.
     pub manifest_versions: bool,
+    /// The newest migration beside the manifest's file, of each component that has any.
+    pub migrations: BTreeMap<ComponentId, i32>,
     /// What all hosts of the application share. None: this host is alone, and its folder remembers.
     pub ledger: Option<Ledger>,
 }
@@ -94,11 +96,16 @@ impl Releases {
             // One after the other: who is imported from must be live before.
             for (component, source) in order.iter().zip(&sources) {
                 let id = &component.id;
+                let migration = how.migrations.get(id).copied();
                 let state = match inner.desired.lock().await.state(id) {
                     Some(state) if !how.manifest_versions => {
+                        let state = state.released_with(*source, migration);
                         inner.started(id, &state, *source, beside).await?
                     }
-                    _ => State::new(*source),
+                    known => State {
+                        contracted: known.and_then(|known| known.contracted),
+                        ..State::new(*source).released_with(*source, migration)
+                    },
                 };
                 states.push((id.clone(), inner.begin(id, state).await?));
             }

@@ -41,6 +41,8 @@ pub(super) struct Step<'a> {
     pub(super) widen: bool,
     pub(super) health: Health,
     pub(super) effect: Effect,
+    /// What it did beside, for the history.
+    pub(super) also: String,
     until: Instant,
     /// While one is held, nothing is removed from the store.
     _under_way: Arc<OwnedRwLockReadGuard<()>>,
@@ -114,6 +116,7 @@ impl Inner {
             widen: false,
             health: Health::Asked,
             effect: Effect::Remembered,
+            also: String::new(),
             until: Instant::now() + LONGEST,
             _under_way: Arc::new(Arc::clone(&self.under_way).read_owned().await),
         }
@@ -178,7 +181,7 @@ impl Inner {
     }
 
     /// The states of a step's components.
-    async fn states(&self, step: &Step<'_>) -> Result<States, Error> {
+    pub(super) async fn states(&self, step: &Step<'_>) -> Result<States, Error> {
         let mut states = States::new();
         for id in &step.components {
             states.insert(id.clone(), self.state(id).await?);
@@ -527,7 +530,7 @@ impl Inner {
     /// Into the history and the log: one step is one line.
     async fn note(&self, step: &Step<'_>, result: Result<&States, &Error>) {
         let text = match result {
-            Ok(states) => together::told(states),
+            Ok(states) => format!("{}{}", step.also, together::told(states)),
             Err(error) => marquee_runtime::chain(error),
         };
         let mut of = step.components.clone();

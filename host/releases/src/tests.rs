@@ -111,6 +111,7 @@ impl Lab {
             label: label.map(str::to_owned),
             signature: None,
             from: None,
+            migration: None,
             how: How::default(),
         };
         self.releases.deploy("ann", &id(name), deployment).await
@@ -120,8 +121,12 @@ impl Lab {
     pub(super) async fn release(&self, it: &str, words: &str) -> Result<(), Error> {
         let part = |name: &str, text: &str| {
             let version = format!("{:#}", self.store(name, text));
-            let label = None;
-            (id(name), Part { version, label })
+            let part = Part {
+                version,
+                label: None,
+                migration: None,
+            };
+            (id(name), part)
         };
         let release = Release {
             parts: [part("it", it), part("words", words)].into(),

@@ -32,6 +32,12 @@ impl Inner {
         Ok(hosts)
     }
 
+    /// The ids of the hosts that are there beside this one.
+    pub(super) async fn everywhere(&self, ledger: &Ledger) -> Result<BTreeSet<String>, Error> {
+        let others = self.others(ledger).await?;
+        Ok(others.into_iter().map(|host| host.id).collect())
+    }
+
     /// Whether other hosts are there.
     pub(super) async fn has_others(&self) -> Result<bool, Error> {
         match &self.ledger {
@@ -108,8 +114,7 @@ impl Inner {
         while let Some(wave) = states.values().find_map(|state| state.wave.clone()) {
             self.bounded(step, self.settled(step, ledger, &wave.hosts))
                 .await?;
-            let others = self.bounded(step, self.others(ledger)).await?;
-            let others: BTreeSet<String> = others.into_iter().map(|host| host.id).collect();
+            let others = self.bounded(step, self.everywhere(ledger)).await?;
             let more = Some(&others).filter(|others| !others.is_subset(&wave.hosts));
             let reach = |state: &State| {
                 let led = state.wave.as_ref()?;
@@ -126,7 +131,7 @@ impl Inner {
     }
 
     /// Wait until each of these hosts that is there has done what it is to do, or one says that it cannot.
-    async fn settled(
+    pub(super) async fn settled(
         &self,
         step: &Step<'_>,
         ledger: &Ledger,

@@ -22,6 +22,23 @@ pub(super) struct Step {
     former: [String; 2],
 }
 
+/// What a file says of itself in its first line: `-- marquee: expand, no transaction`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// It is run statement by statement, outside of a transaction.
+    pub(super) is_apart: bool,
+    pub(super) shape: Option<Shape>,
+}
+
+/// What becomes of those who know the tables as they were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// They go on working.
+    Expand,
+    /// It takes away what they may use.
+    Contract,
+}
+
 /// How a file is run.
 pub(super) enum Plan<'a> {
     /// As one transaction, with its record.
@@ -69,7 +86,7 @@ impl Step {
     /// How it is run, if it can be.
     pub(super) fn plan(&self, owner: &str) -> Result<Plan<'_>, MigrateError> {
         let statements = split(&self.sql);
-        let apart = self.is_marked(owner)?;
+        let apart = self.marks(owner)?.is_apart;
         for statement in &statements {
             if matches!(
                 Kind::of(statement.text),
@@ -92,21 +109,28 @@ impl Step {
         })
     }
 
-    /// Whether its first line says that it is run outside of a transaction.
-    fn is_marked(&self, owner: &str) -> Result<bool, MigrateError> {
+    /// What its first line says of it.
+    pub(super) fn marks(&self, owner: &str) -> Result<Marks, MigrateError> {
         let first = self.sql.lines().next().unwrap_or_default();
         let said = first
             .strip_prefix("--")
             .and_then(|comment| comment.trim_start().strip_prefix("marquee:"));
-        match said.map(str::trim) {
-            None => Ok(false),
-            Some("no transaction") => Ok(true),
-            Some(said) => Err(MigrateError::Mark {
-                owner: owner.to_owned(),
-                name: self.name.clone(),
-                said: said.to_owned(),
-            }),
+        let mut marks = Marks::default();
+        for said in said.into_iter().flat_map(|said| said.split(',')) {
+            match (said.trim(), marks.shape) {
+                ("no transaction", _) => marks.is_apart = true,
+                ("expand", None) => marks.shape = Some(Shape::Expand),
+                ("contract", None) => marks.shape = Some(Shape::Contract),
+                (said, _) => {
+                    return Err(MigrateError::Mark {
+                        owner: owner.to_owned(),
+                        name: self.name.clone(),
+                        said: said.to_owned(),
+                    });
+                }
+            }
         }
+        Ok(marks)
     }
 }
 

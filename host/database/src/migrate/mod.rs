@@ -4,6 +4,9 @@
 //! was applied is an error, not a surprise. Each file and its record are one transaction, which waits for no lock for longer
 //! than a moment: where another session keeps one, as a dump does, it is tried again until it is had.
 //!
+//! A file whose first line is `-- marquee: expand` says that versions which do not know of it go on working; with `-- marquee:
+//! contract` that it takes away what they may use, and it is run only where that is asked for. A release runs what is marked.
+//!
 //! A file whose first line is `-- marquee: no transaction` is run statement by statement, for what no transaction may hold
 //! (`create index concurrently`). It is recorded after its last one; broken off before, it is run again from its first, so
 //! each must be one that can be repeated. Nothing of a folder is run before all of its new files are known to be right.
@@ -15,7 +18,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use tokio_postgres::error::SqlState;
 
-use self::file::{Plan, Step, is_plain};
+use self::file::{Marks, Plan, Shape, Step, is_plain};
 use crate::{Connection, Database, Error, statements::Statement};
 
 /// A set of migrations of one owner: the host's own schema, or a service's folder.
@@ -74,7 +77,8 @@ pub enum MigrateError {
     },
     /// Its first line asks for something that there is not. Nothing was run.
     #[error(
-        "migration {owner}/{name}.sql:1: `-- marquee: {said}` is not known; there is `-- marquee: no transaction`"
+        "migration {owner}/{name}.sql:1: `-- marquee: {said}` is not known; there is `-- marquee: no transaction`, and `expand` or \
+         `contract`, with commas between"
     )]
     Mark {
         /// Whose set.
@@ -83,6 +87,27 @@ pub enum MigrateError {
         name: String,
         /// What it asks for.
         said: String,
+    },
+    /// It is new, a version is live that does not know of it, and it does not say what becomes of that. Nothing was run.
+    #[error(
+        "migration {owner}/{name}.sql does not say whether what is live goes on working with it: let its first line be `-- marquee: \
+         expand` if it does, or `-- marquee: contract` if it takes something away"
+    )]
+    Unmarked {
+        /// Whose set.
+        owner: String,
+        /// Which file.
+        name: String,
+    },
+    /// It takes something away, and files of the same set were not applied yet. Nothing was run.
+    #[error(
+        "migration {owner}/{name}.sql was not applied yet; release the version that brings it before anything is taken away"
+    )]
+    NotReleased {
+        /// Whose set.
+        owner: String,
+        /// Which file.
+        name: String,
     },
     /// A statement of a file without a transaction failed. Those before it stand, and are run again with it.
     #[error(
@@ -138,6 +163,28 @@ impl Migrations {
         Self::sorted(owner, steps.collect::<Result<_, _>>()?)
     }
 
+    /// Migrations that somebody sent: SQL by the file's name.
+    pub fn of(owner: &str, files: &BTreeMap<String, String>) -> Result<Self, MigrateError> {
+        let steps = files.iter().map(|(name, sql)| Step::parse(name, sql));
+        Self::sorted(owner, steps.collect::<Result<_, _>>()?)
+    }
+
+    /// The number of the newest: by it a version says which tables it knows. 0: there are none.
+    pub fn newest(&self) -> i32 {
+        self.steps.last().map_or(0, |step| step.number)
+    }
+
+    /// The number of the newest that takes something away; None: none does.
+    pub fn newest_contraction(&self) -> Result<Option<i32>, MigrateError> {
+        let mut newest = None;
+        for step in &self.steps {
+            if step.marks(&self.owner)?.shape == Some(Shape::Contract) {
+                newest = Some(step.number);
+            }
+        }
+        Ok(newest)
+    }
+
     /// Migrations in a folder: every file that ends in `.sql`, but the one that is something else.
     pub fn from_folder(
         owner: &str,
@@ -169,12 +216,30 @@ impl Migrations {
         Self::sorted(owner, steps)
     }
 
-    /// Apply what is missing. Returns the names of what was applied now.
+    /// Apply what is missing, but for what takes something away. Returns the names of what was applied now.
     pub async fn apply(&self, database: &Database) -> Result<Vec<String>, MigrateError> {
+        self.apply_those(database, Which::Start).await
+    }
+
+    /// The same while versions are live that do not know of it: whatever is missing has to say what becomes of them.
+    pub async fn expand(&self, database: &Database) -> Result<Vec<String>, MigrateError> {
+        self.apply_those(database, Which::Expand).await
+    }
+
+    /// Apply what takes something away. Nothing else may be missing.
+    pub async fn contract(&self, database: &Database) -> Result<Vec<String>, MigrateError> {
+        self.apply_those(database, Which::Contract).await
+    }
+
+    async fn apply_those(
+        &self,
+        database: &Database,
+        which: Which,
+    ) -> Result<Vec<String>, MigrateError> {
         let mut connection = database.connection().await?;
         connection.wait_for(None);
         lock::take(&mut connection, database.name()).await?;
-        let result = self.apply_locked(database, &mut connection).await;
+        let result = self.apply_locked(database, which, &mut connection).await;
         if result.is_ok() {
             lock::give_back(&mut connection).await?;
         }
@@ -189,12 +254,19 @@ impl Migrations {
     async fn apply_locked(
         &self,
         database: &Database,
+        which: Which,
         connection: &mut Connection,
     ) -> Result<Vec<String>, MigrateError> {
         connection.batch(TABLE).await?;
         let missing = self.missing(database, connection).await?;
-        let mut done = Vec::new();
+        let mut wanted = Vec::new();
         for (step, plan) in missing {
+            if which.wants(&self.owner, step)? {
+                wanted.push((step, plan));
+            }
+        }
+        let mut done = Vec::new();
+        for (step, plan) in wanted {
             match plan {
                 Plan::Whole => self.apply_whole(connection, step).await?,
                 Plan::Apart(statements) => {
@@ -341,6 +413,34 @@ impl Migrations {
             owner: owner.to_owned(),
             steps,
         })
+    }
+}
+
+/// Which of the missing ones are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// A host starts, or a person migrates: all but those that take something away.
+    Start,
+    /// A release: those that say that what is live goes on working.
+    Expand,
+    /// Those that take something away.
+    Contract,
+}
+
+impl Which {
+    /// Whether this one is, if it may be there.
+    fn wants(self, owner: &str, step: &Step) -> Result<bool, MigrateError> {
+        let Marks { shape, .. } = step.marks(owner)?;
+        let (owner, name) = (owner.to_owned(), step.name.clone());
+        match (self, shape) {
+            (Self::Start, shape) => Ok(shape != Some(Shape::Contract)),
+            (Self::Expand, None) => Err(MigrateError::Unmarked { owner, name }),
+            (Self::Contract, None | Some(Shape::Expand)) => {
+                Err(MigrateError::NotReleased { owner, name })
+            }
+            (Self::Expand, Some(shape)) => Ok(shape == Shape::Expand),
+            (Self::Contract, Some(Shape::Contract)) => Ok(true),
+        }
     }
 }
 

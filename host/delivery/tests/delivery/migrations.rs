@@ -64,6 +64,10 @@ impl Folder {
         self
     }
 
+    fn read(&self) -> Migrations {
+        Migrations::from_folder("own", self.0.path(), None).expect("well named")
+    }
+
     async fn apply(&self, database: &Database) -> Result<Vec<String>, MigrateError> {
         let migrations = Migrations::from_folder("own", self.0.path(), None)?;
         migrations.apply(database).await
@@ -273,4 +277,47 @@ async fn what_a_file_sets_of_its_session_is_not_there_for_whoever_is_next() {
     let folder = Folder::new().with("0001_dump.sql", text);
     folder.apply(&world.db).await.unwrap();
     assert_eq!(world.number("select count(*) from dumped").await, 0);
+}
+
+#[tokio::test]
+async fn a_release_runs_what_says_that_it_expands_and_what_takes_away_waits_until_it_is_asked_for()
+{
+    let world = World::new().await;
+    let folder = Folder::new().with("0001_t.sql", "create table t (n int, old int);");
+    folder.apply(&world.db).await.unwrap();
+    let expand = "-- marquee: expand\nalter table t add column new int;";
+    let contract = "-- marquee: contract\nalter table t drop column old;";
+    let folder = folder
+        .with("0002_new.sql", expand)
+        .with("0003_not_old.sql", contract)
+        .with("0004_more.sql", "alter table t add column more int;");
+    let refused = folder.read().expand(&world.db).await.unwrap_err();
+    let said = marquee_database::chain(&refused);
+    assert!(said.contains("own/0004_more.sql does not say"), "{said}");
+    let columns = "select count(*) from information_schema.columns where table_name = 't'";
+    assert_eq!(world.number(columns).await, 2, "nothing was run");
+
+    let more = "-- marquee: expand, no transaction\nalter table t add column more int;";
+    let folder = folder.with("0004_more.sql", more);
+    let early = folder.read().contract(&world.db).await.unwrap_err();
+    let said = marquee_database::chain(&early);
+    assert!(
+        said.contains("own/0002_new.sql was not applied yet"),
+        "{said}"
+    );
+    let (migrations, other) = (folder.read(), world.another_host());
+    let (one, two) = tokio::join!(migrations.expand(&world.db), migrations.expand(&other));
+    let mut applied = [one.unwrap(), two.unwrap()].concat();
+    applied.sort();
+    assert_eq!(applied, ["0002_new", "0004_more"], "each once");
+    // Nor does a start.
+    assert_eq!(folder.apply(&world.db).await.unwrap(), [""; 0]);
+    assert_eq!(world.number(columns).await, 4);
+    assert_eq!(migrations.newest_contraction().unwrap(), Some(3));
+    assert_eq!(migrations.newest(), 4);
+    assert_eq!(
+        migrations.contract(&world.db).await.unwrap(),
+        ["0003_not_old"]
+    );
+    assert_eq!(world.number(columns).await, 3);
 }

@@ -20,6 +20,7 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use super::{
+    migrate,
     pull::PullFlags,
     remote::RemoteFlags,
     versions::{Format, show},
@@ -68,6 +69,7 @@ struct How {
   marquee deploy rating target/rating.wasm --ramp 1%,10%,50%,100% --every 5m
   marquee deploy rating target/rating.wasm --canary-hosts 1
   marquee deploy rating oci://registry.example/movies/rating:2.0
+  marquee deploy rating target/rating.wasm --migrations migrations/rating
   marquee deploy rating=target/rating.wasm metadata=target/metadata.wasm --label 2.0")]
 pub(crate) struct Deploy {
     #[command(flatten)]
@@ -81,6 +83,10 @@ pub(crate) struct Deploy {
     /// A name for the version, or for each of them
     #[arg(long)]
     label: Option<String>,
+    /// The component's migrations: those that are missing and expand its tables are run before; COMPONENT=FOLDER of one
+    /// of several
+    #[arg(long, value_name = "FOLDER")]
+    migrations: Vec<String>,
     #[command(flatten)]
     how: How,
     #[command(flatten)]
@@ -158,13 +164,14 @@ impl Deploy {
             "several components go live with all calls: with less, a call of one's new version could meet another's old one; \
              deploy them one after the other to try them"
         );
+        let migrations = self.migrate(&remote, &what).await?;
         let reports = match what.pop() {
             Some((component, file)) if what.is_empty() => {
-                vec![self.one(&remote, &component, &file).await?]
+                vec![self.one(&remote, (component, file), &migrations).await?]
             }
             last => {
                 what.extend(last);
-                self.together(&remote, what).await?
+                self.together(&remote, what, &migrations).await?
             }
         };
         show(reports, self.format)
@@ -173,10 +180,10 @@ impl Deploy {
     async fn one(
         &self,
         remote: &Client,
-        component: &ComponentId,
-        file: &Path,
+        (component, file): (ComponentId, PathBuf),
+        migrations: &BTreeMap<ComponentId, i32>,
     ) -> anyhow::Result<ComponentReport> {
-        let brought = self.pull.bring(file).await?;
+        let brought = self.pull.bring(&file).await?;
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("weight", &self.how.weight.to_string());
         query.append_pair("widen", &self.how.widen.to_string());
@@ -187,6 +194,9 @@ impl Deploy {
         if let Some(hosts) = self.how.canary_hosts {
             query.append_pair("hosts", &hosts.to_string());
         }
+        if let Some(migration) = migrations.get(&component) {
+            query.append_pair("migration", &migration.to_string());
+        }
         if let Some(signature) = &brought.signature {
             query.append_pair("signature", &signature.to_string());
         }
@@ -196,8 +206,34 @@ impl Deploy {
         if let Some(label) = &self.label {
             query.append_pair("label", label);
         }
-        let address = at(component, &format!("/versions?{}", query.finish()));
+        let address = at(&component, &format!("/versions?{}", query.finish()));
         remote.upload(&address, brought.bytes).await
+    }
+
+    /// Have run what is missing; the newest migration of each component that has any.
+    async fn migrate(
+        &self,
+        remote: &Client,
+        what: &[(ComponentId, PathBuf)],
+    ) -> anyhow::Result<BTreeMap<ComponentId, i32>> {
+        let folders = match (&self.migrations[..], what) {
+            ([], _) => return Ok(BTreeMap::new()),
+            ([folder], [(component, _)]) if !folder.contains('=') => {
+                vec![(component.clone(), PathBuf::from(folder))]
+            }
+            (pairs, _) => named(pairs)?,
+        };
+        let mut newest = BTreeMap::new();
+        for (component, folder) in folders {
+            let is_meant = what.iter().any(|(it, _)| *it == component);
+            ensure!(
+                is_meant,
+                "--migrations names {component}, which is not deployed"
+            );
+            let done = migrate::send(remote, &component, &folder, false).await?;
+            newest.insert(component, done.newest);
+        }
+        Ok(newest)
     }
 
     /// The bytes of one after the other, then the step.
@@ -205,6 +241,7 @@ impl Deploy {
         &self,
         remote: &Client,
         what: Vec<(ComponentId, PathBuf)>,
+        migrations: &BTreeMap<ComponentId, i32>,
     ) -> anyhow::Result<Vec<ComponentReport>> {
         let mut components = BTreeMap::new();
         for (component, file) in what {
@@ -218,9 +255,12 @@ impl Deploy {
             remote
                 .replace(&at(&component, &rest), brought.bytes)
                 .await?;
-            let label = self.label.clone();
-            let twice = components.insert(component.clone(), OneOf { version, label });
-            ensure!(twice.is_none(), "component {component} is named twice");
+            let one = OneOf {
+                version,
+                label: self.label.clone(),
+                migration: migrations.get(&component).copied(),
+            };
+            components.insert(component, one);
         }
         let step = Together {
             components,
@@ -238,13 +278,17 @@ fn named(what: &[String]) -> anyhow::Result<Vec<(ComponentId, PathBuf)>> {
     {
         return Ok(vec![(component.parse()?, file.into())]);
     }
-    let pairs = what.iter().map(|pair| {
+    let mut named: Vec<(ComponentId, PathBuf)> = Vec::new();
+    for pair in what {
         let (component, file) = pair.split_once('=').with_context(|| {
             format!("{pair:?} is not COMPONENT=FILE; of one component, say COMPONENT FILE")
         })?;
-        Ok((component.parse()?, file.into()))
-    });
-    pairs.collect()
+        let component: ComponentId = component.parse()?;
+        let is_new = named.iter().all(|(known, _)| *known != component);
+        ensure!(is_new, "component {component} is named twice");
+        named.push((component, file.into()));
+    }
+    Ok(named)
 }
 
 impl PromoteVerb {

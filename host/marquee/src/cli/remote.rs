@@ -52,7 +52,7 @@ impl RemoteFlags {
     }
 
     fn place(&self) -> anyhow::Result<(Place, Settings)> {
-        let settings = Settings::decide(&self.flags, &UpFlags::default(), environment())?;
+        let settings = self.settings()?;
         let url = match (&self.admin, settings.in_environment("MARQUEE_ADMIN")) {
             (Some(url), _) => Some(url.clone()),
             (None, Some(set)) => Some(set.parse("a URL")?.value),
@@ -64,6 +64,11 @@ impl RemoteFlags {
             Some(url) => Place::at(url, tls)?,
         };
         Ok((place, settings))
+    }
+
+    /// The settings, of whoever asks no host.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        Settings::decide(&self.flags, &UpFlags::default(), environment())
     }
 
     /// The host that they mean.

@@ -30,6 +30,7 @@ mod kafka;
 mod lifecycle;
 mod limits;
 mod logs;
+mod migrations;
 mod operators;
 mod pooler;
 mod pull;

@@ -33,9 +33,10 @@ bench: ## Measure a running Marquee next to a bare HTTP server (after make demo)
 dist: setup-up components ## Build the host and the benches as images have them, which takes long
 	@cargo build --locked --profile dist -p marquee -p marquee-bench
 
-swap-proof: setup-up components ## Swap all components under load; nothing may fail, and no rating may be lost
+swap-proof: setup-test components test-components components-before ## Swap versions under load: nothing may fail, be lost or be applied twice
 	@cargo build --locked --release -p marquee -p marquee-bench
-	@exec "$(OUT)/release/marquee-bench" swaps $(ARGS)
+	@"$(OUT)/release/marquee-bench" swaps $(ARGS)
+	@exec "$(OUT)/release/marquee-bench" chaos --fault swap --shared --minutes 2
 
 chaos: setup-test test-components ## Let everything fail for half an hour under load; no acknowledged event may be lost, doubled or out of order
 	@cargo build --locked --release -p marquee -p marquee-bench

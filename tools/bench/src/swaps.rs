@@ -1,13 +1,20 @@
 //! `marquee-bench swaps`: all components change their versions under load, and no acknowledged rating is lost. Two
 //! hosts of its own, on the bus and databases that the environment names, or embedded ones; steps are taken through either.
 //!
+//! The gateway, as it was released before, is swapped for one that differs by a custom section. Metadata and rating are
+//! swapped, together and as one step, for those of today: other logic, more functions, and the interfaces of then beside
+//! those of now, on tables that today's migrations have expanded. Where the release before is not there
+//! (`scripts/components --before`), all three are today's and differ by a custom section; the report says so.
+//!
 //! The same load is measured twice in one run, without swaps and with them. Each rating is of a user of its own, so the
 //! counts that are served are the ratings that were applied: fewer are lost ones. Not here: that none is applied twice. A
 //! rating replaces itself, so it could not show; the host's system tests have a counter for that.
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +25,9 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use http::Method;
+use marquee_registry::Digest;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -38,6 +47,9 @@ pub(crate) struct Swaps {
     /// The manifest of the movie system.
     #[arg(long, default_value = "spin.toml")]
     manifest: PathBuf,
+    /// That of the release before, which the swaps begin with
+    #[arg(long, default_value = "target/before/spin.toml")]
+    before: PathBuf,
     /// How often each component changes its version; every fifth time it is rolled back and changed again.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rounds: u32,
@@ -64,8 +76,15 @@ struct Steps {
 /// Swap, and tell what came of it and whether it is as it must be.
 pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
     let program = host::program(command.marquee.as_deref())?;
-    let host = Host::start(&program, &command.manifest).await?;
-    let beside = Host::start_with(&program, &command.manifest, &host.databases()).await?;
+    let has_before = command.before.exists();
+    let mixed = mixed(&command)?;
+    let manifest = if has_before {
+        mixed.path().join("spin.toml")
+    } else {
+        command.manifest.clone()
+    };
+    let host = Host::start(&program, &manifest).await?;
+    let beside = Host::start_with(&program, &manifest, &host.databases()).await?;
     let known = host.admin(Method::GET, "/admin/v1/hosts", JSON, Vec::new());
     let known: Vec<Value> = serde_json::from_slice(&known.await?)?;
     ensure!(
@@ -73,8 +92,16 @@ pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
         "the hosts do not know each other; where databases are given, DATABASE_URL_RELEASES is one of them"
     );
     let movies = movies::keep(&host).await?;
-    for component in COMPONENTS {
+    let alone: &[&str] = if has_before {
+        &["gateway"]
+    } else {
+        &COMPONENTS
+    };
+    for component in alone {
         deploy_other(&host, component).await?;
+    }
+    if has_before {
+        deploy_today(&host).await?;
     }
     let connections = Load {
         connections: usize::from(command.connections),
@@ -108,6 +135,7 @@ pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
     let (busy, steps) = tokio::join!(load("swaps", Until::Told(Arc::clone(&over))), async {
         let steps = steps(
             [&host, &beside],
+            (alone, has_before),
             command.rounds,
             Duration::from_millis(command.pause_ms),
         )
@@ -149,12 +177,18 @@ pub(crate) async fn run(command: Swaps) -> anyhow::Result<(String, bool)> {
         took.get(at).copied().unwrap_or_default() as f64 / 1e3
     };
     let text = format!(
-        "{}\n\nsteps: {} swaps and {} rollbacks of {} components; a step took {:.1} ms (p50), {:.1} ms (p99)\n\
+        "{}\n\nversions: {}\n\
+         steps: {} swaps and {} rollbacks of {} components; a step took {:.1} ms (p50), {:.1} ms (p99)\n\
          ratings: {sent} acknowledged, {applied} applied, {lost} lost\n\
          requests failed: {failures}; rebalances: {rebalances}; versions with calls that had to be ended: {ended}\n\
          hosts: {} before the swaps, {} after; both have the same versions: {same}\n\
          check: {}",
         compared(&quiet, &busy),
+        match has_before {
+            true =>
+                "metadata and rating of the release before and of today, as one step; a gateway with another section",
+            false => "today's, with another section (the release before is not there)",
+        },
         steps.swaps,
         steps.rollbacks,
         COMPONENTS.len(),
@@ -216,8 +250,13 @@ fn compared(quiet: &Report, busy: &Report) -> String {
     )
 }
 
-/// Change every component's version, again and again, through one host and the other.
-async fn steps(hosts: [&Host; 2], rounds: u32, pause: Duration) -> anyhow::Result<Steps> {
+/// Change every component's version, again and again, through one host and the other: some alone, and two as one step.
+async fn steps(
+    hosts: [&Host; 2],
+    (alone, together): (&[&str], bool),
+    rounds: u32,
+    pause: Duration,
+) -> anyhow::Result<Steps> {
     let mut steps = Steps::default();
     let mut next = tokio::time::interval(pause.max(Duration::from_millis(1)));
     for round in 0..rounds {
@@ -225,25 +264,33 @@ async fn steps(hosts: [&Host; 2], rounds: u32, pause: Duration) -> anyhow::Resul
         let [even, odd] = hosts;
         let host = if round % 2 == 0 { even } else { odd };
         let label = if round % 2 == 0 { OTHER } else { OWN };
-        for component in COMPONENTS {
-            let at = |step| format!("/admin/v1/components/{component}/{step}");
-            let wanted = json!({ "version": label }).to_string();
-            let promote = async || {
-                let path = at("promote");
-                let body = wanted.clone().into_bytes();
+        let mut taken: Vec<(String, Value, &str)> = Vec::new();
+        for component in alone {
+            let path = format!("/admin/v1/components/{component}/promote");
+            taken.push((path, json!({ "version": label }), component));
+        }
+        if together {
+            let part = json!({ "version": label });
+            let both = json!({ "components": { "metadata": part, "rating": part }, "widen": true });
+            // The step that brought both goes back as one, whichever is named.
+            taken.push(("/admin/v1/steps".to_owned(), both, "rating"));
+        }
+        for (path, wanted, named) in taken {
+            let swap = async || {
+                let body = wanted.to_string().into_bytes();
                 host.admin(Method::POST, &path, JSON, body).await
             };
             let begun = Instant::now();
-            promote().await?;
+            swap().await?;
             steps.took_us.push(begun.elapsed().as_micros());
             steps.swaps += 1;
             if round % 5 == 4 {
+                let back = format!("/admin/v1/components/{named}/rollback");
                 let begun = Instant::now();
-                host.admin(Method::POST, &at("rollback"), JSON, Vec::new())
-                    .await?;
+                host.admin(Method::POST, &back, JSON, Vec::new()).await?;
                 steps.took_us.push(begun.elapsed().as_micros());
                 steps.rollbacks += 1;
-                promote().await?;
+                swap().await?;
                 steps.swaps += 1;
             }
         }
@@ -251,8 +298,70 @@ async fn steps(hosts: [&Host; 2], rounds: u32, pause: Duration) -> anyhow::Resul
     Ok(steps)
 }
 
+/// A folder with the manifest of the release before, its components, and the migrations of today.
+fn mixed(command: &Swaps) -> anyhow::Result<TempDir> {
+    let folder = tempfile::tempdir()?;
+    if !command.before.exists() {
+        return Ok(folder);
+    }
+    let text = fs::read_to_string(&command.before)?;
+    let text = text.replace("source = \"", "source = \"before/");
+    fs::write(folder.path().join("spin.toml"), text)?;
+    let of = |manifest: &Path| {
+        let manifest = fs::canonicalize(manifest)?;
+        anyhow::Ok(manifest.parent().map(Path::to_owned).unwrap_or_default())
+    };
+    symlink(of(&command.before)?, folder.path().join("before"))?;
+    let today = of(&command.manifest)?.join("migrations");
+    for component in ["metadata", "rating"] {
+        let place = folder.path().join("migrations").join(component);
+        fs::create_dir_all(&place)?;
+        for file in fs::read_dir(today.join(component))? {
+            let file = file?;
+            let name = file.file_name();
+            // The audit lies beside them, of which the manifest of then says nothing.
+            let is_numbered = name.as_encoded_bytes().first();
+            if is_numbered.is_some_and(u8::is_ascii_digit) {
+                fs::copy(file.path(), place.join(&name))?;
+            }
+        }
+    }
+    Ok(folder)
+}
+
+/// Today's metadata and rating, as one step, and back to those of the release before; both have labels then.
+async fn deploy_today(host: &Host) -> anyhow::Result<()> {
+    let mut own = serde_json::Map::new();
+    let mut other = serde_json::Map::new();
+    for component in ["metadata", "rating"] {
+        let at = format!("/admin/v1/components/{component}");
+        let report = host.admin(Method::GET, &at, JSON, Vec::new()).await?;
+        let report: Value = serde_json::from_slice(&report)?;
+        let version = report.pointer("/versions/0/version");
+        let version = version.cloned().context("nothing is live")?;
+        let part = json!({ "version": version, "label": OWN });
+        own.insert(component.to_owned(), part);
+
+        let file = format!("target/wasm32-wasip2/guest/{component}.wasm");
+        let bytes = fs::read(&file).with_context(|| format!("{file} cannot be read"))?;
+        let digest = format!("{:#}", Digest::of(&bytes));
+        let kept = format!("{at}/versions/{digest}");
+        host.admin(Method::PUT, &kept, "application/wasm", bytes)
+            .await?;
+        let part = json!({ "version": digest, "label": OTHER });
+        other.insert(component.to_owned(), part);
+    }
+    for components in [other, own] {
+        let step = json!({ "components": components, "widen": true });
+        let step = step.to_string().into_bytes();
+        host.admin(Method::POST, "/admin/v1/steps", JSON, step)
+            .await?;
+    }
+    Ok(())
+}
+
 /// A version that differs from the live one by a custom section; the live one gets its label back.
-pub(crate) async fn deploy_other(host: &Host, component: &str) -> anyhow::Result<()> {
+async fn deploy_other(host: &Host, component: &str) -> anyhow::Result<()> {
     let at = |rest: &str| format!("/admin/v1/components/{component}{rest}");
     let report = host.admin(Method::GET, &at(""), JSON, Vec::new()).await?;
     let report: Value = serde_json::from_slice(&report)?;

@@ -20,7 +20,7 @@ use tokio_postgres::Client;
 use crate::{
     host::{Host, Setup},
     raw,
-    releases::{done, guest, remade},
+    releases::{done, guest},
 };
 
 const MANIFEST: &str = "examples/counter/spin.toml";
@@ -94,13 +94,25 @@ async fn counts_each_message_once(one: Setup) {
     let setups = [one.release(MANIFEST), one.release(MANIFEST)];
     let [first, second] = &setups;
     let (host, beside) = (first.start().await, second.start().await);
-    let folder = tempfile::tempdir().expect("a folder");
-    let other = remade("counter", "v2", folder.path());
-    let own = guest("counter");
-    let own = own.to_str().expect("text");
+    // Other code, on tables that its migration has expanded.
+    let [own, other] = ["counter", "counter-next"].map(guest);
+    let [own, other] = [&own, &other].map(|path| path.to_str().expect("text"));
+    let next = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../components/test/counter-next/migrations"
+    );
     let step = |setup: &Setup, arguments: &[&str]| block_in_place(|| drop(done(setup, arguments)));
     // What one releases, both have.
-    step(first, &["deploy", "counter", &other, "--label", "v2"]);
+    let release = [
+        "deploy",
+        "counter",
+        other,
+        "--label",
+        "v2",
+        "--migrations",
+        next,
+    ];
+    step(first, &release);
     step(second, &["deploy", "counter", own, "--label", "v1"]);
     let database = one.connect("COUNTER").await;
     let load = Arc::new(Load {

@@ -31,7 +31,7 @@ pub(crate) enum Fault {
     Swallow,
     /// There is no way to the databases for a while.
     Cut,
-    /// Both hosts change to another version.
+    /// Both hosts change to another version, whose code is other and whose tables have a column more.
     Swap,
     /// The broker is killed and started again.
     KillBroker,

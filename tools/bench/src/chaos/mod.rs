@@ -47,6 +47,9 @@ pub(crate) struct Chaos {
     /// Only faults of this kind; may be given several times [default: all that there are on the bus]
     #[arg(long = "fault", value_enum)]
     faults: Vec<Fault>,
+    /// What is released on one host is released on both
+    #[arg(long)]
+    shared: bool,
 }
 
 /// Run, and tell as a table; whether everything held.
@@ -59,6 +62,7 @@ pub(crate) async fn run(command: Chaos) -> anyhow::Result<(String, bool)> {
         program,
         manifest: command.manifest,
         bus: command.bus,
+        shared: command.shared,
         length: Duration::from_secs(60 * command.minutes),
         faults: command.faults,
         seed,
@@ -124,6 +128,8 @@ pub(crate) struct Setting {
     /// That of the counter.
     pub(crate) manifest: PathBuf,
     pub(crate) bus: Bus,
+    /// Whether the hosts share what is live.
+    pub(crate) shared: bool,
     pub(crate) length: Duration,
     /// None: all that there are on the bus.
     pub(crate) faults: Vec<Fault>,
@@ -148,6 +154,7 @@ impl Play {
             program,
             manifest,
             bus,
+            shared,
             environment,
             mut faults,
             ..
@@ -155,7 +162,7 @@ impl Play {
         if faults.is_empty() {
             faults = fault::all(bus);
         }
-        let stage = Stage::set(program, manifest, bus, environment).await?;
+        let stage = Stage::set(program, manifest, (bus, shared), environment).await?;
         Ok(Self {
             load: Load::start(&stage),
             stage,

@@ -1,6 +1,7 @@
 //! Servers and two hosts, each of which can fail.
 
 use std::{
+    fs,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -8,14 +9,16 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use http::Method;
 use marquee_testkit::{PostgresServer, Proxy, kafka_server};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
     host::{self, Host},
     load,
+    movies::JSON,
     servers::{Bus, Connected},
-    swaps,
 };
 
 /// Servers and hosts.
@@ -35,14 +38,16 @@ impl Stage {
     pub(super) async fn set(
         program: PathBuf,
         manifest: PathBuf,
-        bus: Bus,
+        (bus, shared): (Bus, bool),
         mut environment: Vec<(String, String)>,
     ) -> anyhow::Result<Self> {
         let postgres = marquee_testkit::postgres().await;
         let address = postgres.url("").replace("postgres://postgres@", "");
         let address: SocketAddr = address.trim_end_matches('/').parse()?;
         let proxy = marquee_testkit::proxy(address).await;
-        for name in ["counter", "bus"] {
+        let names = ["counter", "bus", "releases"];
+        let names = names.get(..if shared { 3 } else { 2 }).unwrap_or_default();
+        for name in names {
             postgres.create_database(name).await;
             let variable = format!("DATABASE_URL_{}", name.to_uppercase());
             let url = format!("postgres://postgres@{}/{name}", proxy.addr());
@@ -67,7 +72,7 @@ impl Stage {
         };
         for number in 0..2 {
             stage.start(number).await?;
-            swaps::deploy_other(stage.host(number)?, "counter").await?;
+            deploy_next(stage.host(number)?).await?;
         }
         Ok(stage)
     }
@@ -168,6 +173,26 @@ impl Stage {
     }
 }
 
+/// The release after the counter's own: its migration, then its code; and back. Both have labels then.
+async fn deploy_next(host: &Host) -> anyhow::Result<()> {
+    let path = |rest: &str| format!("/admin/v1/components/counter/{rest}");
+    let read = |file: &str| fs::read(file).with_context(|| format!("{file} cannot be read"));
+    let sql = String::from_utf8(read(NEXT_MIGRATION)?)?;
+    let migrate = json!({ "files": { "0002_last.sql": sql } }).to_string();
+    let migrations = path("migrations");
+    let sent = host.admin(Method::POST, &migrations, JSON, migrate.into_bytes());
+    sent.await?;
+    for (label, file) in [("v2", NEXT), ("v1", OWN)] {
+        let path = path(&format!("versions?label={label}&migration=2"));
+        host.admin(Method::POST, &path, "application/wasm", read(file)?)
+            .await?;
+    }
+    Ok(())
+}
+
+const OWN: &str = "target/wasm32-wasip2/guest/counter.wasm";
+const NEXT: &str = "target/wasm32-wasip2/guest/counter-next.wasm";
+const NEXT_MIGRATION: &str = "components/test/counter-next/migrations/0002_last.sql";
 const END_SESSIONS: &str = "
 select count(pg_terminate_backend(pid)) from pg_stat_activity
 where backend_type = 'client backend' and pid <> pg_backend_pid() and pid % 2 = 0";

@@ -192,6 +192,7 @@ impl Lab {
                     program: self.built.host.clone(),
                     manifest: self.manifest.clone(),
                     bus: bus(bug),
+                    shared: false,
                     length: self.length,
                     faults: Vec::new(),
                     seed: rand::rng().random_range(0..1_000_000),

@@ -66,6 +66,14 @@ impl Kind {
     }
 }
 
+/// Whether a statement that is [`Kind::End`] takes back what was done.
+pub(crate) fn takes_back(sql: &str) -> bool {
+    let first = Words(sql).next().unwrap_or_default();
+    ["rollback", "abort"]
+        .iter()
+        .any(|word| first.eq_ignore_ascii_case(word))
+}
+
 /// Of `commit`, `rollback` and their other names.
 fn end(words: Words<'_>) -> Kind {
     let mut before = "";

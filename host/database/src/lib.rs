@@ -22,6 +22,7 @@ mod session;
 mod shared;
 mod statements;
 mod tls;
+mod undone;
 mod unit;
 
 pub use backoff::Backoff;
@@ -34,4 +35,5 @@ pub use migrate::Migrations;
 pub use pool::Database;
 pub use session::{Alone, Transaction, begins};
 pub use shared::Work;
+pub use undone::{Hang, Undone, Would};
 pub use unit::Unit;

@@ -341,7 +341,7 @@ select set_config('plan_cache_mode', 'force_generic_plan', true), set_config('en
 /// As the session has it.
 const BY_ANY_PLAN: &str = "
 select set_config('plan_cache_mode', null, true), set_config('enable_seqscan', null, true)";
-const ONE: &str = "the call is one transaction, which the host begins and ends: a statement that does so is not sent";
+pub(crate) const ONE: &str = "the call is one transaction, which the host begins and ends: a statement that does so is not sent";
 /// Also of what is refused outside a unit.
 pub(crate) const OUTLIVES: &str = "the statement changes the session, which others use after this call: begin a transaction and use `set local`";
 pub(crate) const UNSUPPORTED: &str =

@@ -22,12 +22,12 @@ use hyper_util::service::TowerToHyperService;
 use marquee_database::{Database, Migrations};
 use marquee_manifest::ComponentId;
 use marquee_problem::{METHOD_NOT_ALLOWED, NO_SUCH_RESOURCE, UNAVAILABLE};
-use marquee_registry::{Digest, Event, NotADigest};
+use marquee_registry::{Digest, Event, NotADigest, Refused};
 use marquee_releases::{
     Back, ComponentReport, Deployment, Error, HostReport, NotASignature, Promotion, Releases,
     Signature,
 };
-use marquee_runtime::Health;
+use marquee_runtime::{Comparison, Health};
 use marquee_triggers::server::{self, Listener, Peer, RequestBody};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -99,6 +99,10 @@ impl Api {
             .route(&format!("{component}/rollback"), post(rollback))
             .route(&format!("{component}/pin"), put(pin))
             .route(&format!("{component}/labels/{{label}}"), delete(unlabel))
+            .route(
+                &format!("{component}/shadow"),
+                get(comparison).delete(unshadow),
+            )
             .route("/history", get(history))
             .route("/hosts", get(hosts))
             .route("/openapi.json", get(openapi))
@@ -299,6 +303,24 @@ async fn unlabel(
     let (releases, component) = (api.releases.clone(), id.clone());
     api.releases
         .carry_out(async move { releases.unlabel(&who, &component, &label).await })
+        .await?;
+    api.report(&id).await
+}
+
+async fn comparison(State(api): State<Api>, Named(id): Named) -> Answer<Comparison> {
+    let found = api.releases.comparison(&id)?;
+    let none = || Problem::from(Error::Refused(Refused::NoShadow));
+    found.map(Json).ok_or_else(none)
+}
+
+async fn unshadow(
+    State(api): State<Api>,
+    Named(id): Named,
+    Who(who): Who,
+) -> Answer<ComponentReport> {
+    let (releases, component) = (api.releases.clone(), id.clone());
+    api.releases
+        .carry_out(async move { releases.unshadow(&who, &component).await })
         .await?;
     api.report(&id).await
 }

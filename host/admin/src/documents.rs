@@ -31,6 +31,8 @@ pub(crate) struct Deploy {
     pub(crate) ramp: Option<Ramp>,
     /// For how long each, such as `5m`.
     pub(crate) every: Option<String>,
+    /// Of how many of the calls it gets copies, instead of calls.
+    pub(crate) shadow: Option<Weight>,
     /// How many hosts it reaches first; all at once by default.
     pub(crate) hosts: Option<u32>,
 }
@@ -53,6 +55,9 @@ pub struct Promote {
     /// For how long each, such as `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<String>,
+    /// Of how many of the calls it gets copies, instead of calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Weight>,
     /// How many hosts it reaches first; all at once by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<u32>,
@@ -137,7 +142,12 @@ impl Deploy {
     /// How it is made live, or what is wrong with that.
     pub(crate) fn how(&self) -> Result<How, String> {
         Ok(How {
-            share: share(self.weight, self.ramp.as_ref(), self.every.as_deref())?,
+            share: share(
+                self.weight,
+                self.ramp.as_ref(),
+                self.every.as_deref(),
+                self.shadow,
+            )?,
             widen: self.widen,
             hosts: self.hosts,
         })
@@ -148,14 +158,30 @@ impl Promote {
     /// How it is made live, or what is wrong with that.
     pub(crate) fn how(&self) -> Result<How, String> {
         Ok(How {
-            share: share(self.weight, self.ramp.as_ref(), self.every.as_deref())?,
+            share: share(
+                self.weight,
+                self.ramp.as_ref(),
+                self.every.as_deref(),
+                self.shadow,
+            )?,
             widen: self.widen,
             hosts: self.hosts,
         })
     }
 }
 
-fn share(weight: Weight, ramp: Option<&Ramp>, every: Option<&str>) -> Result<Share, String> {
+fn share(
+    weight: Weight,
+    ramp: Option<&Ramp>,
+    every: Option<&str>,
+    shadow: Option<Weight>,
+) -> Result<Share, String> {
+    if let Some(copies) = shadow {
+        if weight != Weight::ALL || ramp.is_some() || every.is_some() {
+            return Err("a shadow gets no calls: it has no weight and no ramp".to_owned());
+        }
+        return Ok(Share::Shadow(copies));
+    }
     let (ramp, every) = match (ramp, every) {
         (None, None) => return Ok(Share::Fixed(weight)),
         (Some(ramp), Some(every)) => (ramp, every),

@@ -107,7 +107,7 @@ impl From<Error> for Problem {
 fn kind_of(refused: &Refused) -> Kind {
     match refused {
         Refused::Of(_, refused) => kind_of(refused),
-        Refused::Unknown(_) => NO_SUCH_RESOURCE,
+        Refused::Unknown(_) | Refused::NoShadow => NO_SUCH_RESOURCE,
         Refused::Label(_) => INVALID,
         _ => CONFLICT,
     }

@@ -257,6 +257,12 @@ impl Host {
         parts.caches.keep(&background, &behind);
         let releases = parts.releases.clone();
         background.keep("releases", &behind, move |stop| releases.clone().run(stop));
+        // Of those that the others take.
+        let runtime = parts.runtime.clone();
+        triggers.keep("shadows", &intake, move |stop| {
+            let runtime = runtime.clone();
+            async move { runtime.shadow(stop).await }
+        });
         if let Some(bus) = &parts.bus {
             for subscription in parts.subscriptions {
                 let (subscription, bus) = (Arc::new(subscription), Arc::clone(bus));

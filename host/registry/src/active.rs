@@ -20,6 +20,8 @@ pub struct Live<T> {
     pub stable: Version<T>,
     /// Gets a share of them.
     pub canary: Option<Canary<T>>,
+    /// Gets copies of a share of them.
+    pub shadow: Option<Shadow<T>>,
     /// Names that a call may ask for, of these versions.
     pub labels: HashMap<String, Digest>,
 }
@@ -33,6 +35,15 @@ pub struct Canary<T> {
     weight: Weight,
     /// Of this component and version: who gets this canary says nothing about who gets another one.
     salt: u64,
+}
+
+/// A version that gets copies of calls.
+#[derive(Debug)]
+pub struct Shadow<T> {
+    /// The version.
+    pub version: Version<T>,
+    /// Of how many of the calls.
+    pub weight: Weight,
 }
 
 /// A version of a component.
@@ -144,6 +155,7 @@ impl<T> Live<T> {
         Self {
             stable: Version { digest, payload },
             canary: None,
+            shadow: None,
             labels: HashMap::new(),
         }
     }
@@ -169,9 +181,22 @@ impl<T> Live<T> {
         }
     }
 
-    /// All live versions, the stable one first.
-    pub fn versions(&self) -> impl Iterator<Item = &Version<T>> {
+    /// The versions that get calls, the stable one first.
+    pub fn called(&self) -> impl Iterator<Item = &Version<T>> {
         std::iter::once(&self.stable).chain(self.canary.as_ref().map(|canary| &canary.version))
+    }
+
+    /// Those, and the one that gets copies.
+    pub fn versions(&self) -> impl Iterator<Item = &Version<T>> {
+        let shadow = self.shadow.as_ref().map(|shadow| &shadow.version);
+        self.called().chain(shadow)
+    }
+}
+
+impl<T> Shadow<T> {
+    /// Whether it gets a copy of this call: by chance, since whoever asks notices nothing of it.
+    pub fn gets(&self, random: u64) -> bool {
+        random % 1_000 < u64::from(self.weight.per_mille())
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Event {
     pub who: String,
     /// Of which component.
     pub component: ComponentId,
-    /// What was asked for: `deploy`, `promote`, `rollback`, `forced rollback`, `pin`, `unpin`, `unlabel`.
+    /// What was asked for: `deploy`, `promote`, `rollback`, `forced rollback`, `pin`, `unpin`, `unlabel`, `unshadow`.
     pub action: String,
     /// The version that it was about, if one was named.
     pub version: Option<Digest>,

@@ -14,7 +14,7 @@ mod store;
 pub mod together;
 mod weight;
 
-pub use active::{Canary, Choice, Live, Registry, Version};
+pub use active::{Canary, Choice, Live, Registry, Shadow, Version};
 pub use book::Book;
 pub use digest::{Digest, NotADigest};
 pub use history::{Event, History};

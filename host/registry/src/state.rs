@@ -71,6 +71,9 @@ pub struct Active {
     /// A version that is tried.
     #[serde(default)]
     pub canary: Option<Trial>,
+    /// A version that gets copies of calls, of which nothing stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Trial>,
 }
 
 /// A version that is tried.
@@ -78,7 +81,7 @@ pub struct Active {
 pub struct Trial {
     /// Which.
     pub digest: Digest,
-    /// With how much of the calls.
+    /// With how much of the calls, or copies of how many of them.
     pub weight: Weight,
 }
 
@@ -138,6 +141,12 @@ pub enum Refused {
     /// A version cannot be tried against itself.
     #[error("version {0} is the stable one already")]
     IsStable(Digest),
+    /// A version that gets calls needs no copies of them.
+    #[error("version {0} gets calls already")]
+    GetsCalls(Digest),
+    /// No version gets copies of calls.
+    #[error("it has no shadow")]
+    NoShadow,
     /// A label is not one.
     #[error(
         "label {0:?} is not 1 to 64 letters, digits, dots, dashes or underscores, or could be a digest"
@@ -157,12 +166,26 @@ impl Active {
         Self {
             stable,
             canary: None,
+            shadow: None,
         }
     }
 
-    /// Its versions.
-    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+    /// The versions that get calls, the stable one first.
+    pub fn called(&self) -> impl Iterator<Item = Digest> {
         std::iter::once(self.stable).chain(self.canary.as_ref().map(|canary| canary.digest))
+    }
+
+    /// Those, and the one that gets copies.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.called()
+            .chain(self.shadow.as_ref().map(|shadow| shadow.digest))
+    }
+
+    /// The same beside the shadow that was there, unless that is one of these.
+    fn keeping(self, shadow: Option<Trial>) -> Self {
+        let is_other = |shadow: &Trial| self.digests().all(|digest| digest != shadow.digest);
+        let shadow = shadow.filter(is_other);
+        Self { shadow, ..self }
     }
 }
 
@@ -304,12 +327,43 @@ impl State {
             next.activate(Active {
                 stable: self.active.stable,
                 canary: Some(Trial { digest, weight }),
+                shadow: None,
             });
         }
         if let Some(label) = label {
             next = next.label(label, digest)?;
         }
         Ok(next)
+    }
+
+    /// Give a version copies of a share of the calls. What is live, and what its share is, stays.
+    pub fn shadow(
+        &self,
+        digest: Digest,
+        weight: Weight,
+        label: Option<&str>,
+    ) -> Result<Self, Refused> {
+        let mut next = self.at_rest()?;
+        if self.pinned {
+            return Err(Refused::Pinned);
+        }
+        next.fits(digest)?;
+        next.active.shadow = None;
+        if next.active.digests().any(|live| live == digest) {
+            return Err(Refused::GetsCalls(digest));
+        }
+        next.active.shadow = Some(Trial { digest, weight });
+        match label {
+            Some(label) => next.label(label, digest),
+            None => Ok(next),
+        }
+    }
+
+    /// No version gets copies of calls any more.
+    pub fn unshadow(&self) -> Result<Self, Refused> {
+        let mut next = self.at_rest()?;
+        let had = next.active.shadow.take();
+        had.map(|_| next).ok_or(Refused::NoShadow)
     }
 
     /// Make a version live with shares that grow: the first from now on, each of the others so much later than the one before.
@@ -358,7 +412,8 @@ impl State {
             // A release before kept what was tried beside it too.
             let previous = next.previous.take().ok_or(Refused::NoPrevious)?;
             next.fits(previous.stable)?;
-            next.active = Active::only(previous.stable);
+            let shadow = next.active.shadow.take();
+            next.active = Active::only(previous.stable).keeping(shadow);
             next.together.clear();
         }
         Ok(next)
@@ -373,7 +428,8 @@ impl State {
             next.previous = None;
             next.together.clear();
         }
-        next.active = Active::only(digest);
+        let shadow = next.active.shadow.take();
+        next.active = Active::only(digest).keeping(shadow);
         Ok(next)
     }
 
@@ -471,7 +527,8 @@ impl State {
     }
 
     fn activate(&mut self, active: Active) {
-        let before = std::mem::replace(&mut self.active, active);
+        let shadow = self.active.shadow.clone();
+        let before = std::mem::replace(&mut self.active, active.keeping(shadow));
         if before.stable != self.active.stable {
             self.previous = Some(Active::only(before.stable));
             self.together.clear();
@@ -488,6 +545,9 @@ impl fmt::Display for State {
         }
         if let Some(next) = self.rising.as_ref().and_then(|it| it.then.first()) {
             write!(f, ", {next} come next")?;
+        }
+        if let Some(Trial { digest, weight }) = &self.active.shadow {
+            write!(f, ", {weight} of the calls are copied to {digest}")?;
         }
         if self.pinned {
             f.write_str(", pinned")?;

@@ -18,6 +18,7 @@ fn canary(stable: &str, tried: &str, share: &str) -> Active {
             digest: digest(tried),
             weight: weight(share),
         }),
+        shadow: None,
     }
 }
 
@@ -310,6 +311,65 @@ fn what_was_released_without_a_migration_that_took_something_away_is_not_live_ag
     assert_eq!(gone.started(digest("one")).active, two.active);
     let three = deploy(&gone, "three", Some(4)).expect("deployed");
     assert_eq!(three.rollback().expect("it knows of it").active, two.active);
+}
+
+#[test]
+fn a_shadow_stays_beside_what_is_live_until_it_is_ended_or_gets_calls_itself() {
+    let [one, two, three] = ["one", "two", "three"].map(digest);
+    let share = weight("5%");
+    let state = State::new(one)
+        .shadow(three, share, Some("next"))
+        .expect("copied to");
+    assert_eq!(state.active.stable, one);
+    assert_eq!(state.labels["next"], three);
+    let trial = Trial {
+        digest: three,
+        weight: share,
+    };
+    assert_eq!(state.active.shadow, Some(trial.clone()));
+    assert!(state.needed().any(|need| need == (three, Need::Live)));
+    assert!(
+        state.to_string().contains("5% of the calls are copied to"),
+        "{state}"
+    );
+    // Other steps go on beside it: there is always the version that is live to compare it with.
+    let ramp = "1%,10%".parse().expect("a ramp");
+    let risen = state.ramp(two, &ramp, 10, 0, None).expect("tried");
+    let again = risen
+        .shadow(three, weight("9%"), None)
+        .expect("another share");
+    assert!(again.rising.is_some(), "the ramp is not its matter");
+    let live = state.deploy(two, Weight::ALL, None).expect("live");
+    for beside in [
+        &risen,
+        &live,
+        &risen.withdraw(two).expect("the canary"),
+        &live.rollback().expect("back"),
+        &live.rollback_to(one).expect("back"),
+        &live.started(digest("new")),
+    ] {
+        assert_eq!(beside.active.shadow, Some(trial.clone()));
+    }
+    assert_eq!(live.rollback().expect("back").active.stable, one);
+    for own in [
+        state.deploy(three, Weight::ALL, None).expect("live"),
+        state.deploy(three, share, None).expect("tried"),
+        state.rollback_to(three).expect("back"),
+        state.unshadow().expect("ended"),
+    ] {
+        assert_eq!(own.active.shadow, None);
+    }
+    assert_eq!(state.unshadow().expect("ended").active, Active::only(one));
+    assert_eq!(State::new(one).unshadow(), Err(Refused::NoShadow));
+    assert_eq!(
+        state.shadow(one, share, None),
+        Err(Refused::GetsCalls(one)),
+        "it would be compared with itself"
+    );
+    assert_eq!(risen.shadow(two, share, None), Err(Refused::GetsCalls(two)));
+    let pinned = state.pin(true).expect("at rest");
+    assert_eq!(pinned.shadow(two, share, None), Err(Refused::Pinned));
+    assert_eq!(pinned.unshadow().expect("ended").active, Active::only(one));
 }
 
 proptest! {

@@ -165,6 +165,28 @@ async fn what_one_host_releases_is_live_on_all_when_it_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_host_has_the_shadow_until_one_ends_it() {
+    let (_database, [a, b, c]) = three().await;
+    let shadowed = a.lab.shadow("it", &plain("two"), "5%").await;
+    shadowed.expect("copied to on all");
+    let two = Some(digest(&plain("two")));
+    for host in [&a, &b, &c] {
+        assert!(host.has("one"));
+        assert_eq!(host.lab.in_the_shadow("it"), two);
+    }
+    b.is_at_rest().await;
+    b.lab
+        .releases
+        .unshadow("ann", &id("it"))
+        .await
+        .expect("ended");
+    for host in [&a, &b, &c] {
+        let ended = async || host.lab.in_the_shadow("it").is_none();
+        eventually(Duration::from_secs(20), "it is ended", ended).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_a_host_cannot_take_is_taken_back_on_all() {
     let (_database, [a, b, c]) = three().await;
     // No other host has what was compiled of it, and there is no compiler beside a test.

@@ -34,7 +34,7 @@ use marquee_manifest::ComponentId;
 use marquee_registry::{
     Book, Digest, Event, History, Live, Ramp, Refused, State, States, StoreError, Weight, together,
 };
-use marquee_runtime::{Health, Prepared, Runtime, Spec};
+use marquee_runtime::{Comparison, Health, Prepared, Runtime, Spec};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -189,6 +189,8 @@ pub enum Share {
     Fixed(Weight),
     /// One share after the other, each for so long, unless somebody takes a step or the guard takes it back.
     Ramp(Ramp, Duration),
+    /// None: it gets copies of so many of them, and is compared with the live version. Nothing that it does stands.
+    Shadow(Weight),
 }
 
 impl Default for How {
@@ -207,6 +209,7 @@ impl Share {
     fn of(&self, state: &State, digest: Digest, label: Option<&str>) -> Result<State, Refused> {
         match self {
             Self::Fixed(weight) => state.deploy(digest, *weight, label),
+            Self::Shadow(weight) => state.shadow(digest, *weight, label),
             Self::Ramp(ramp, every) => {
                 let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
                 state.ramp(digest, ramp, every_ms, now_ms(), label)
@@ -428,6 +431,24 @@ impl Releases {
         let next = |states: &States| together::each(states, |_, state| state.unlabel(label));
         let result = self.0.take(&step, next).await;
         self.0.end(step, result).await.map(drop)
+    }
+
+    /// The version that gets copies of calls gets none any more.
+    pub async fn unshadow(&self, who: &str, component: &ComponentId) -> Result<(), Error> {
+        let mut step = self.0.step(who, component, "unshadow").await;
+        let shadow = self.0.state(component).await?.active.shadow;
+        if let Some(shadow) = shadow {
+            step.versions.insert(component.clone(), shadow.digest);
+        }
+        let next = |states: &States| together::each(states, |_, state| state.unshadow());
+        let result = self.0.take(&step, next).await;
+        self.0.end(step, result).await.map(drop)
+    }
+
+    /// What came of the copies that the shadow of a component got on this host. None: it has none.
+    pub fn comparison(&self, component: &ComponentId) -> Result<Option<Comparison>, Error> {
+        self.0.component(component)?;
+        Ok(self.0.runtime.comparison(component))
     }
 
     /// Keep a component as it is, whoever asks; or no longer.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use marquee_manifest::ComponentId;
-use marquee_registry::{Active, Digest, Entry, Rising, State, Weight};
+use marquee_registry::{Active, Digest, Entry, Rising, State, Trial, Weight};
 use marquee_runtime::Prepared;
 use serde::{Deserialize, Serialize};
 
@@ -51,9 +51,9 @@ pub struct VersionReport {
     pub version: String,
     /// Its labels.
     pub labels: Vec<String>,
-    /// `stable`, `canary`, `draining`, `previous` or `stored`.
+    /// `stable`, `canary`, `shadow`, `draining`, `previous` or `stored`.
     pub state: String,
-    /// Its share of the calls.
+    /// Its share of the calls; of how many of them a shadow gets copies.
     pub weight: Option<Weight>,
     /// Calls that ended, since it was loaded.
     pub calls: Option<u64>,
@@ -104,17 +104,26 @@ impl Releases {
         let mut versions = Vec::new();
         let live = self.0.runtime.live(&component);
         for version in live.iter().flat_map(|live| live.versions()) {
-            let canary = live
-                .as_ref()
-                .and_then(|live| live.canary.as_ref())
-                .filter(|canary| canary.version.digest == version.digest);
-            let name = if canary.is_some() { "canary" } else { "stable" };
-            let mut row = row(state, stored, version.digest, name).with(&version.payload);
-            let tried = self.0.here(state).canary.as_ref();
-            row.weight = match canary {
-                Some(_) => tried.map(|trial| trial.weight),
-                None => Some(tried.map_or(Weight::ALL, |trial| trial.weight.rest())),
+            let here = self.0.here(state);
+            let of = |trial: &Option<Trial>| {
+                let trial = trial
+                    .as_ref()
+                    .filter(|trial| trial.digest == version.digest);
+                trial.map(|trial| trial.weight)
             };
+            let tried = here.canary.as_ref();
+            let rest = || tried.map_or(Weight::ALL, |trial| trial.weight.rest());
+            let (name, weight) = match (of(&here.canary), of(&here.shadow)) {
+                (Some(weight), _) => ("canary", weight),
+                (None, Some(weight)) => ("shadow", weight),
+                (None, None) => ("stable", rest()),
+            };
+            let mut row = row(state, stored, version.digest, name);
+            if name != "shadow" {
+                // What becomes of copies is told by the comparison.
+                row = row.with(&version.payload);
+            }
+            row.weight = Some(weight);
             let since = lock(&self.0.since);
             row.since_ms = since
                 .get(&(component.clone(), version.digest))

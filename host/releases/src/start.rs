@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use marquee_manifest::{App, ComponentId};
-use marquee_registry::{Book, Digest, State};
+use marquee_registry::{Active, Book, Digest, State};
 use marquee_runtime::{Beside, Health, Runtime};
 
 use super::{
@@ -199,8 +199,9 @@ impl Inner {
         })?;
         let mut state = state;
         let mut ready = BTreeMap::from([((id.clone(), stable), prepared)]);
-        if let Some(trial) = self.here(&state).canary.clone() {
-            let digest = trial.digest;
+        let Active { canary, shadow, .. } = self.here(&state).clone();
+        let tried = canary.map(|trial| ("canary", trial.digest)).into_iter();
+        for (what, digest) in tried.chain(shadow.map(|trial| ("shadow", trial.digest))) {
             match self.load(id, digest, AT_START, &Beside::default()).await {
                 Ok(prepared) => {
                     ready.insert((id.clone(), digest), prepared);
@@ -209,9 +210,13 @@ impl Inner {
                     // What is tried is not needed.
                     tracing::error!(
                         component = %id, version = %digest, error = %marquee_runtime::chain(&error),
-                        "a canary cannot be loaded and is rolled back"
+                        "a {what} cannot be loaded and is taken away"
                     );
-                    state = state.withdraw(digest).unwrap_or(state);
+                    let without = match what {
+                        "canary" => state.withdraw(digest),
+                        _ => state.unshadow().ok(),
+                    };
+                    state = without.unwrap_or(state);
                 }
             }
         }

@@ -17,7 +17,8 @@ use std::{
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
 use marquee_registry::{
-    Active, Canary, Digest, Event, Live, Need, Refused, State, States, Together, Version, together,
+    Active, Canary, Digest, Event, Live, Need, Refused, Shadow, State, States, Together, Version,
+    together,
 };
 use marquee_runtime::{Beside, Health, LoadError, Prepared};
 use tokio::sync::OwnedRwLockReadGuard;
@@ -243,8 +244,9 @@ impl Inner {
             let Some(state) = wanted.get(id) else {
                 continue;
             };
+            let here = self.here(state);
             let mut versions = Vec::new();
-            for digest in self.here(state).digests() {
+            for digest in here.digests() {
                 let key = (id.clone(), digest);
                 let known = self.is_live(id, digest);
                 let known = known.or_else(|| ready.get(&key).cloned());
@@ -258,7 +260,9 @@ impl Inner {
                         loaded
                     }
                 };
-                versions.push(version);
+                if here.called().any(|it| it == digest) {
+                    versions.push(version);
+                }
             }
             beside.insert(id.clone(), versions);
         }
@@ -324,22 +328,28 @@ impl Inner {
             states.insert(id.clone(), state);
         }
         let next = next(&states)?;
+        let mut kept = BTreeMap::new();
         let mut beside = BTreeMap::new();
         let mut new = Vec::new();
         for (id, next) in &next {
-            let mut versions = Vec::new();
-            for digest in self.here(next).digests() {
-                let prepared = ready.get(&(id.clone(), digest));
-                match (self.is_live(id, digest), prepared) {
-                    (Some(version), _) => versions.push(version),
-                    (None, Some(version)) => {
-                        new.push((id, version.clone()));
-                        versions.push(version.clone());
-                    }
-                    (None, None) => return Ok(Committed::Lacks),
+            let here = self.here(next);
+            let (mut all, mut called) = (BTreeMap::new(), Vec::new());
+            for digest in here.digests() {
+                let known = self.is_live(id, digest);
+                let known = known.or_else(|| ready.get(&(id.clone(), digest)).cloned());
+                let Some(version) = known else {
+                    return Ok(Committed::Lacks);
+                };
+                if !self.is_as_before(id, digest, here) {
+                    new.push((id, version.clone()));
                 }
+                if here.called().any(|it| it == digest) {
+                    called.push(version.clone());
+                }
+                all.insert(digest, version);
             }
-            beside.insert(id.clone(), versions);
+            kept.insert(id, all);
+            beside.insert(id.clone(), called);
         }
         let all = Beside::of(beside.clone());
         for (id, version) in &new {
@@ -353,9 +363,8 @@ impl Inner {
         let later = self.later(step, &new, &beside)?;
         let mut lives = Vec::new();
         for (id, next) in &next {
-            let versions = beside.remove(id).into_iter().flatten();
-            let versions = versions.map(|version| (version.version(), version));
-            match live(id, self.here(next), next, versions.collect()) {
+            let versions = kept.remove(id).unwrap_or_default();
+            match live(id, self.here(next), next, versions) {
                 Some(_) if later.contains(id) => {}
                 Some(live) => lives.push((id, live)),
                 None => return Ok(Committed::Lacks),
@@ -411,7 +420,7 @@ impl Inner {
         }
         let live = |id: &ComponentId| -> Vec<Prepared> {
             let live = self.runtime.live(id);
-            let versions = live.iter().flat_map(|live| live.versions());
+            let versions = live.iter().flat_map(|live| live.called());
             versions.map(|version| version.payload.clone()).collect()
         };
         let stays = |version: &Prepared| beside.values().flatten().any(|it| it.is(version));
@@ -419,7 +428,8 @@ impl Inner {
         leaving.retain(|version| !stays(version));
         let mut later: Vec<ComponentId> = Vec::new();
         let mut why = None;
-        for (id, exporter) in new {
+        // Nobody calls what gets copies.
+        for (id, exporter) in new.iter().filter(|(_, version)| stays(version)) {
             let lacks = |importer| self.runtime.check_between(importer, exporter).err();
             if let Some(error) = leaving.iter().find_map(lacks) {
                 later.push((*id).clone());
@@ -454,6 +464,18 @@ impl Inner {
             true => Judged::Yes,
             false => Judged::No,
         }
+    }
+
+    /// Whether a version has calls already, or has copies of them and gets no more than that.
+    fn is_as_before(&self, id: &ComponentId, digest: Digest, next: &Active) -> bool {
+        let Some(live) = self.runtime.live(id) else {
+            return false;
+        };
+        let is_called = live.called().any(|version| version.digest == digest);
+        let is_shadow = |shadow: Option<Digest>| shadow == Some(digest);
+        is_called
+            || is_shadow(live.shadow.as_ref().map(|shadow| shadow.version.digest))
+                && is_shadow(next.shadow.as_ref().map(|shadow| shadow.digest))
     }
 
     /// A version of the component that is live.
@@ -607,9 +629,16 @@ pub(super) fn live(
         Some(trial) => Some(Canary::new(id, take(trial.digest)?, trial.weight)),
         None => None,
     };
+    let shadow = active.shadow.as_ref().and_then(|shadow| {
+        Some(Shadow {
+            version: take(shadow.digest)?,
+            weight: shadow.weight,
+        })
+    });
     Some(Live {
         stable,
         canary,
+        shadow,
         labels: state.labels.clone().into_iter().collect(),
     })
 }

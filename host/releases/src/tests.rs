@@ -140,6 +140,29 @@ impl Lab {
         self.live("it") == digest(it) && self.live("words") == digest(words)
     }
 
+    /// Give a version copies of a share of the calls.
+    pub(super) async fn shadow(&self, name: &str, text: &str, share: &str) -> Result<(), Error> {
+        self.store(name, text);
+        let deployment = Deployment {
+            bytes: io::Cursor::new(wat::parse_str(text).expect("a component")),
+            label: None,
+            signature: None,
+            from: None,
+            migration: None,
+            how: How {
+                share: Share::Shadow(share.parse().expect("a share")),
+                ..How::default()
+            },
+        };
+        self.releases.deploy("ann", &id(name), deployment).await
+    }
+
+    /// The version that gets copies of calls.
+    pub(super) fn in_the_shadow(&self, name: &str) -> Option<Digest> {
+        let live = self.releases.0.runtime.live(&id(name));
+        Some(live?.shadow.as_ref()?.version.digest)
+    }
+
     pub(super) async fn rollback(&self, to: Option<&str>, health: Health) -> Result<(), Error> {
         let to = to.map(str::to_owned);
         let back = Back { to, health };
@@ -427,6 +450,98 @@ async fn one_that_took_another_step_since_is_not_taken_back_with_the_others() {
         .await
         .expect("by its name");
     assert!(lab.has(&plain("one"), &more));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_is_checked_like_any_version_and_is_there_after_a_restart() {
+    let lab = Lab::new().await;
+    let [one, two] = ["one", "two"].map(|mark| digest(&plain(mark)));
+    lab.shadow("it", &plain("two"), "5%")
+        .await
+        .expect("copied to");
+    assert_eq!((lab.live("it"), lab.in_the_shadow("it")), (one, Some(two)));
+    let it = id("it");
+    let mut reports = lab.releases.report(Some(&it)).await.expect("reported");
+    let versions = reports.remove(0).versions;
+    let shown: Vec<_> = versions
+        .iter()
+        .map(|version| {
+            let weight = version.weight.map(|weight| weight.to_string());
+            (&*version.state, weight.unwrap_or_default(), version.calls)
+        })
+        .collect();
+    let expected = [
+        ("stable", "100%".to_owned(), Some(0)),
+        ("shadow", "5%".to_owned(), None),
+    ];
+    assert_eq!(shown, expected);
+    let known = lab.releases.comparison(&it).expect("a component");
+    assert_eq!(
+        known.map(|known| (known.live, known.shadow)),
+        Some((one, two))
+    );
+
+    let refused = lab.shadow("it", &ailing(), "5%").await;
+    assert!(matches!(refused, Err(Error::Load(_))), "{refused:?}");
+    let refused = lab.shadow("it", &plain("one"), "5%").await;
+    assert!(
+        matches!(refused, Err(Error::Refused(Refused::GetsCalls(_)))),
+        "{refused:?}"
+    );
+    let removed = lab.shadow("words", &plain("mute"), "5%").await;
+    removed.expect("nobody imports it");
+    assert_eq!(lab.in_the_shadow("it"), Some(two), "as it was");
+
+    // As after a restart.
+    let state = lab.releases.0.state(&it).await.expect("a state");
+    lab.releases
+        .0
+        .runtime
+        .set_live(it.clone(), Live::only(one, prepared(&lab, "it")));
+    assert_eq!(lab.in_the_shadow("it"), None);
+    lab.begin("it", state).await;
+    assert_eq!(lab.in_the_shadow("it"), Some(two));
+
+    lab.deploy("it", &plain("three")).await.expect("live");
+    assert_eq!(lab.in_the_shadow("it"), Some(two), "beside the new one");
+    lab.releases.unshadow("ann", &it).await.expect("ended");
+    assert_eq!(lab.in_the_shadow("it"), None);
+    let known = lab.releases.comparison(&it).expect("a component");
+    assert!(known.is_none());
+    let (action, result) = lab.history().await.remove(0);
+    assert_eq!(action, "unshadow");
+    assert!(!result.contains("copied"), "{result}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_is_in_nobodys_way_and_is_checked_anew_before_it_gets_calls() {
+    let deadline = Duration::from_secs(2);
+    let lab = Lab::with(&speaking(), &words(), deadline).await;
+    let refused = lab.shadow("words", &plain("mute"), "5%").await;
+    assert!(
+        matches!(refused, Err(Error::Load(LoadError::Mismatch { .. }))),
+        "{refused:?}"
+    );
+    lab.deploy("it", &plain("one")).await.expect("live");
+    lab.shadow("words", &plain("mute"), "5%")
+        .await
+        .expect("nobody imports it now");
+    lab.rollback(None, Health::Asked)
+        .await
+        .expect("it is linked with what gets calls");
+    let refused = lab.deploy("words", &plain("mute")).await;
+    assert!(
+        matches!(refused, Err(Error::Load(LoadError::Mismatch { .. }))),
+        "{refused:?}"
+    );
+    assert_eq!(lab.live("words"), digest(&words()));
+    assert_eq!(lab.in_the_shadow("words"), Some(digest(&plain("mute"))));
+}
+
+/// The live version.
+fn prepared(lab: &Lab, name: &str) -> Prepared {
+    let live = lab.releases.0.runtime.live(&id(name)).expect("live");
+    live.stable.payload.clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]

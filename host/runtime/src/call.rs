@@ -11,7 +11,7 @@ use std::{
 
 use marquee_registry::Choice;
 
-use crate::{Beside, Pending};
+use crate::{Beside, DryRun, Pending};
 
 /// One call of a component, as everything on its way sees it. Cheap to clone.
 #[derive(Clone)]
@@ -34,6 +34,8 @@ pub struct Call {
     pub exact: Exact,
     /// What it meets instead of what is live: a version is tried before those that it goes live with are.
     pub(crate) beside: Beside,
+    /// Where what it would do is noted, if nothing of it may stand.
+    pub dry_run: Option<DryRun>,
 }
 
 /// Tells that something which a call's component relies on was not there for it: its database, the bus, another component.
@@ -83,6 +85,7 @@ impl Call {
             exact: Exact::default(),
             pending: Pending::default(),
             beside: Beside::default(),
+            dry_run: None,
         }
     }
 
@@ -108,6 +111,14 @@ impl Call {
         self
     }
 
+    /// The same call, of which nothing stands: nor does it get an answer that was kept, or leave one.
+    #[must_use]
+    pub fn as_dry_run(mut self, dry_run: DryRun) -> Self {
+        self.dry_run = Some(dry_run);
+        self.exact.set();
+        self
+    }
+
     /// A call that this one makes of another component: the same request, no unit (each component has its own),
     /// and no more time than is left.
     pub(crate) fn onward(&self, deadline: Instant) -> Self {
@@ -125,6 +136,7 @@ impl Call {
             let_down: LetDown::default(),
             pending: Pending::default(),
             beside: self.beside.clone(),
+            dry_run: self.dry_run.clone(),
         }
     }
 }

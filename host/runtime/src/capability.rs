@@ -40,6 +40,36 @@ pub trait Transactor: Send + Sync + 'static {
     /// Run `body` in a unit of work of the component's database, again from its start after a conflict. What it
     /// answers stands only if it is not an error of its interface; the answer comes back after the commit.
     async fn run(&self, component: &ComponentId, call: Call, body: Body) -> Result<Val, CallError>;
+
+    /// What a call that is a dry run has for its unit of work, of which nothing stands. None: there is nothing that could.
+    fn discard(
+        &self,
+        component: &ComponentId,
+        call: &Call,
+        manner: Manner,
+    ) -> Option<Box<dyn Discarded>>;
+}
+
+/// How the statements of a dry run hang together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// As in a unit of work: together, or none.
+    Unit,
+    /// As outside of one: each by itself.
+    Alone,
+}
+
+/// A unit of work that is rolled back.
+#[async_trait]
+pub trait Discarded: Send + Sync {
+    /// What the call is given.
+    fn unit(&self) -> Arc<dyn Any + Send + Sync>;
+
+    /// The call is under way: end what it has here if that holds up anybody else. Given up half-way, it is ended too.
+    async fn look(&self);
+
+    /// The call is over. What it did is noted, if it would have stood, and rolled back.
+    async fn end(&self, would_stand: bool);
 }
 
 /// What a transactor runs: the call itself, as often as it takes.
@@ -81,6 +111,10 @@ struct Nothing;
 impl Transactor for Nothing {
     async fn run(&self, _: &ComponentId, call: Call, body: Body) -> Result<Val, CallError> {
         body(call).await
+    }
+
+    fn discard(&self, _: &ComponentId, _: &Call, _: Manner) -> Option<Box<dyn Discarded>> {
+        None
     }
 }
 

@@ -101,14 +101,15 @@ pub(crate) struct Ended {
 
 impl Work {
     pub(crate) fn new(call: Call, owner: Arc<dyn Owner>, ticket: Ticket) -> Self {
+        // What a call leads to stands where it does; nobody waits for a dry run.
+        let behind = lane::is_here() || call.dry_run.is_some();
         Self {
             call,
             owner,
             ticket,
             instance: None,
             number: 0,
-            // What a call leads to stands where it does.
-            behind: lane::is_here(),
+            behind,
         }
     }
 

@@ -254,12 +254,15 @@ impl Forward {
         match others.call(&self.target, params.into(), &call).await {
             Ok(value) => Ok(value),
             Err(error) => {
-                let _span = call_span(&call.request_id, &self.importer, self.version).entered();
-                tracing::warn!(
-                    callee = %self.target.component, interface = self.target.interface,
-                    function = self.target.function, error = %chain(&error),
-                    "a call of another component failed"
-                );
+                // What becomes of a dry run is told by who makes it.
+                if call.dry_run.is_none() {
+                    let _span = call_span(&call.request_id, &self.importer, self.version).entered();
+                    tracing::warn!(
+                        callee = %self.target.component, interface = self.target.interface,
+                        function = self.target.function, error = %chain(&error),
+                        "a call of another component failed"
+                    );
+                }
                 call.let_down.set();
                 self.failure.result(&error)
             }

@@ -60,9 +60,9 @@ impl Runtime {
             .await
     }
 
-    /// Whether a version still fits the others, those that are to be live `beside` it and what is live of the rest: those
-    /// that import from it, and those that it imports from. To be asked again right before [`Runtime::set_live`] where others
-    /// may have been set since it was prepared.
+    /// Whether a version still fits those of the others that get calls (those that are to be `beside` it, and what is live
+    /// of the rest): those that import from it, and those that it imports from. To be asked again right before
+    /// [`Runtime::set_live`] where others may have been set since it was prepared.
     pub fn check(&self, prepared: &Prepared, beside: &Beside) -> Result<(), LoadError> {
         let engine = self.0.engine();
         let component = &prepared.0.component;
@@ -70,7 +70,7 @@ impl Runtime {
         let stay = snapshot
             .iter()
             .filter(|(id, _)| beside.versions(id).is_none());
-        let stay = stay.flat_map(|(_, live)| live.versions().map(|version| &version.payload));
+        let stay = stay.flat_map(|(_, live)| live.called().map(|version| &version.payload));
         for importer in stay.chain(beside.all()) {
             check_imports(engine, &importer.0.component, component)?;
         }
@@ -82,7 +82,7 @@ impl Runtime {
                 continue;
             }
             let live = snapshot.get(exporter);
-            for exporter in live.iter().flat_map(|live| live.versions()) {
+            for exporter in live.iter().flat_map(|live| live.called()) {
                 check_imports(engine, component, &exporter.payload.0.component)?;
             }
         }

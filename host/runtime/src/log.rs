@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -68,6 +68,8 @@ pub(crate) struct Speaker {
     version: Digest,
     /// On whose behalf, now.
     request_id: Mutex<Arc<str>>,
+    /// In a dry run: it is told to whoever looks closely.
+    is_dry: AtomicBool,
     budget: Arc<Budget>,
 }
 
@@ -77,12 +79,14 @@ impl Speaker {
             component,
             version,
             request_id: Mutex::new(Arc::from("")),
+            is_dry: AtomicBool::new(false),
             budget,
         }
     }
 
     /// From now on it speaks for this one.
-    pub(crate) fn speaks_for(&self, request_id: &Arc<str>) {
+    pub(crate) fn speaks_for(&self, request_id: &Arc<str>, is_dry: bool) {
+        self.is_dry.store(is_dry, Ordering::Relaxed);
         let mut current = self
             .request_id
             .lock()
@@ -182,6 +186,12 @@ impl Lines {
             return;
         }
         let speaker = &self.output.speaker;
+        if speaker.is_dry.load(Ordering::Relaxed) {
+            let text = String::from_utf8_lossy(&self.line);
+            tracing::debug!(target: "guest", component = %speaker.component, version = %speaker.version, ?text, "in a dry run");
+            self.line.clear();
+            return;
+        }
         if !speaker.budget.spend() {
             self.line.clear();
             return;

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -44,6 +44,8 @@ pub(crate) struct Pool {
     waiting: Arc<Semaphore>,
     /// None of its calls is to be under way.
     stopped: AtomicBool,
+    /// For calls of which nothing stands.
+    beside: OnceLock<Arc<Self>>,
 }
 
 struct Idle {
@@ -103,10 +105,18 @@ impl Pool {
                 controls: Vec::new(),
             }),
             stopped: AtomicBool::new(false),
+            beside: OnceLock::new(),
         });
         let weak: Weak<Self> = Arc::downgrade(&pool);
         floor.workshop.budget.add(weak);
         pool
+    }
+
+    /// The same version with instances of its own, for calls of which nothing stands: no other call meets what they left in
+    /// memory, waits for a place of theirs, or is counted with them.
+    pub(crate) fn beside(&self) -> Arc<Self> {
+        let beside = || Self::new(&self.floor, Arc::clone(&self.component));
+        Arc::clone(self.beside.get_or_init(beside))
     }
 
     /// Start a call. `client` says how long it waits for whoever asked, where somebody outside did.
@@ -210,6 +220,9 @@ impl Pool {
         };
         drop(idle);
         drop(gone);
+        if let Some(beside) = self.beside.get() {
+            beside.keep(keep);
+        }
     }
 
     fn take(&self) -> Option<Instance> {

@@ -2,11 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Either, select},
+};
 use marquee_manifest::ComponentId;
 use marquee_registry::{Choice, Digest, Live, Registry};
 use tokio::sync::oneshot;
@@ -17,16 +21,18 @@ use wasmtime::{
 };
 
 use crate::{
-    Body, Call, CallError, Figures, Lineup, Spec, artifact,
+    Body, Call, CallError, Figures, Lineup, Manner, Spec, artifact,
     component::Component,
     engine::Clocked,
     instance::{Job, Workshop},
+    is_error,
     lane::SlowLane,
     link::{Offer, Others, Target},
     log::Budget as LogBudget,
     memory::{Budget, Evict as _, Room},
     outcome::Kind,
     pool::{Floor, Pool},
+    shadow::{Asked, Copied, Shadows},
 };
 
 /// Runs components. Cheap to clone.
@@ -98,6 +104,7 @@ pub(crate) struct Shared {
     pub(crate) offer: Offer,
     pub(crate) registry: Registry<Prepared>,
     engine_key: String,
+    pub(crate) shadows: Arc<Shadows>,
     /// What each component may log.
     logs: Mutex<HashMap<ComponentId, Arc<LogBudget>>>,
 }
@@ -133,6 +140,7 @@ impl Runtime {
                 others: shared.clone(),
             },
             registry: Registry::default(),
+            shadows: Arc::new(Shadows::new()),
             logs: Mutex::default(),
         })))
     }
@@ -220,14 +228,6 @@ impl Shared {
         Arc::clone(budget)
     }
 
-    /// The version that a call of another component gets.
-    fn callee(&self, component: &ComponentId, caller: &Call) -> Result<Arc<Pool>, CallError> {
-        match caller.beside.stable(component) {
-            Some(version) => Ok(Arc::clone(&version.0)),
-            None => self.version(component, &caller.choice),
-        }
-    }
-
     /// The version that a call gets.
     pub(crate) fn version(
         &self,
@@ -237,6 +237,79 @@ impl Shared {
         let live = self.registry.live(component);
         let live = live.ok_or_else(|| CallError::UnknownComponent(component.clone()))?;
         Ok(Arc::clone(&live.choose(choice).payload.0))
+    }
+
+    /// The version that a call gets; and the copy of it, if the component's shadow gets one.
+    pub(crate) fn choose(
+        &self,
+        component: &ComponentId,
+        call: &Call,
+        asked: impl FnOnce() -> Asked,
+    ) -> Result<(Arc<Pool>, Option<Copied>), CallError> {
+        if let Some(version) = call.beside.stable(component) {
+            return Ok((Arc::clone(&version.0), None));
+        }
+        let live = self.registry.live(component);
+        let live = live.ok_or_else(|| CallError::UnknownComponent(component.clone()))?;
+        let version = Arc::clone(&live.choose(&call.choice).payload.0);
+        let copied = self.shadows.copied(component, &live, call, asked);
+        Ok((version, copied))
+    }
+
+    /// Make a call of which nothing stands. `would_stand` says of what was answered whether its unit would be committed.
+    pub(crate) async fn discard<T, F>(
+        &self,
+        component: &ComponentId,
+        call: Call,
+        manner: Manner,
+        would_stand: impl FnOnce(&T) -> bool,
+        body: impl FnOnce(Call) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let transactor = &self.offer.lineup.transactor;
+        let Some(lent) = transactor.discard(component, &call, manner) else {
+            return body(call).await;
+        };
+        let mut made = pin!(body(call.with_unit(lent.unit())));
+        let answer = loop {
+            if let Ok(answer) = tokio::time::timeout(LOOK, made.as_mut()).await {
+                break answer;
+            }
+            match select(made.as_mut(), lent.look()).await {
+                Either::Left((answer, look)) => {
+                    look.await;
+                    break answer;
+                }
+                Either::Right(((), _)) => {}
+            }
+        };
+        let would_stand = match manner {
+            Manner::Alone => true,
+            Manner::Unit => answer.as_ref().is_ok_and(would_stand),
+        };
+        lent.end(would_stand).await;
+        answer
+    }
+
+    /// The same of a function.
+    pub(crate) async fn discard_function(
+        &self,
+        version: &Arc<Pool>,
+        target: &Target,
+        params: Arc<[Val]>,
+        call: Call,
+    ) -> Result<Val, CallError> {
+        let transactional = &version.component.spec.transactional;
+        let manner = match transactional.contains(&target.interface) {
+            true => Manner::Unit,
+            false => Manner::Alone,
+        };
+        let stands = |answer: &Val| !is_error(answer);
+        let body = |call| function(version, target, params, call);
+        self.discard(&target.component, call, manner, stands, body)
+            .await
     }
 }
 
@@ -254,9 +327,16 @@ impl Others for Shared {
         caller: &'a Call,
     ) -> BoxFuture<'a, Result<Val, CallError>> {
         async move {
-            let version = self.callee(&target.component, caller)?;
+            let asked = || Asked::Function(Arc::clone(target), Arc::clone(&params));
+            // Held until what was asked for is done, and stands.
+            let (version, copied) = self.choose(&target.component, caller, asked)?;
             let spec = &version.component.spec;
             let call = caller.onward(Instant::now() + spec.limits.deadline);
+            if call.dry_run.is_some() {
+                let beside = version.beside();
+                return self.discard_function(&beside, target, params, call).await;
+            }
+            let _copied = copied;
             if !spec.transactional.contains(&target.interface) {
                 let shelf = version.component.shelf(&target.interface, &target.function);
                 let Some(shelf) = shelf.filter(|_| !call.exact.is_set()) else {
@@ -315,3 +395,6 @@ async fn function(
         .await
         .map_err(|_| CallError::Cancelled(target.component.clone()))
 }
+
+/// Whoever waits for what a dry run has locked waits that long, and for the statement that it is at.
+const LOOK: Duration = Duration::from_millis(20);

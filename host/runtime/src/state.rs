@@ -87,7 +87,8 @@ impl State {
     }
 
     pub(crate) fn begin(&mut self, call: Call, views: Vec<View>, hooks: Box<dyn WasiHttpHooks>) {
-        self.speaker.speaks_for(&call.request_id);
+        self.speaker
+            .speaks_for(&call.request_id, call.dry_run.is_some());
         self.current = Some(Current { call, views, hooks });
     }
 

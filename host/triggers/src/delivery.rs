@@ -121,7 +121,17 @@ impl Deliverer {
             Some(partition) => self.choice(partition),
             None => Choice::by_key(key.as_bytes()),
         };
-        let (mut work, verdicts) = self.ask(unit, messages, choice).await?;
+        let call = self.call(&messages, choice);
+        let messages: Vec<_> = messages.into_iter().map(message).collect();
+        let Worker {
+            runtime, component, ..
+        } = &self.worker;
+        // Made when this is dropped: what the component does is committed then.
+        let _copied = match messages.is_empty() {
+            true => None,
+            false => runtime.copied(component, &call, || messages.clone()),
+        };
+        let (mut work, verdicts) = self.ask(unit, messages, call).await?;
         match opened.settle(&mut work.unit, &verdicts).await {
             Ok(Settled::Written(summary)) => match work.commit().await {
                 Ok(()) => Ok(Delivered::Settled(summary)),
@@ -143,17 +153,8 @@ impl Deliverer {
         Choice::by_partition(number(partition), number(count))
     }
 
-    /// Ask the component for verdicts in this unit, one for each message. On a refusal the unit was rolled back.
-    async fn ask(
-        &self,
-        unit: Unit,
-        messages: Vec<Message>,
-        choice: Choice,
-    ) -> Result<(Work, Vec<Verdict>), Refusal> {
-        if messages.is_empty() {
-            return Ok((Work::none(unit), Vec::new()));
-        }
-        let expected = messages.len();
+    /// The call in which these are judged.
+    fn call(&self, messages: &[Message], choice: Choice) -> Call {
         let traceparent = messages.iter().find_map(|message| {
             let found = message
                 .headers
@@ -161,10 +162,22 @@ impl Deliverer {
                 .find(|(name, _)| name == "traceparent");
             found.map(|(_, value)| Arc::from(value.as_str()))
         });
-        let call = Call::new(Uuid::now_v7().to_string(), Instant::now() + self.deadline)
+        Call::new(Uuid::now_v7().to_string(), Instant::now() + self.deadline)
             .with_traceparent(traceparent)
-            .with_choice(choice);
-        let messages = messages.into_iter().map(message).collect();
+            .with_choice(choice)
+    }
+
+    /// Ask the component for verdicts in this unit, one for each message. On a refusal the unit was rolled back.
+    async fn ask(
+        &self,
+        unit: Unit,
+        messages: Vec<marquee_runtime::Message>,
+        call: Call,
+    ) -> Result<(Work, Vec<Verdict>), Refusal> {
+        if messages.is_empty() {
+            return Ok((Work::none(unit), Vec::new()));
+        }
+        let expected = messages.len();
         let Worker {
             runtime, component, ..
         } = &self.worker;

@@ -15,6 +15,7 @@ fn client(bus: Arc<dyn Bus>, topic: &str) -> Client {
         let_down: marquee_runtime::LetDown::default(),
         deadline: Instant::now() + Duration::from_secs(60),
         pending: Pending::default(),
+        dry_run: None,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
     }
 }

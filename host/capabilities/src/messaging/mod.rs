@@ -1,7 +1,8 @@
 //! `marquee:messaging/producer@0.1.0`.
 //!
 //! **What a guest gets**: publishing on the topics that the manifest grants it; ok means that the bus has every message
-//! durably. **Bounds**: those of `wit/marquee-messaging/types.wit`. **On failure**: *unavailable* where a repeat with the
+//! durably. In a dry run nothing is sent: what was published is noted.
+//! **Bounds**: those of `wit/marquee-messaging/types.wit`. **On failure**: *unavailable* where a repeat with the
 //! same event ids is safe and may help, *refused* where nothing was sent.
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use marquee_bus::{Bus, MAX_KEY_BYTES, MAX_OWN_HEADERS, MAX_VALUE_BYTES, Outgoing, Record};
 use marquee_manifest::ComponentId;
-use marquee_runtime::{Call, Capability, Grant, LetDown, Pending, State, View};
+use marquee_runtime::{Call, Capability, DryRun, Grant, LetDown, Pending, Published, State, View};
 use uuid::Uuid;
 use wasmtime::component::{Accessor, HasData, Linker};
 
@@ -70,6 +71,7 @@ impl Capability for Producer {
             let_down: call.let_down.clone(),
             traceparent: call.traceparent.clone(),
             pending: call.pending.clone(),
+            dry_run: call.dry_run.clone(),
         })
     }
 }
@@ -83,6 +85,7 @@ struct Client {
     let_down: LetDown,
     traceparent: Option<Arc<str>>,
     pending: Pending,
+    dry_run: Option<DryRun>,
 }
 
 struct Messages;
@@ -129,6 +132,12 @@ impl Client {
             .map(|message| self.record(message))
             .collect::<Result<Vec<_>, _>>()
             .map_err(types::PublishError::Refused)?;
+        if let Some(dry_run) = &self.dry_run {
+            for record in records {
+                dry_run.publishes(unsent(record));
+            }
+            return Ok(());
+        }
         // Whoever calls must have time left to take another way.
         let left = self.deadline.saturating_duration_since(Instant::now());
         let results = tokio::time::timeout(PATIENCE.min(left / 2), self.bus.publish(records))
@@ -177,10 +186,10 @@ impl Client {
                 "a message has at most {MAX_OWN_HEADERS} headers of {HEADER_BYTES} bytes together"
             ));
         }
-        let mut headers = vec![("marquee-event-id".to_owned(), Bytes::from(id.to_string()))];
+        let mut headers = vec![(EVENT_ID.to_owned(), Bytes::from(id.to_string()))];
         if let Some(traceparent) = &self.traceparent {
             headers.push((
-                "traceparent".to_owned(),
+                TRACEPARENT.to_owned(),
                 Bytes::copy_from_slice(traceparent.as_bytes()),
             ));
         }
@@ -202,6 +211,20 @@ impl Client {
     }
 }
 
+/// What a component has made of a message.
+fn unsent(message: Outgoing) -> Published {
+    let Outgoing { topic, record } = message;
+    let headers = record.headers.into_iter();
+    let own = headers.filter(|(name, _)| name != EVENT_ID && name != TRACEPARENT);
+    let own = own.map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()));
+    Published {
+        topic,
+        key: record.key,
+        headers: own.collect(),
+        value: record.value,
+    }
+}
+
 /// How much a message holds.
 fn size(message: &types::Outgoing) -> usize {
     let headers = message
@@ -214,6 +237,9 @@ fn size(message: &types::Outgoing) -> usize {
 /// A healthy bus answers in milliseconds; one that has not in this time is worth a fallback.
 const PATIENCE: Duration = Duration::from_secs(3);
 const MESSAGES: usize = 500;
+/// What the host adds.
+const EVENT_ID: &str = "marquee-event-id";
+const TRACEPARENT: &str = "traceparent";
 /// As marquee.check_headers has it; the bus takes more, for what others publish.
 const HEADER_BYTES: usize = 16 * 1024;
 

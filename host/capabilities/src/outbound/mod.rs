@@ -3,8 +3,8 @@
 //! **What a guest gets**: the hosts that `allowed_outbound_hosts` names, in Spin's form `scheme://host:port`, with `*` for
 //! any host, `*.example.com` for its subdomains and no port for the scheme's own. **Bounds**: the call's deadline.
 //! **On failure**: a host that was not granted is refused before anything is sent, and so is every request within a
-//! unit of work, since it could not be rolled back. Whom a request does not reach, or whose gateway does not, has let the
-//! component down: a call that fails then is not the fault of its version.
+//! unit of work, since it could not be rolled back, and within a dry run. Whom a request does not reach, or whose gateway does
+//! not, has let the component down: a call that fails then is not the fault of its version.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,10 +33,8 @@ impl AllowedHosts {
 
 impl Outbound for AllowedHosts {
     fn hooks(&self, component: &ComponentId, call: &Call) -> Box<dyn WasiHttpHooks> {
-        let hosts = match call.unit {
-            Some(_) => None,
-            None => self.hosts.get(component).cloned(),
-        };
+        let may_send = call.unit.is_none() && call.dry_run.is_none();
+        let hosts = self.hosts.get(component).filter(|_| may_send).cloned();
         let let_down = call.let_down.clone();
         Box::new(Hooks { hosts, let_down })
     }
@@ -105,6 +103,7 @@ fn allows(granted: &OutboundHost, uri: &http::Uri) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use marquee_runtime::DryRun;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         task::JoinSet,
@@ -163,6 +162,30 @@ mod tests {
             let answer = hooks.send_request(request, None, Box::new(async { Ok(()) }));
             drop(Box::into_pin(answer).await);
             assert_eq!(let_down.is_set(), lets_down, "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn in_a_unit_of_work_and_in_a_dry_run_nothing_is_sent() {
+        let id: ComponentId = "notes".parse().unwrap();
+        let granted = vec!["http://127.0.0.1:*".parse().unwrap()];
+        let allowed = AllowedHosts::new(BTreeMap::from([(id.clone(), granted)]));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let call = || Call::new("test", deadline);
+        for (call, sent) in [
+            (call(), true),
+            (call().with_unit(Arc::new(())), false),
+            (call().as_dry_run(DryRun::default()), false),
+        ] {
+            // Nobody listens there, which only one that is sent finds out.
+            let body = http_body_util::Empty::new().map_err(|never| match never {});
+            let mut request = http::Request::new(body.boxed_unsync());
+            *request.uri_mut() = "http://127.0.0.1:1/".parse().unwrap();
+            let mut hooks = allowed.hooks(&id, &call);
+            let answer = hooks.send_request(request, None, Box::new(async { Ok(()) }));
+            let error = Box::into_pin(answer).await.err().unwrap();
+            let is_refused = matches!(error, Error::HttpRequestDenied);
+            assert_eq!(is_refused, !sent, "{error:?}");
         }
     }
 }

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use super::{
     bindings::wit,
     config::Granted,
+    dry_run::Lent,
     params::{self, Param},
     transactions::Transactions,
     unit::UnitOfWork,
@@ -23,6 +24,8 @@ use super::{
 pub(super) struct Client {
     pub(super) granted: Option<Arc<Granted>>,
     pub(super) unit: Option<Arc<UnitOfWork>>,
+    /// Nothing of the call stands.
+    pub(super) undone: Option<Arc<Lent>>,
     pub(super) transactions: Transactions,
     pub(super) deadline: Instant,
     pub(super) let_down: LetDown,
@@ -54,7 +57,9 @@ impl Client {
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
         match (&self.granted, &self.unit) {
-            (Some(granted), None) => granted.database.drive(work.in_current_span()).await,
+            (Some(granted), None) if self.undone.is_none() => {
+                granted.database.drive(work.in_current_span()).await
+            }
             _ => work.await,
         }
     }
@@ -153,12 +158,17 @@ impl Client {
             result.map(|(value, _)| value)
         };
         let sent = async {
+            if let Some(lent) = &self.undone {
+                let mut undone = lent.lock().await;
+                let undone = undone.as_mut().ok_or_else(over)?;
+                if publishes {
+                    lent.publish();
+                }
+                return Ok(undone.run(sql, alone).await.map_err(sent_error)?);
+            }
             if let Some(shared) = &self.unit {
                 let mut unit = shared.lock().await;
-                let Some(unit) = unit.as_mut() else {
-                    let ended = "the call whose unit of work this was has ended".to_owned();
-                    return Err(wit::Error::Other(ended).into());
-                };
+                let unit = unit.as_mut().ok_or_else(over)?;
                 if publishes {
                     shared.publish();
                 }
@@ -317,6 +327,11 @@ fn error(error: Error) -> wit::Error {
         }
         other => wit::Error::ConnectionFailed(other.to_string()),
     }
+}
+
+/// What is left of a call after its end has no transaction.
+fn over() -> wit::Error {
+    wit::Error::Other("the call whose unit of work this was has ended".to_owned())
 }
 
 /// An error of a statement that may have reached the server, outside a unit of work.

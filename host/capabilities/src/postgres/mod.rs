@@ -14,6 +14,9 @@
 //! conversation; what is open at the end of the call, or when the connection is dropped, is rolled back. What changes
 //! the session (`set`, `listen`, `copy`) needs such a transaction or is refused; nothing of it is seen by another call.
 //!
+//! **In a dry run**: all of it is one transaction, which is rolled back; what would have stood is noted. Statements stand alone,
+//! or together, as they would otherwise. A guest without one is as one without a database.
+//!
 //! **On failure**: the guest gets the interface's error; a failed statement fails the unit of work too. Outside a unit
 //! each statement stands alone: one that found no connection is *connection-failed* and changed nothing; one whose
 //! connection broke, or whose time ran out, is *query-failed* with a text and may have taken effect.
@@ -26,6 +29,9 @@
 mod bindings;
 mod client;
 mod config;
+mod dry_run;
+#[cfg(test)]
+mod dry_run_tests;
 #[cfg(test)]
 mod hang_up_tests;
 mod host;
@@ -87,14 +93,16 @@ impl Capability for Postgres {
     }
 
     fn view(&self, grant: &Grant, call: &Call) -> View {
+        let unit = || -> Option<Arc<dyn Any + Send + Sync>> { call.unit.clone() };
+        let undone = unit().and_then(|unit| unit.downcast::<dry_run::Lent>().ok());
+        let unit = unit().and_then(|unit| unit.downcast::<UnitOfWork>().ok());
+        // Nothing stands, come what may.
+        let may_ask = call.dry_run.is_none() || undone.is_some();
         let granted = Arc::clone(grant).downcast::<Granted>().ok();
-        let unit = call
-            .unit
-            .clone()
-            .and_then(|unit: Arc<dyn Any + Send + Sync>| unit.downcast::<UnitOfWork>().ok());
         Box::new(client::Client {
-            granted,
+            granted: granted.filter(|_| may_ask),
             unit,
+            undone,
             transactions: transactions::Transactions::default(),
             deadline: call.deadline,
             let_down: call.let_down.clone(),

@@ -73,6 +73,7 @@ pub(super) async fn bench() -> Bench {
     let client = Client {
         granted: Some(Arc::new(granted.clone())),
         unit: None,
+        undone: None,
         transactions: Transactions::default(),
         let_down: LetDown::default(),
         exact: Exact::default(),

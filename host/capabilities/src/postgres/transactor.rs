@@ -11,12 +11,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use marquee_database::{Backoff, CommitError};
+use marquee_database::{Backoff, CommitError, Hang};
 use marquee_manifest::ComponentId;
-use marquee_runtime::{Body, Call, CallError, is_error};
+use marquee_runtime::{Body, Call, CallError, Discarded, Manner, is_error};
 use wasmtime::component::Val;
 
-use super::{config::Granted, unit::UnitOfWork};
+use super::{config::Granted, dry_run::Borrowed, unit::UnitOfWork};
 
 /// Opens, commits and rolls back.
 pub struct Transactor {
@@ -118,6 +118,21 @@ impl marquee_runtime::Transactor for Transactor {
             }
         }
         Err(conflict())
+    }
+
+    fn discard(
+        &self,
+        component: &ComponentId,
+        call: &Call,
+        manner: Manner,
+    ) -> Option<Box<dyn Discarded>> {
+        let granted = self.granted.get(component)?;
+        let hang = match manner {
+            Manner::Unit => Hang::Together,
+            Manner::Alone => Hang::Alone,
+        };
+        let undone = granted.database.undone(call.deadline, hang);
+        Some(Box::new(Borrowed::new(undone, call.dry_run.clone()?)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `marquee deploy`, `promote`, `rollback`, `unlabel` and `pin`: what is live, changed.
+//! `marquee deploy`, `promote`, `rollback`, `unlabel`, `unshadow` and `pin`: what is live, changed.
 
 use std::{
     collections::BTreeMap,
@@ -52,6 +52,14 @@ struct How {
     /// For how long it has each of them, e.g. 5m
     #[arg(long, value_name = "DURATION", requires = "ramp")]
     every: Option<String>,
+    /// It gets no calls, but copies of so many of them; nothing that it does stands, and `marquee diff --live` shows what
+    /// it does otherwise than the live version
+    #[arg(
+        long,
+        value_name = "WEIGHT",
+        conflicts_with_all = ["weight", "ramp", "every"]
+    )]
+    shadow: Option<Weight>,
     /// Let it import what the live version does not
     #[arg(long)]
     widen: bool,
@@ -70,6 +78,7 @@ struct How {
   marquee deploy rating target/rating.wasm --canary-hosts 1
   marquee deploy rating oci://registry.example/movies/rating:2.0
   marquee deploy rating target/rating.wasm --migrations migrations/rating
+  marquee deploy rating target/rating.wasm --shadow 5%
   marquee deploy rating=target/rating.wasm metadata=target/metadata.wasm --label 2.0")]
 pub(crate) struct Deploy {
     #[command(flatten)]
@@ -97,7 +106,8 @@ pub(crate) struct Deploy {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   marquee promote rating 1.5.0
-  marquee promote rating e887c9cb --weight 50%")]
+  marquee promote rating e887c9cb --weight 50%
+  marquee promote rating e887c9cb --shadow 5%")]
 pub(crate) struct PromoteVerb {
     #[command(flatten)]
     step: Step,
@@ -137,6 +147,16 @@ pub(crate) struct Unlabel {
     /// The names
     #[arg(required = true)]
     labels: Vec<String>,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// End a shadow: it gets no more copies of calls, and what was compared is forgotten.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  marquee unshadow rating")]
+pub(crate) struct Unshadow {
+    #[command(flatten)]
+    step: Step,
     #[command(flatten)]
     format: Format,
 }
@@ -190,6 +210,9 @@ impl Deploy {
         if let (Some(ramp), Some(every)) = (&self.how.ramp, &self.how.every) {
             query.append_pair("ramp", &ramp.to_string());
             query.append_pair("every", every);
+        }
+        if let Some(copies) = self.how.shadow {
+            query.append_pair("shadow", &copies.to_string());
         }
         if let Some(hosts) = self.how.canary_hosts {
             query.append_pair("hosts", &hosts.to_string());
@@ -299,6 +322,7 @@ impl PromoteVerb {
             widen: self.how.widen,
             ramp: self.how.ramp,
             every: self.how.every,
+            shadow: self.how.shadow,
             hosts: self.how.canary_hosts,
         };
         self.step
@@ -341,6 +365,14 @@ impl Unlabel {
             reports = vec![report];
         }
         show(reports, self.format)
+    }
+}
+
+impl Unshadow {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        self.step
+            .take(Method::DELETE, "/shadow", &(), self.format)
+            .await
     }
 }
 

@@ -10,7 +10,7 @@ use marquee_registry::Digest;
 use similar::TextDiff;
 use wit_component::{DecodedWasm, WitPrinter};
 
-use super::{print, remote::RemoteFlags};
+use super::{print, remote::RemoteFlags, shadow};
 
 /// Show what a component imports and exports.
 #[derive(Debug, Args)]
@@ -20,20 +20,29 @@ pub(crate) struct Inspect {
     file: PathBuf,
 }
 
-/// Compare two versions of a component: size, imports, exports, WIT.
+/// Compare two versions of a component: size, imports, exports, WIT; or, with --live, what the live one and its shadow did.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   marquee diff rating 1.4.0 1.5.0
-  marquee diff rating e887c9cb fc5ae81b")]
+  marquee diff rating e887c9cb fc5ae81b
+  marquee diff --live rating")]
 pub(crate) struct Diff {
     #[command(flatten)]
     host: RemoteFlags,
     /// The component, as the manifest calls it
     component: ComponentId,
     /// A label, or the first digits of a version, six at least
-    old: String,
+    #[arg(required_unless_present = "live", conflicts_with = "live")]
+    old: Option<String>,
     /// The same of the other version
-    new: String,
+    #[arg(required_unless_present = "live", conflicts_with = "live")]
+    new: Option<String>,
+    /// What the shadow did otherwise than the live version, on the host that is asked
+    #[arg(long)]
+    live: bool,
+    /// Print JSON
+    #[arg(long, requires = "live")]
+    json: bool,
 }
 
 impl Inspect {
@@ -49,17 +58,21 @@ impl Inspect {
 impl Diff {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let remote = self.host.remote()?;
+        let (Some(old), Some(new)) = (&self.old, &self.new) else {
+            let known = remote.get(&at(&self.component, "/shadow")).await?;
+            return shadow::show(&self.component, &known, self.json);
+        };
         let mut shown = Vec::new();
-        for version in [&self.old, &self.new] {
+        for version in [old, new] {
             let name: String = url::form_urlencoded::byte_serialize(version.as_bytes()).collect();
             let address = at(&self.component, &format!("/versions/{name}"));
             shown.push(describe(&remote.bytes(&address).await?)?);
         }
-        let [old, new] = shown.as_slice() else {
+        let [one, other] = shown.as_slice() else {
             bail!("two versions are compared");
         };
-        let diff = TextDiff::from_lines(old.as_str(), new.as_str());
-        let text = diff.unified_diff().header(&self.old, &self.new).to_string();
+        let diff = TextDiff::from_lines(one.as_str(), other.as_str());
+        let text = diff.unified_diff().header(old, new).to_string();
         if text.is_empty() {
             print("they are the same")?;
         } else {

@@ -15,6 +15,7 @@ mod migrate;
 mod outbox;
 mod pull;
 mod remote;
+mod shadow;
 mod sign;
 mod text;
 mod up;
@@ -54,6 +55,7 @@ enum Verb {
     Promote(deploy::PromoteVerb),
     Rollback(deploy::RollbackVerb),
     Unlabel(deploy::Unlabel),
+    Unshadow(deploy::Unshadow),
     Pin(deploy::PinVerb),
     Versions(versions::Versions),
     History(versions::HistoryVerb),
@@ -81,6 +83,7 @@ impl Command {
             Verb::Promote(verb) => verb.run().await,
             Verb::Rollback(verb) => verb.run().await,
             Verb::Unlabel(verb) => verb.run().await,
+            Verb::Unshadow(verb) => verb.run().await,
             Verb::Pin(verb) => verb.run().await,
             Verb::Versions(verb) => verb.run().await,
             Verb::History(verb) => verb.run().await,

@@ -199,7 +199,7 @@ fn row(report: &ComponentReport, version: &VersionReport) -> [String; 10] {
 }
 
 /// To the second, in UTC.
-fn time(ms: u64) -> String {
+pub(super) fn time(ms: u64) -> String {
     let at = std::time::UNIX_EPOCH + Duration::from_millis(ms);
     humantime::format_rfc3339_seconds(at).to_string()
 }

@@ -38,6 +38,7 @@ mod rates;
 mod raw;
 mod releases;
 mod retention;
+mod shadows;
 mod signatures;
 mod spin;
 mod tls;

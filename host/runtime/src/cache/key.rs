@@ -59,7 +59,7 @@ pub(super) fn write(value: &Val, to: &mut Vec<u8>) -> Option<()> {
 }
 
 /// What a value takes in memory, about.
-pub(super) fn size(value: &Val) -> usize {
+pub(crate) fn size(value: &Val) -> usize {
     let inside: usize = match value {
         Val::String(text) | Val::Enum(text) => text.len(),
         Val::List(values) | Val::Tuple(values) | Val::FixedLengthList(values) => {

@@ -26,8 +26,11 @@ use quick_cache::{
 use tokio::time::Instant;
 use wasmtime::component::Val;
 
-pub(crate) use self::shelf::{Shelf, Shelves, shelves};
 pub use self::source::{Look, Source};
+pub(crate) use self::{
+    key::size as size_of,
+    shelf::{Shelf, Shelves, shelves},
+};
 use crate::{CallError, is_error};
 
 /// All answers that are kept, of all components.

@@ -1,5 +1,7 @@
 //! `marquee:messaging/consumer`: a batch in, one verdict a message out.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
@@ -7,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Call, CallError, Runtime, bindings::messaging::marquee::messaging::types as wit, instance::Job,
-    outcome::Kind,
+    outcome::Kind, pool::Pool,
 };
 
 /// A message as a consumer gets it. See `wit/marquee-messaging/types.wit`.
@@ -49,33 +51,41 @@ impl Runtime {
         call: Call,
     ) -> Result<Result<Vec<Verdict>, String>, CallError> {
         let version = self.0.version(component, &call.choice)?;
-        let (send, receive) = oneshot::channel();
-        let job: Job = Box::new(move |accessor, bound| {
-            async move {
-                let messages: Vec<wit::Message> = messages.into_iter().map(Into::into).collect();
-                let subscriber = accessor.with(|mut access| bound.subscriber(&mut access))?;
-                let verdicts = subscriber
-                    .marquee_messaging_consumer()
-                    .call_handle(accessor, messages)
-                    .await?;
-                let verdicts: Result<Vec<Verdict>, String> =
-                    verdicts.map(|all| all.into_iter().map(Into::into).collect());
-                // What is to be tried again is a verdict on the message, and no fault of the version.
-                let rejects =
-                    |all: &Vec<Verdict>| all.iter().any(|one| matches!(one, Verdict::Reject(_)));
-                let failed = verdicts.as_ref().map_or(true, rejects);
-                // Whoever asked may have gone; then nobody needs the verdicts.
-                let _ = send.send(verdicts);
-                Ok(if failed { Kind::Failed } else { Kind::Done })
-            }
-            .boxed()
-        });
-        let running = version.start(call, None, job).await?;
-        running.ended().await?;
-        receive
-            .await
-            .map_err(|_| CallError::Cancelled(component.clone()))
+        judge(&version, messages, call).await
     }
+}
+
+/// Let a version judge a batch.
+pub(crate) async fn judge(
+    version: &Arc<Pool>,
+    messages: Vec<Message>,
+    call: Call,
+) -> Result<Result<Vec<Verdict>, String>, CallError> {
+    let (send, receive) = oneshot::channel();
+    let job: Job = Box::new(move |accessor, bound| {
+        async move {
+            let messages: Vec<wit::Message> = messages.into_iter().map(Into::into).collect();
+            let subscriber = accessor.with(|mut access| bound.subscriber(&mut access))?;
+            let verdicts = subscriber
+                .marquee_messaging_consumer()
+                .call_handle(accessor, messages)
+                .await?;
+            let verdicts: Result<Vec<Verdict>, String> =
+                verdicts.map(|all| all.into_iter().map(Into::into).collect());
+            // What is to be tried again is a verdict on the message, and no fault of the version.
+            let rejects =
+                |all: &Vec<Verdict>| all.iter().any(|one| matches!(one, Verdict::Reject(_)));
+            let failed = verdicts.as_ref().map_or(true, rejects);
+            // Whoever asked may have gone; then nobody needs the verdicts.
+            let _ = send.send(verdicts);
+            Ok(if failed { Kind::Failed } else { Kind::Done })
+        }
+        .boxed()
+    });
+    let running = version.start(call, None, job).await?;
+    running.ended().await?;
+    let id = &version.component.spec.id;
+    receive.await.map_err(|_| CallError::Cancelled(id.clone()))
 }
 
 impl From<Message> for wit::Message {

@@ -33,6 +33,7 @@ use crate::{
     instance::Job,
     outcome::{Blame, Kind, Outcome},
     pool::{Pool, Running},
+    shadow::{Asked, Copied, Seen},
 };
 
 /// A request for a component.
@@ -49,6 +50,8 @@ pub struct ResponseBody {
     client: Arc<ClientTime>,
     /// What is still to come of it, where its headers say how much it is.
     left: Option<u64>,
+    /// Made when the answer is over.
+    _copied: Option<Copied>,
 }
 
 impl Runtime {
@@ -59,37 +62,53 @@ impl Runtime {
         request: Request,
         call: Call,
     ) -> Result<Response, CallError> {
-        let version = self.0.version(component, &call.choice)?;
-        let client = Arc::new(ClientTime::default());
-        let (send, receive) = oneshot::channel();
-        let is_small = request
-            .body()
-            .size_hint()
-            .upper()
-            .is_some_and(|bytes| bytes <= WHOLE_BYTES);
-        let job = if is_small && version.component.exports.contains_key(WHOLE) {
-            whole::job(component, request, call.deadline, send).await?
-        } else {
-            streamed(request.map(|body| RequestBody::of(body, &client)), send)
-        };
-        let running = version.start(call, Some(Arc::clone(&client)), job).await?;
-        match receive.await {
-            Ok(response) => {
-                let left = response.headers().get(header::CONTENT_LENGTH);
-                let left = left.and_then(|length| length.to_str().ok()?.parse().ok());
-                Ok(response.map(|body| ResponseBody {
-                    body,
-                    running: Some(running),
-                    version,
-                    client,
-                    left,
-                }))
-            }
-            Err(_) => match running.ended().await {
-                Err(error) => Err(error),
-                Ok(()) => Err(CallError::Cancelled(component.clone())),
-            },
+        let (version, copied) = self.0.choose(component, &call, || Asked::http(&request))?;
+        ask(version, request, call, copied).await
+    }
+}
+
+/// Let a version answer a request.
+pub(crate) async fn ask(
+    version: Arc<Pool>,
+    request: Request,
+    call: Call,
+    copied: Option<Copied>,
+) -> Result<Response, CallError> {
+    let component = &version.component.spec.id;
+    let seen = copied.as_ref().and_then(Copied::seen);
+    let client = Arc::new(ClientTime::default());
+    let (send, receive) = oneshot::channel();
+    let is_small = request
+        .body()
+        .size_hint()
+        .upper()
+        .is_some_and(|bytes| bytes <= WHOLE_BYTES);
+    let job = if is_small && version.component.exports.contains_key(WHOLE) {
+        whole::job(component, request, call.deadline, seen, send).await?
+    } else {
+        streamed(
+            request.map(|body| RequestBody::of(body, &client, seen)),
+            send,
+        )
+    };
+    let running = version.start(call, Some(Arc::clone(&client)), job).await?;
+    match receive.await {
+        Ok(response) => {
+            let left = response.headers().get(header::CONTENT_LENGTH);
+            let left = left.and_then(|length| length.to_str().ok()?.parse().ok());
+            Ok(response.map(|body| ResponseBody {
+                body,
+                running: Some(running),
+                version,
+                client,
+                left,
+                _copied: copied,
+            }))
         }
+        Err(_) => match running.ended().await {
+            Err(error) => Err(error),
+            Ok(()) => Err(CallError::Cancelled(component.clone())),
+        },
     }
 }
 
@@ -132,15 +151,32 @@ fn hand_over(
 struct RequestBody {
     body: WasiBody,
     client: Arc<ClientTime>,
+    /// A copy of the request is to be made.
+    seen: Option<Arc<Seen>>,
 }
 
 impl RequestBody {
-    fn of(body: WasiBody, client: &Arc<ClientTime>) -> WasiBody {
+    fn of(body: WasiBody, client: &Arc<ClientTime>, seen: Option<Arc<Seen>>) -> WasiBody {
         if body.is_end_stream() {
+            if let Some(seen) = seen {
+                seen.end();
+            }
             return body;
         }
         let client = Arc::clone(client);
-        Self { body, client }.boxed_unsync()
+        Self { body, client, seen }.boxed_unsync()
+    }
+
+    fn see(&self, frame: Option<&Result<Frame<Bytes>, HttpError>>) {
+        let Some(seen) = &self.seen else { return };
+        if let Some(Ok(frame)) = frame
+            && let Some(data) = frame.data_ref()
+        {
+            seen.data(data);
+        }
+        if frame.is_none() || self.body.is_end_stream() {
+            seen.end();
+        }
     }
 }
 
@@ -156,6 +192,9 @@ impl Body for RequestBody {
         match frame {
             Poll::Pending => self.client.waits(),
             Poll::Ready(_) => self.client.goes_on(),
+        }
+        if let Poll::Ready(frame) = &frame {
+            self.see(frame.as_ref());
         }
         frame
     }

@@ -9,4 +9,5 @@ mod http;
 mod loading;
 mod misdeeds;
 mod room;
+mod shadows;
 mod support;

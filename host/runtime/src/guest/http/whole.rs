@@ -1,6 +1,6 @@
 //! `marquee:http/handler@0.1.0`: a whole request in, a whole answer out.
 
-use std::{convert::Infallible, time::Instant};
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -11,13 +11,16 @@ use tokio::sync::oneshot;
 use wasmtime_wasi_http::WasiBody;
 
 use super::{Request, hand_over};
-use crate::{CallError, bindings::whole::exports::marquee::http::handler as wit, instance::Job};
+use crate::{
+    CallError, bindings::whole::exports::marquee::http::handler as wit, instance::Job, shadow::Seen,
+};
 
 /// Read the request, and say what is to be done with it.
 pub(super) async fn job(
     component: &ComponentId,
     request: Request,
     deadline: Instant,
+    seen: Option<Arc<Seen>>,
     send: oneshot::Sender<http::Response<WasiBody>>,
 ) -> Result<Job, CallError> {
     let (parts, body) = request.into_parts();
@@ -26,6 +29,10 @@ pub(super) async fn job(
         // It broke off, or did not come.
         _ => return Err(CallError::Client(component.clone())),
     };
+    if let Some(seen) = seen {
+        seen.data(&body);
+        seen.end();
+    }
     let request = wit::Request {
         method: parts.method.as_str().to_owned(),
         url: parts.uri.to_string(),

@@ -39,7 +39,7 @@ pub enum Error {
     Widens(BTreeSet<String>),
     /// A migration cannot be run.
     #[error("step migrations")]
-    Migrate(#[from] MigrateError),
+    Migrate(#[source] Box<MigrateError>),
     /// It took too long.
     #[error(
         "nothing was changed: it took more than {} s; look at what the machine is busy with, and try again", .0.as_secs()
@@ -68,6 +68,12 @@ pub enum Error {
     /// What worked on it ended in the middle.
     #[error("the host failed")]
     Work(#[from] JoinError),
+}
+
+impl From<MigrateError> for Error {
+    fn from(error: MigrateError) -> Self {
+        Self::Migrate(Box::new(error))
+    }
 }
 
 /// The step of loading that failed.

@@ -377,7 +377,8 @@ async fn a_step_of_two_whose_leader_is_gone_is_taken_back_whole() {
         })
     };
     let inner = &a.lab.releases.0;
-    let step = inner.step_of("ann", two.keys(), "deploy").await;
+    let mut step = inner.step_of("ann", two.keys(), "deploy").await;
+    step.widen = true;
     inner.take(&step, next).await.expect("begun");
     b.comes_to_both(&asking(), &words()).await;
     assert!(c.lab.has(&plain("one"), &plain("words")), "not its turn");

@@ -239,7 +239,7 @@ impl Deploy {
         remote: &Client,
         what: &[(ComponentId, PathBuf)],
     ) -> anyhow::Result<BTreeMap<ComponentId, i32>> {
-        let folders = match (&self.migrations[..], what) {
+        let folders = match (self.migrations.as_slice(), what) {
             ([], _) => return Ok(BTreeMap::new()),
             ([folder], [(component, _)]) if !folder.contains('=') => {
                 vec![(component.clone(), PathBuf::from(folder))]

@@ -1,10 +1,6 @@
 //! `marquee deploy`, `promote`, `rollback`, `unlabel`, `unshadow` and `pin`: what is live, changed.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;

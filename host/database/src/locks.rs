@@ -29,13 +29,7 @@ impl Connection {
     /// As [`Self::alter_now`], again and again until all locks were had, however long others keep them. `what` is said in
     /// the log while it waits.
     pub async fn alter(&mut self, what: &str, sql: &str) -> Result<(), Error> {
-        let mut failures = 0;
-        loop {
-            let result = self.alter_now(sql).await;
-            if !is_tried_again(what, &result, &mut failures).await {
-                return result;
-            }
-        }
+        self.until_had(what, sql, false).await
     }
 
     /// As [`Self::alter`], of one statement that may not be in a transaction. The session keeps the timeout, so it is closed
@@ -44,26 +38,28 @@ impl Connection {
         self.taint();
         let timeout = LOCK_TIMEOUT.as_millis();
         self.batch(&format!("set lock_timeout = {timeout}")).await?;
-        let mut failures = 0;
+        self.until_had(what, sql, true).await
+    }
+
+    /// Try until all locks were had; between two tries others have their turn. With a closure for the try, this future could
+    /// not go from thread to thread.
+    async fn until_had(&mut self, what: &str, sql: &str, is_apart: bool) -> Result<(), Error> {
+        let mut failures = 0_u32;
         loop {
-            let result = self.batch(sql).await;
-            if !is_tried_again(what, &result, &mut failures).await {
-                return result;
+            let result = match is_apart {
+                true => self.batch(sql).await,
+                false => self.alter_now(sql).await,
+            };
+            match result {
+                Err(error) if error.is_locked() => {
+                    tracing::warn!("{what} waits: another session has what it changes locked");
+                    failures = failures.saturating_add(1);
+                    tokio::time::sleep(BACKOFF.delay(failures)).await;
+                }
+                result => return result,
             }
         }
     }
-}
-
-/// Whether it is tried again, since a lock was not had: once others have had their turn. No closure that is called for it:
-/// that future could not go from thread to thread.
-async fn is_tried_again(what: &str, result: &Result<(), Error>, failures: &mut u32) -> bool {
-    let locked = result.as_ref().is_err_and(Error::is_locked);
-    if locked {
-        tracing::warn!("{what} waits: another session has what it changes locked");
-        *failures = failures.saturating_add(1);
-        tokio::time::sleep(BACKOFF.delay(*failures)).await;
-    }
-    locked
 }
 
 /// As long as anybody else may stand still.

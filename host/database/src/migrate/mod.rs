@@ -191,29 +191,7 @@ impl Migrations {
         folder: &Path,
         other: Option<&Path>,
     ) -> Result<Self, MigrateError> {
-        let read = |source| MigrateError::Read {
-            path: folder.display().to_string(),
-            source,
-        };
-        let mut steps = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(read)? {
-            let path = entry.map_err(read)?.path();
-            let is_sql = path.extension().is_some_and(|extension| extension == "sql");
-            if !is_sql || other == Some(path.as_path()) {
-                continue;
-            }
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let sql = std::fs::read_to_string(&path).map_err(|source| MigrateError::Read {
-                path: path.display().to_string(),
-                source,
-            })?;
-            steps.push(Step::parse(&name, &sql)?);
-        }
-        Self::sorted(owner, steps)
+        Self::of(owner, &in_folder(folder, |path| other != Some(path))?)
     }
 
     /// Apply what is missing, but for what takes something away. Returns the names of what was applied now.
@@ -414,6 +392,29 @@ impl Migrations {
             steps,
         })
     }
+}
+
+/// The SQL of those files in a folder that end in `.sql` and are wanted, by their names.
+pub fn in_folder(
+    folder: &Path,
+    is_wanted: impl Fn(&Path) -> bool,
+) -> Result<BTreeMap<String, String>, MigrateError> {
+    let unread = |path: &Path, source| MigrateError::Read {
+        path: path.display().to_string(),
+        source,
+    };
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).map_err(|source| unread(folder, source))? {
+        let path = entry.map_err(|source| unread(folder, source))?.path();
+        let is_sql = path.extension().is_some_and(|extension| extension == "sql");
+        if !is_sql || !is_wanted(&path) {
+            continue;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let sql = std::fs::read_to_string(&path).map_err(|source| unread(&path, source))?;
+        files.insert(name.into_owned(), sql);
+    }
+    Ok(files)
 }
 
 /// Which of the missing ones are applied.

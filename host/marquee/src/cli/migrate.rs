@@ -1,8 +1,6 @@
 //! `marquee migrate`: bring the databases to what the application needs, or take away what no version uses any more.
 
 use std::{
-    collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -14,6 +12,7 @@ use marquee_admin::{
     Migrated,
     client::{Client, at},
 };
+use marquee_database::migrate::in_folder;
 use marquee_manifest::ComponentId;
 
 use super::{has_colours, print, remote::RemoteFlags};
@@ -91,22 +90,14 @@ pub(super) async fn send(
     folder: &Path,
     contract: bool,
 ) -> anyhow::Result<Migrated> {
-    let files = files(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    let files = in_folder(folder, is_numbered)?;
     let wanted = marquee_admin::Migrate { files, contract };
     let address = at(component, "/migrations");
     remote.send(Method::POST, &address, &wanted).await
 }
 
-/// The files of a folder whose names begin with a number; others, such as an audit, are no migrations.
-fn files(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_numbered = name.starts_with(|first: char| first.is_ascii_digit());
-        if is_numbered && name.ends_with(".sql") {
-            files.insert(name.into_owned(), fs::read_to_string(&path)?);
-        }
-    }
-    Ok(files)
+/// Others, such as an audit, are no migrations.
+fn is_numbered(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with(|first: char| first.is_ascii_digit())
 }

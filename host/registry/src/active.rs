@@ -207,15 +207,9 @@ impl<T> Default for Registry<T> {
 }
 
 impl<T> Registry<T> {
-    /// Set what is live of a component. Returns what was; calls that hold it end on it.
-    pub fn set(&self, component: ComponentId, live: Live<T>) -> Option<Arc<Live<T>>> {
-        let before = self.set_all([(component.clone(), live)]);
-        before.get(&component).cloned()
-    }
-
-    /// The same of several components, at one moment: nobody meets the new version of one and the old one of another. Returns
-    /// what was live of all.
-    pub fn set_all(
+    /// Set what is live of components, at one moment: nobody meets the new version of one and the old one of another. Returns
+    /// what was live of all; calls that hold it end on it.
+    pub fn set(
         &self,
         live: impl IntoIterator<Item = (ComponentId, Live<T>)>,
     ) -> Arc<HashMap<ComponentId, Arc<Live<T>>>> {
@@ -290,9 +284,9 @@ mod tests {
     #[test]
     fn a_snapshot_keeps_what_was_live_when_it_was_taken() {
         let registry = Registry::default();
-        registry.set(component(), Live::only(Digest::of(b"one"), 1));
+        registry.set([(component(), Live::only(Digest::of(b"one"), 1))]);
         let before = registry.snapshot();
-        registry.set(component(), Live::only(Digest::of(b"two"), 2));
+        registry.set([(component(), Live::only(Digest::of(b"two"), 2))]);
         let of = |live: Option<&Arc<Live<i32>>>| live.map(|live| live.stable.payload);
         assert_eq!(of(before.get(&component())), Some(1));
         assert_eq!(of(registry.live(&component()).as_ref()), Some(2));
@@ -301,14 +295,15 @@ mod tests {
     #[test]
     fn of_many_set_at_once_each_is_returned_by_exactly_one_later() {
         let registry = Registry::default();
-        registry.set(component(), Live::only(Digest::of(b"first"), 0));
+        registry.set([(component(), Live::only(Digest::of(b"first"), 0))]);
         let seen = std::sync::Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             let (registry, seen) = (&registry, &seen);
             for n in 1..=8_u8 {
                 scope.spawn(move || {
-                    let before = registry.set(component(), Live::only(Digest::of(&[n]), n));
-                    let before = before.expect("one is always live").stable.payload;
+                    let before = registry.set([(component(), Live::only(Digest::of(&[n]), n))]);
+                    let before = before.get(&component()).expect("one is always live");
+                    let before = before.stable.payload;
                     seen.lock().expect("no panic").push(before);
                 });
             }

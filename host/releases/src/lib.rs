@@ -608,7 +608,7 @@ impl Inner {
             }
         }
         let all = all.into_iter().map(|(id, live, _)| (id, live));
-        self.runtime.set_all_live(all.collect());
+        self.runtime.set_live(all.collect());
         for (id, leaves) in left {
             let patience = self.components.get(&id).map(|c| c.patience);
             for version in &leaves {

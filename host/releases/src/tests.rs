@@ -497,7 +497,7 @@ async fn a_shadow_is_checked_like_any_version_and_is_there_after_a_restart() {
     lab.releases
         .0
         .runtime
-        .set_live(it.clone(), Live::only(one, prepared(&lab, "it")));
+        .set_live(vec![(it.clone(), Live::only(one, prepared(&lab, "it")))]);
     assert_eq!(lab.in_the_shadow("it"), None);
     lab.begin("it", state).await;
     assert_eq!(lab.in_the_shadow("it"), Some(two));

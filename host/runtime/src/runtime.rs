@@ -150,14 +150,9 @@ impl Runtime {
         &self.0.engine_key
     }
 
-    /// Set what is live of a component: the next call gets it. Calls under way end on the version that they have. Whoever
-    /// sets versions of several components does so one after the other, each after [`Runtime::check`].
-    pub fn set_live(&self, component: ComponentId, live: Live<Prepared>) {
-        self.set_all_live(vec![(component, live)]);
-    }
-
-    /// The same of several components at one moment: no call meets the new version of one and the old one of another.
-    pub fn set_all_live(&self, all: Vec<(ComponentId, Live<Prepared>)>) {
+    /// Set what is live of components, at one moment, each after [`Runtime::check`]: the next call gets it, and no call meets
+    /// the new version of one and the old one of another. Calls under way end on the version that they have.
+    pub fn set_live(&self, all: Vec<(ComponentId, Live<Prepared>)>) {
         let mut keeps: HashMap<ComponentId, Vec<Digest>> = HashMap::new();
         for (id, live) in &all {
             for version in live.versions() {
@@ -166,7 +161,7 @@ impl Runtime {
             let digests = live.versions().map(|version| version.digest);
             keeps.insert(id.clone(), digests.collect());
         }
-        let before = self.0.registry.set_all(all);
+        let before = self.0.registry.set(all);
         for (id, keeps) in keeps {
             let before = before.get(&id).into_iter();
             for version in before.flat_map(|before| before.versions()) {

@@ -56,7 +56,7 @@ impl Lab {
 
     pub(crate) fn set_live(&self, name: &str, version: Prepared) -> anyhow::Result<()> {
         let live = Live::only(version.version(), version);
-        self.runtime.set_live(id(name)?, live);
+        self.runtime.set_live(vec![(id(name)?, live)]);
         Ok(())
     }
 

@@ -54,7 +54,7 @@ impl Stage {
                 Live::only(stable.digest, stable.payload)
             }
         };
-        bench.runtime.set_live(id("words"), live);
+        bench.runtime.set_live(vec![(id("words"), live)]);
         let spec = Spec {
             dependencies: from_words(),
             ..bench.spec(IT)
@@ -194,7 +194,7 @@ async fn a_share_is_copied_and_a_new_version_is_compared_from_the_beginning() {
     assert!((5..=35).contains(&copied), "{copied} of 40");
     let live = stage.bench.runtime.live(&id("words")).expect("live");
     let only = Live::only(live.stable.digest, live.stable.payload.clone());
-    stage.bench.runtime.set_live(id("words"), only);
+    stage.bench.runtime.set_live(vec![(id("words"), only)]);
     assert!(stage.bench.runtime.comparison(&id("words")).is_none());
     stage.call().await;
 }

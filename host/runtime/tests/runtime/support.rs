@@ -151,7 +151,7 @@ impl Bench {
 
     pub(crate) fn go_live(&self, name: &str, prepared: Prepared) {
         let live = Live::only(prepared.version(), prepared);
-        self.runtime.set_live(id(name), live);
+        self.runtime.set_live(vec![(id(name), live)]);
     }
 
     /// Have the component under test do something.

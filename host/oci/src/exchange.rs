@@ -82,15 +82,10 @@ impl Answer {
 
 async fn connect(url: &Url) -> io::Result<TcpStream> {
     let port = url.port_or_known_default().unwrap_or_default();
-    let connecting = async {
-        match url.host() {
-            Some(Host::Domain(name)) => TcpStream::connect((name, port)).await,
-            Some(Host::Ipv4(address)) => TcpStream::connect((address, port)).await,
-            Some(Host::Ipv6(address)) => TcpStream::connect((address, port)).await,
-            None => Err(io::ErrorKind::InvalidInput.into()),
-        }
-    };
-    connecting.await
+    match url.host() {
+        Some(host) => TcpStream::connect(format!("{host}:{port}")).await,
+        None => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 async fn send(

@@ -173,7 +173,7 @@ pub(crate) struct PinVerb {
 impl Deploy {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let remote = self.host.remote()?;
-        let mut what = named(&self.what)?;
+        let what = named(&self.what)?;
         let all_calls = self.how.weight == Weight::ALL && self.how.ramp.is_none();
         ensure!(
             all_calls || what.len() == 1,
@@ -181,14 +181,9 @@ impl Deploy {
              deploy them one after the other to try them"
         );
         let migrations = self.migrate(&remote, &what).await?;
-        let reports = match what.pop() {
-            Some((component, file)) if what.is_empty() => {
-                vec![self.one(&remote, (component, file), &migrations).await?]
-            }
-            last => {
-                what.extend(last);
-                self.together(&remote, what, &migrations).await?
-            }
+        let reports = match <[_; 1]>::try_from(what) {
+            Ok([one]) => vec![self.one(&remote, one, &migrations).await?],
+            Err(several) => self.together(&remote, several, &migrations).await?,
         };
         show(reports, self.format)
     }

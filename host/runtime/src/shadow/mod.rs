@@ -14,7 +14,7 @@ mod copy;
 mod hide;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -124,10 +124,8 @@ impl Comparison {
     }
 
     fn keep(&mut self, difference: Difference) {
-        let mut kept = VecDeque::from(std::mem::take(&mut self.differences));
-        kept.push_front(difference);
-        kept.truncate(KEPT);
-        self.differences = kept.into();
+        self.differences.insert(0, difference);
+        self.differences.truncate(KEPT);
     }
 }
 
@@ -288,11 +286,11 @@ impl Shared {
             differs: found.into_iter().take(SHOWN).map(hide::shown).collect(),
         };
         let has_failed = first.is_answered && !second.is_answered;
-        note(&|known| {
+        self.shadows.note(&copy.component, copy.pair, |known| {
             known.compared += 1;
             known.different += 1;
             known.failed += u64::from(has_failed);
-            known.keep(difference.clone());
+            known.keep(difference);
         });
     }
 }

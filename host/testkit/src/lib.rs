@@ -16,11 +16,13 @@ pub mod docker;
 mod guardian;
 pub mod kafka_server;
 mod log;
+mod ports;
 mod postgres;
 mod proxy;
 
 pub use condition::{eventually, unique};
 pub use log::{Errors, errors};
+pub use ports::free_port;
 pub use postgres::{PostgresServer, TestDatabase, database, for_a_run, postgres, sweep_databases};
 pub use proxy::{Proxy, proxy};
 
@@ -33,10 +35,4 @@ pub async fn broker() -> kafka_server::Server {
 /// The brokers of an Apache Kafka that all tests of the run share. Use [`unique`] topics and groups.
 pub async fn kafka() -> String {
     kafka_server::shared().await
-}
-
-/// A free port of the loopback interface, as far as anyone can know.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port");
-    listener.local_addr().expect("its address").port()
 }

@@ -78,7 +78,6 @@ async fn a_broker_that_hangs_is_a_failure_in_time_and_leaves_no_gap() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_broker_every_call_fails_in_time() {
-    // Taken by nobody: the listener is closed before it is used.
     let port = marquee_testkit::free_port();
     let bus = impatient(&format!("127.0.0.1:{port}"));
     let asked_at = Instant::now();

@@ -139,9 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_not_reached_has_let_the_component_down() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let nobody = format!("http://{}/", free.local_addr().unwrap());
-        drop(free);
+        let nobody = format!("http://127.0.0.1:{}/", marquee_testkit::free_port());
         let mut servers = JoinSet::new();
         for (uri, lets_down) in [
             (answering(&mut servers, 200).await, false),

@@ -246,10 +246,8 @@ async fn ends(host: Host, setup: &Setup) {
     assert!(!process.exists(), "a server was left behind: {log}");
 }
 
-/// Free a moment ago.
 fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").to_string()
+    format!("127.0.0.1:{}", marquee_testkit::free_port())
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);

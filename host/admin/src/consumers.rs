@@ -23,7 +23,6 @@ use crate::{
     api::Api,
     documents::{Delete, Replay},
     events::{AuditReport, ConsumerReport, TopicReport},
-    messages::failed,
     peer::Who,
     problem::Problem,
 };
@@ -44,26 +43,22 @@ pub(crate) fn routes() -> Router<Api> {
 type Subscription = Result<Path<(String, String)>, PathRejection>;
 
 async fn audited(State(api): State<Api>) -> Result<Json<AuditReport>, Problem> {
-    let report = api.events.audit().await;
-    report.map(Json).map_err(|error| failed(&error))
+    Ok(Json(api.events.audit().await?))
 }
 
 async fn accept(State(api): State<Api>, Who(who): Who) -> Result<StatusCode, Problem> {
     for database in api.events.databases.iter() {
-        let accepted = audit::accept(database, &who).await;
-        accepted.map_err(|error| failed(&error))?;
+        audit::accept(database, &who).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn topics(State(api): State<Api>) -> Result<Json<Vec<TopicReport>>, Problem> {
-    let topics = api.events.topics().await;
-    topics.map(Json).map_err(|error| failed(&error))
+    Ok(Json(api.events.topics().await?))
 }
 
 async fn all(State(api): State<Api>) -> Result<Json<Vec<ConsumerReport>>, Problem> {
-    let consumers = api.events.consumers().await;
-    consumers.map(Json).map_err(|error| failed(&error))
+    Ok(Json(api.events.consumers().await?))
 }
 
 async fn pause(
@@ -155,8 +150,8 @@ fn database<'a>(api: &'a Api, consumer: &str, topic: &str) -> Result<&'a Databas
 
 impl From<ConsumerError> for Problem {
     fn from(error: ConsumerError) -> Self {
-        match &error {
-            ConsumerError::Delivery(error) => failed(error),
+        match error {
+            ConsumerError::Delivery(error) => error.into(),
             ConsumerError::Unknown { .. } => NO_SUCH_RESOURCE.with(error.to_string()).into(),
             _ => CONFLICT.with(error.to_string()).into(),
         }

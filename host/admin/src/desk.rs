@@ -12,9 +12,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Api, api, health,
+    Api, health,
     life::{Life, Phase},
     problem::Problem,
+    routes,
 };
 
 /// What answers on the listener; ends it when it is dropped.
@@ -50,7 +51,7 @@ impl Desk {
         move |stop| {
             let (starting, api) = (starting.clone(), Arc::clone(&api));
             let router = move || api.get().unwrap_or(&starting).clone();
-            Box::pin(api::serve(router, Arc::clone(&listener), stop))
+            Box::pin(routes::serve(router, Arc::clone(&listener), stop))
         }
     }
 

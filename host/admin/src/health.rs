@@ -4,14 +4,14 @@
 //! that the host is starting or draining;
 //! `/admin/v1/health` tells of every part. Each part has a second to answer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
 use futures::future::{BoxFuture, join_all};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{api::Api, life::Phase};
+use crate::life::{Life, Phase};
 
 /// Something that must work before the host is ready: its name, and a question.
 pub struct Part {
@@ -23,6 +23,13 @@ pub struct Part {
 
 /// It works, with what a person should know nevertheless; or what is wrong.
 pub type Answer = Result<Option<String>, String>;
+
+/// What health is told from.
+#[derive(Clone)]
+pub(crate) struct Health {
+    pub(crate) parts: Arc<[Part]>,
+    pub(crate) life: Life,
+}
 
 /// What a part answered.
 #[derive(Debug, Serialize)]
@@ -37,14 +44,14 @@ pub(crate) async fn alive() -> impl IntoResponse {
     line(json!({ "status": "alive" }))
 }
 
-pub(crate) async fn ready(State(api): State<Api>) -> impl IntoResponse {
-    let failing: serde_json::Map<_, _> = ask(&api.parts)
+pub(crate) async fn ready(State(health): State<Health>) -> impl IntoResponse {
+    let failing: serde_json::Map<_, _> = ask(&health.parts)
         .await
         .into_iter()
         .filter(|part| !part.ready)
         .map(|part| (part.name, part.detail.into()))
         .collect();
-    let status = match api.life.phase() {
+    let status = match health.life.phase() {
         Phase::Draining => "draining",
         _ if failing.is_empty() => {
             return (StatusCode::OK, line(json!({ "status": "ready" })));
@@ -55,9 +62,9 @@ pub(crate) async fn ready(State(api): State<Api>) -> impl IntoResponse {
     (StatusCode::SERVICE_UNAVAILABLE, line(said))
 }
 
-pub(crate) async fn parts(State(api): State<Api>) -> impl IntoResponse {
-    let parts = ask(&api.parts).await;
-    let is_draining = api.life.phase() == Phase::Draining;
+pub(crate) async fn parts(State(health): State<Health>) -> impl IntoResponse {
+    let parts = ask(&health.parts).await;
+    let is_draining = health.life.phase() == Phase::Draining;
     let ready = !is_draining && parts.iter().all(|part| part.ready);
     Json(json!({ "ready": ready, "parts": parts }))
 }

@@ -6,20 +6,23 @@
 
 mod api;
 pub mod client;
+mod components;
 mod consumers;
 mod desk;
 mod documents;
 pub mod events;
+mod extract;
 pub mod health;
 mod life;
 mod messages;
 mod outbox;
 mod peer;
 mod problem;
+mod routes;
 pub mod socket;
 mod upload;
 
-pub use api::{Api, serve};
+pub use api::Api;
 pub use desk::Desk;
 pub use documents::{
     BulkReport, LeftMessage, MessageState, MessagesOf, Migrate, Migrated, OneOf, Pin, Promote,
@@ -28,3 +31,4 @@ pub use documents::{
 pub use events::Events;
 pub use life::{Life, Phase};
 pub use peer::Token;
+pub use routes::serve;

@@ -14,7 +14,7 @@ use axum::{
 };
 use marquee_database::Database;
 use marquee_delivery::messages::{self, Act, ActError, Detail, Filter, Kept};
-use marquee_problem::{BODY_TOO_LARGE, CONFLICT, NO_SUCH_RESOURCE, UNAVAILABLE};
+use marquee_problem::{BODY_TOO_LARGE, CONFLICT, NO_SUCH_RESOURCE};
 use serde_json::{Value, json};
 
 use crate::{
@@ -50,8 +50,7 @@ async fn list(State(api): State<Api>, query: Wanted) -> Result<Json<Vec<Value>>,
     let mut page = Page::of(&api, wanted)?;
     let mut all = Vec::new();
     while let Some(database) = page.databases.pop_front() {
-        let kept = messages::list(database, &page.filter).await;
-        let kept = kept.map_err(|error| failed(&error))?;
+        let kept = messages::list(database, &page.filter).await?;
         all.extend(kept.iter().map(|kept| row(database, kept)));
         if page.is_full(kept.len()) {
             break;
@@ -73,10 +72,8 @@ async fn each(
     let mut report = BulkReport::default();
     while let Some(database) = page.databases.pop_front() {
         let name = |id| format!("{}/{id}", database.name());
-        let unattended = api.events.unattended(database).await;
-        let unattended = unattended.map_err(|error| failed(&error))?;
-        let bulk = messages::each(database, &page.filter, act, &who, &unattended, dry).await;
-        let bulk = bulk.map_err(|error| failed(&error))?;
+        let unattended = api.events.unattended(database).await?;
+        let bulk = messages::each(database, &page.filter, act, &who, &unattended, dry).await?;
         let seen = bulk.done + bulk.left.len();
         report.done += bulk.done;
         report
@@ -103,7 +100,7 @@ struct Page<'a> {
 impl<'a> Page<'a> {
     fn of(api: &'a Api, wanted: MessagesOf) -> Result<Self, Problem> {
         let mut databases: VecDeque<&Database> = match &wanted.database {
-            Some(name) => [database(api, name)?].into(),
+            Some(name) => [api.database(name)?].into(),
             None => api.events.databases.iter().collect(),
         };
         let mut after = None;
@@ -153,8 +150,7 @@ async fn actions(
     let Query(wanted) = query?;
     let mut all = Vec::new();
     for database in api.events.databases.iter() {
-        let actions = messages::actions(database, wanted.limit.clamp(1, 1_000)).await;
-        let actions = actions.map_err(|error| failed(&error))?;
+        let actions = messages::actions(database, wanted.limit.clamp(1, 1_000)).await?;
         all.extend(actions.into_iter().map(|action| (database.name(), action)));
     }
     all.sort_by_key(|(_, action)| std::cmp::Reverse(action.at));
@@ -174,16 +170,14 @@ async fn edit(
 ) -> Result<StatusCode, Problem> {
     let Path((name, number)) = message?;
     let payload = payload?;
-    messages::edit(database(&api, &name)?, number, &payload, &who).await?;
+    messages::edit(api.database(&name)?, number, &payload, &who).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn show(State(api): State<Api>, message: Message) -> Result<Json<Value>, Problem> {
     let Path((name, number)) = message?;
-    let database = database(&api, &name)?;
-    let detail = messages::show(database, number)
-        .await
-        .map_err(|error| failed(&error))?;
+    let database = api.database(&name)?;
+    let detail = messages::show(database, number).await?;
     let Some(Detail {
         kept,
         headers,
@@ -212,7 +206,7 @@ async fn act(
     Who(who): Who,
 ) -> Result<StatusCode, Problem> {
     let Path((name, number)) = message?;
-    let database = database(&api, &name)?;
+    let database = api.database(&name)?;
     match act {
         Act::Retry => {
             attended(&api, database, number).await?;
@@ -226,13 +220,11 @@ async fn act(
 
 /// Whether there is somebody who would be given it.
 async fn attended(api: &Api, database: &Database, number: i64) -> Result<(), Problem> {
-    let unattended = api.events.unattended(database).await;
-    let unattended = unattended.map_err(|error| failed(&error))?;
+    let unattended = api.events.unattended(database).await?;
     if unattended.is_empty() {
         return Ok(());
     }
-    let detail = messages::show(database, number).await;
-    let detail = detail.map_err(|error| failed(&error))?;
+    let detail = messages::show(database, number).await?;
     let refused = detail.and_then(|detail| messages::nobody(&detail.kept, &unattended));
     refused.map_or(Ok(()), |refused| Err(refused.into()))
 }
@@ -241,24 +233,12 @@ fn row(database: &Database, kept: &Kept) -> Value {
     json!({ "message": format!("{}/{}", database.name(), kept.id), "kept": kept })
 }
 
-pub(crate) fn database<'a>(api: &'a Api, name: &str) -> Result<&'a Database, Problem> {
-    api.events.database(name).ok_or_else(|| {
-        NO_SUCH_RESOURCE
-            .with(format!("the application has no database {name}"))
-            .into()
-    })
-}
-
-pub(crate) fn failed(error: &marquee_delivery::Error) -> Problem {
-    UNAVAILABLE.with(marquee_runtime::chain(error)).into()
-}
-
 impl From<ActError> for Problem {
     fn from(error: ActError) -> Self {
-        match &error {
+        match error {
             ActError::TooLarge => BODY_TOO_LARGE.with(error.to_string()).into(),
             ActError::Unknown(_) => NO_SUCH_RESOURCE.with(error.to_string()).into(),
-            ActError::Delivery(error) => failed(error),
+            ActError::Delivery(error) => error.into(),
             _ => CONFLICT.with(error.to_string()).into(),
         }
     }

@@ -9,12 +9,7 @@ use marquee_delivery::outbox::rows::{self, ActError, Refused};
 use marquee_problem::NO_SUCH_RESOURCE;
 use serde_json::{Value, json};
 
-use crate::{
-    api::Api,
-    messages::{database, failed},
-    peer::Who,
-    problem::Problem,
-};
+use crate::{api::Api, peer::Who, problem::Problem};
 
 pub(crate) fn routes() -> Router<Api> {
     let row = "/outbox/{database}/{number}";
@@ -29,8 +24,7 @@ type Row = Result<Path<(String, i64)>, PathRejection>;
 async fn all(State(api): State<Api>) -> Result<Json<Vec<Value>>, Problem> {
     let mut all = Vec::new();
     for database in api.events.databases.iter() {
-        let overview = rows::overview(database).await;
-        let overview = overview.map_err(|error| failed(&error))?;
+        let overview = rows::overview(database).await?;
         all.push(json!({ "database": database.name(), "outbox": overview }));
     }
     Ok(Json(all))
@@ -38,7 +32,7 @@ async fn all(State(api): State<Api>) -> Result<Json<Vec<Value>>, Problem> {
 
 async fn retry(State(api): State<Api>, row: Row, Who(who): Who) -> Result<Json<Refused>, Problem> {
     let Path((name, number)) = row?;
-    let refused = rows::retry(database(&api, &name)?, number, &who).await?;
+    let refused = rows::retry(api.database(&name)?, number, &who).await?;
     Ok(Json(refused))
 }
 
@@ -48,14 +42,14 @@ async fn discard(
     Who(who): Who,
 ) -> Result<Json<Refused>, Problem> {
     let Path((name, number)) = row?;
-    let refused = rows::discard(database(&api, &name)?, number, &who).await?;
+    let refused = rows::discard(api.database(&name)?, number, &who).await?;
     Ok(Json(refused))
 }
 
 impl From<ActError> for Problem {
     fn from(error: ActError) -> Self {
-        match &error {
-            ActError::Delivery(error) => failed(error),
+        match error {
+            ActError::Delivery(error) => error.into(),
             _ => NO_SUCH_RESOURCE.with(error.to_string()).into(),
         }
     }

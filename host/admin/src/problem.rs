@@ -61,6 +61,12 @@ pub(crate) async fn kind(Path(name): Path<String>) -> Result<Json<&'static Kind>
     found.map(Json).ok_or_else(unknown)
 }
 
+/// There is nothing at that place.
+pub(crate) fn nothing() -> Problem {
+    let detail = "see /admin/v1/openapi.json for what there is";
+    NO_SUCH_RESOURCE.with(detail).into()
+}
+
 impl Problem {
     /// The request is not valid, and why.
     pub(crate) fn invalid(detail: String) -> Self {
@@ -100,6 +106,12 @@ impl From<Error> for Problem {
             Error::Store(_) | Error::Work(_) => INTERNAL,
         };
         kind.with(marquee_runtime::chain(&error)).into()
+    }
+}
+
+impl From<marquee_delivery::Error> for Problem {
+    fn from(error: marquee_delivery::Error) -> Self {
+        UNAVAILABLE.with(marquee_runtime::chain(&error)).into()
     }
 }
 

@@ -6,7 +6,7 @@ use marquee_database::Unit;
 
 use crate::{
     Consumer, Error, Message, Verdict,
-    consume::{Position, Receipt, Summary},
+    consume::{Position, Receipt, Settled},
     retry::{Claimed, Run},
 };
 
@@ -38,16 +38,6 @@ pub enum Opened {
     Fresh(Receipt),
     /// Parked.
     Parked(Run),
-}
-
-/// What came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// It is written; commit the unit.
-    Written(Summary),
-    /// The component applied a message behind one of the same key that it did not. Roll back; then deliver so many of
-    /// the stretch first, and the others after them: those of that key will wait.
-    Split(usize),
 }
 
 impl Stretch<'_> {

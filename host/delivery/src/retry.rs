@@ -25,8 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     Consumer, Error, Message, Verdict,
-    apply::Settled,
-    consume::{Summary, count, error_text},
+    consume::{Settled, Summary, count, error_text},
     keys::Key,
 };
 

@@ -1,8 +1,20 @@
 //! Checks across the manifest, and the order in which components are loaded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
-use crate::{App, Component, ComponentId, parse::Places, reader::Problems};
+use crate::{App, Component, ComponentId, DependencyName, reader::Problems};
+
+/// Where things stand that are checked against each other after all is read.
+#[derive(Default)]
+pub(crate) struct Places {
+    pub(crate) routes: Vec<Range<usize>>,
+    pub(crate) components: BTreeMap<ComponentId, Range<usize>>,
+    pub(crate) dependencies: Vec<(ComponentId, DependencyName, ComponentId, Range<usize>)>,
+    pub(crate) spin_settings: BTreeMap<ComponentId, (&'static str, Range<usize>)>,
+}
 
 impl App {
     /// The components that something starts or needs, each after those that it depends on. A component that only

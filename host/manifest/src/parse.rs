@@ -13,7 +13,8 @@ use toml::{
 
 use crate::{
     App, Build, Canary, Component, ComponentId, Dependencies, DependencyName, Guard, Http, Limits,
-    Problem, Rates, Route, Variable, http, order,
+    Problem, Rates, Route, Variable, http,
+    order::{self, Places},
     outbound::NoGrant,
     reader::{At, Problems, Section},
     tool,
@@ -50,15 +51,6 @@ fn problems_or(problems: &Problems<'_>, app: (App, Places)) -> Result<App, Vec<P
     } else {
         Err(found)
     }
-}
-
-/// Where things stand that are checked against each other after all is read.
-#[derive(Default)]
-pub(crate) struct Places {
-    pub(crate) routes: Vec<Range<usize>>,
-    pub(crate) components: BTreeMap<ComponentId, Range<usize>>,
-    pub(crate) dependencies: Vec<(ComponentId, DependencyName, ComponentId, Range<usize>)>,
-    pub(crate) spin_settings: BTreeMap<ComponentId, (&'static str, Range<usize>)>,
 }
 
 fn app(table: Spanned<DeTable<'_>>, problems: &Problems<'_>) -> (App, Places) {

@@ -19,9 +19,7 @@ use marquee_database::{
     seeded::{Bug, seeded},
 };
 use marquee_delivery::{
-    Consumer, Message, Verdict,
-    apply::{Settled, Stretch},
-    partition::Delivered,
+    Consumer, Message, Verdict, apply::Stretch, consume::Settled, partition::Delivered,
 };
 use marquee_registry::Choice;
 use marquee_runtime::Call;

@@ -16,7 +16,7 @@ mod position;
 mod receipt;
 mod store;
 
-pub use plan::Summary;
+pub use plan::{Settled, Summary};
 pub use position::{Place, Position, Why};
 pub use receipt::{CROWDED, Fate, Receipt, keep};
 

@@ -120,6 +120,16 @@ pub(crate) struct Row {
     pub(crate) due_in: Option<f64>,
 }
 
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is written; commit the unit.
+    Written(Summary),
+    /// The component applied a message behind one of the same key that it did not. Roll back; then deliver so many of
+    /// the stretch first, and the others after them: those of that key will wait.
+    Split(usize),
+}
+
 /// A batch in figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

@@ -15,12 +15,11 @@ use uuid::Uuid;
 
 use super::{
     Consumer, Position,
-    plan::{self, CLASH, Judged, KeyState, Outcome, Plan, States, Summary},
+    plan::{self, CLASH, Judged, KeyState, Outcome, Plan, Settled, States, Summary},
     store,
 };
 use crate::{
     Error, Message, Verdict,
-    apply::Settled,
     message::{self, Decoded},
 };
 

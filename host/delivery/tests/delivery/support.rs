@@ -15,8 +15,8 @@ use marquee_bus::{BatchLimits, Bus, Incoming, Log, Outgoing, Partition, Record, 
 use marquee_database::{Config, Database, Secret, Unit};
 use marquee_delivery::{
     Consumer, Error, Message, Verdict,
-    apply::{Opened, Settled, Stretch},
-    consume::{Position, Receipt, Summary},
+    apply::{Opened, Stretch},
+    consume::{Position, Receipt, Settled, Summary},
     retry::{self, Claimed, Due},
 };
 use tokio_postgres::types::ToSql;

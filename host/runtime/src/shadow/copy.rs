@@ -1,14 +1,9 @@
-//! A call that is made again: what was asked for, and how a version is asked for it in a dry run.
+//! A call that is to be made again: what was asked for.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Uri, header};
-use http_body_util::{BodyExt as _, Full};
 use marquee_manifest::ComponentId;
 use marquee_registry::Choice;
 use serde_json::{Map, Value, json};
@@ -18,16 +13,8 @@ use wasmtime::{
     component::{Val, types::ComponentItem},
 };
 
-use super::{Copied, LONGEST, Pair, compare, hide};
-use crate::{
-    Call, CallError, DryRun, Manner, Message,
-    cache::size_of,
-    guest::{consumer, http as web},
-    link::Target,
-    outcome::Kind,
-    pool::Pool,
-    runtime::Shared,
-};
+use super::{Copied, Pair, compare, hide};
+use crate::{Message, cache::size_of, link::Target, pool::Pool};
 
 /// A call of a component that is to be made again.
 pub(super) struct Copy {
@@ -48,9 +35,9 @@ pub(crate) enum Asked {
 
 /// A request without its body.
 pub(crate) struct Head {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
 }
 
 /// The body of a request, as the component has read it.
@@ -62,12 +49,6 @@ struct Body {
     bytes: BytesMut,
     is_whole: bool,
     is_large: bool,
-}
-
-/// What came of a run.
-pub(super) struct Run {
-    pub(super) document: Value,
-    pub(super) is_answered: bool,
 }
 
 impl Copy {
@@ -199,7 +180,7 @@ impl Seen {
         self.lock().is_whole = true;
     }
 
-    fn whole(&self) -> Option<Bytes> {
+    pub(super) fn whole(&self) -> Option<Bytes> {
         let body = self.lock();
         let is_there = body.is_whole && !body.is_large;
         is_there.then(|| Bytes::copy_from_slice(&body.bytes))
@@ -207,116 +188,6 @@ impl Seen {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Body> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Shared {
-    /// Have a version do what a call did, so that nothing of it stands. None: there was no room for that, or others were in
-    /// the way.
-    pub(super) async fn run(self: &Arc<Self>, version: &Arc<Pool>, copy: &Copy) -> Option<Run> {
-        let pool = version.beside();
-        let limits = &pool.component.spec.limits;
-        let deadline = Instant::now() + limits.deadline.min(LONGEST);
-        let dry_run = DryRun::default();
-        let call = Call::new(format!("shadow-{:016x}", rand::random::<u64>()), deadline)
-            .with_choice(copy.choice.clone())
-            .as_dry_run(dry_run.clone());
-        let id = &copy.component;
-        let answer = match &copy.asked {
-            Asked::Function(target, params) => {
-                let params = Arc::clone(params);
-                let answer = self.discard_function(&pool, target, params, call).await;
-                answer.as_ref().map(compare::value).map_err(Clone::clone)
-            }
-            Asked::Http(head, seen) => {
-                let request = head.request(seen.whole()?);
-                let ask = |call| answered(Arc::clone(&pool), request, call);
-                self.discard(id, call, Manner::Alone, |_| true, ask).await
-            }
-            Asked::Messages(messages) => {
-                let judge = |call| consumer::judge(&pool, messages.clone(), call);
-                let stands = |verdicts: &Result<_, _>| verdicts.is_ok();
-                let verdicts = self.discard(id, call, Manner::Unit, stands, judge).await;
-                verdicts
-                    .as_ref()
-                    .map(compare::verdicts)
-                    .map_err(Clone::clone)
-            }
-        };
-        let effects = dry_run.effects();
-        if effects.gave_way {
-            return None;
-        }
-        let (outcome, answer) = match answer {
-            Ok(answer) => ("answered", answer),
-            Err(
-                CallError::Overloaded(_)
-                | CallError::NoRoom(_)
-                | CallError::Cancelled(_)
-                | CallError::UnknownComponent(_),
-            ) => return None,
-            Err(error) => (named(error.outcome(id).kind), Value::Null),
-        };
-        Some(Run {
-            is_answered: outcome == "answered",
-            document: json!({
-                "outcome": outcome,
-                "answer": answer,
-                "effects": compare::effects(&effects),
-            }),
-        })
-    }
-}
-
-impl Head {
-    fn request(&self, body: Bytes) -> web::Request {
-        let body = Full::new(body).map_err(|never: Infallible| match never {});
-        let mut request = http::Request::new(body.boxed_unsync());
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        request
-    }
-}
-
-/// An answer over HTTP, read to its end.
-async fn answered(
-    version: Arc<Pool>,
-    request: web::Request,
-    call: Call,
-) -> Result<Value, CallError> {
-    let (head, mut body) = web::ask(version, request, call, None).await?.into_parts();
-    let (mut bytes, mut trailers) = (BytesMut::new(), HeaderMap::new());
-    let mut end = "whole";
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else {
-            end = "broken off";
-            break;
-        };
-        match frame.into_data() {
-            Ok(data) if bytes.len() + data.len() > BYTES => {
-                end = "longer than what is compared";
-                break;
-            }
-            Ok(data) => bytes.extend_from_slice(&data),
-            Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
-        }
-    }
-    let mut answer = compare::response(head.status.as_u16(), &head.headers, &trailers, &bytes);
-    if let Value::Object(answer) = &mut answer {
-        answer.insert("end".to_owned(), json!(end));
-    }
-    Ok(answer)
-}
-
-fn named(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Done | Kind::Failed => "answered",
-        Kind::Trapped => "trapped",
-        Kind::Late => "late",
-        Kind::Cancelled => "cancelled",
-        Kind::Refused => "refused",
-        Kind::Undone => "rolled back",
     }
 }
 

@@ -7,16 +7,17 @@
 //!
 //! Promise: no call waits for a copy, and nothing of one reaches anybody: it has instances of its own, stands behind all other
 //! calls, is in no figures, and capabilities honour [`crate::DryRun`]. Bounds: one copy at a time, [`WAITING`] that wait,
-//! [`LONGEST`] for each run; what finds no room is counted and dropped. Of the differences the newest [`KEPT`] are kept.
+//! [`rerun::LONGEST`] for each run; what finds no room is counted and dropped. Of the differences the newest [`KEPT`] are kept.
 
 mod compare;
 mod copy;
 mod hide;
+mod rerun;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use marquee_manifest::ComponentId;
@@ -24,12 +25,11 @@ use marquee_registry::{Digest, Live};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio_util::sync::CancellationToken;
 
 pub use self::compare::Differs;
+use self::copy::Copy;
 pub(crate) use self::copy::{Asked, Seen};
-use self::{compare::differences, copy::Copy};
-use crate::{Call, Message, Prepared, Runtime, runtime::Shared};
+use crate::Call;
 
 /// The copies that wait, and what came of those before.
 pub(crate) struct Shadows {
@@ -94,7 +94,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn of(live: &Live<Prepared>) -> Option<Self> {
+    fn of<P>(live: &Live<P>) -> Option<Self> {
         Some(Self {
             live: live.stable.digest,
             shadow: live.shadow.as_ref()?.version.digest,
@@ -151,10 +151,10 @@ impl Shadows {
     }
 
     /// The copy of a call that is about to be made, if the component's shadow gets one.
-    pub(crate) fn copied(
+    pub(crate) fn copied<P>(
         self: &Arc<Self>,
         component: &ComponentId,
-        live: &Live<Prepared>,
+        live: &Live<P>,
         call: &Call,
         asked: impl FnOnce() -> Asked,
     ) -> Option<Copied> {
@@ -202,99 +202,6 @@ impl Shadows {
     }
 }
 
-impl Runtime {
-    /// Make the copies of calls that shadows get, one after the other, until `stop`.
-    pub async fn shadow(&self, stop: CancellationToken) {
-        let shadows = &self.0.shadows;
-        let mut waiting = shadows.waiting.lock().await;
-        let work = async {
-            while let Some(copy) = waiting.recv().await {
-                Box::pin(self.0.compare(&copy)).await;
-            }
-        };
-        stop.run_until_cancelled(work).await;
-    }
-
-    /// The copy of a batch that a component is about to judge, if its shadow gets one. To be dropped when what it has done
-    /// of it stands.
-    pub fn copied(
-        &self,
-        component: &ComponentId,
-        call: &Call,
-        messages: impl FnOnce() -> Vec<Message>,
-    ) -> Option<Copied> {
-        let live = self.0.registry.live(component)?;
-        let asked = || Asked::messages(messages());
-        self.0.shadows.copied(component, &live, call, asked)
-    }
-
-    /// What came of the copies that a component's shadow got here. None: it has no shadow.
-    pub fn comparison(&self, component: &ComponentId) -> Option<Comparison> {
-        let pair = Pair::of(&*self.0.registry.live(component)?)?;
-        let known = self.0.shadows.lock();
-        let known = known.get(component).filter(|known| known.is_of(pair));
-        Some(known.cloned().unwrap_or_else(|| Comparison::new(pair)))
-    }
-}
-
-impl Shared {
-    /// Have both versions do what a call did, and note what is different.
-    async fn compare(self: &Arc<Self>, copy: &Copy) {
-        let Some(live) = self.registry.live(&copy.component) else {
-            return;
-        };
-        // Another step was taken since.
-        let Some(shadow) = live
-            .shadow
-            .as_ref()
-            .filter(|_| Pair::of(&live) == Some(copy.pair))
-        else {
-            return;
-        };
-        let (live, shadow) = (&live.stable.payload.0, &shadow.version.payload.0);
-        let note = |what: &dyn Fn(&mut Comparison)| {
-            self.shadows.note(&copy.component, copy.pair, what);
-        };
-        let (Some(first), Some(second)) =
-            (self.run(live, copy).await, self.run(shadow, copy).await)
-        else {
-            return note(&|known| known.dropped += 1);
-        };
-        let mut found = differences(&first.document, &second.document);
-        if found.is_empty() {
-            return note(&|known| {
-                known.compared += 1;
-                known.equal += 1;
-            });
-        }
-        let Some(again) = self.run(live, copy).await else {
-            return note(&|known| known.dropped += 1);
-        };
-        let moving = differences(&first.document, &again.document);
-        found.retain(|one| !moving.iter().any(|other| one.is_near(other)));
-        if found.is_empty() {
-            return note(&|known| {
-                known.compared += 1;
-                known.unsteady += 1;
-            });
-        }
-        let difference = Difference {
-            at_ms: now_ms(),
-            asked: copy.asked.name(),
-            with: copy.asked.shown(live, self.engine()),
-            more: found.len().saturating_sub(SHOWN),
-            differs: found.into_iter().take(SHOWN).map(hide::shown).collect(),
-        };
-        let has_failed = first.is_answered && !second.is_answered;
-        self.shadows.note(&copy.component, copy.pair, |known| {
-            known.compared += 1;
-            known.different += 1;
-            known.failed += u64::from(has_failed);
-            known.keep(difference);
-        });
-    }
-}
-
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
@@ -302,8 +209,5 @@ fn now_ms() -> u64 {
 
 /// Each holds [`copy::BYTES`] at the most.
 const WAITING: usize = 64;
-/// For each run. What it has locked in a database is locked for so long at the most: no call is to wait for longer.
-const LONGEST: Duration = Duration::from_secs(1);
 /// Enough to see what sort of difference it is.
 const KEPT: usize = 50;
-const SHOWN: usize = 20;

@@ -177,16 +177,12 @@ where ($1::bigint is not null or (select count(*) from generate_series(1, 100000
 }
 
 /// Each word of the query is one of the title; the last one, which may not be all typed, begins one. A query without a
-/// word finds nothing. A last word of one or two letters may begin so many words that their list is not worth reading where
-/// other words find the movies: then it is looked for in those.
+/// word finds nothing. A last word of one or two letters may begin so many words that their list is not worth reading: where
+/// others stand before it, it is looked for among the beginnings that each title has.
 macro_rules! found {
     () => {
-        "title_lexemes @@ case when movie_title_words($2) ~ ' [^ ]{1,2}$'
-            then movie_short_query(movie_title_words($2))
-            else ('''' || replace(nullif(movie_title_words($2), ''), ' ', ''' & ''') || ''':*')::tsquery
-        end
-        and (movie_title_words($2) !~ ' [^ ]{1,2}$'
-            or (title_lexemes @@ ('''' || regexp_replace(movie_title_words($2), '^.* ', '') || ''':*')::tsquery) is true)"
+        "title_lexemes @@ movie_query($2)
+        and (movie_query_beginning($2) is null or movie_title_beginnings(title_words) @> movie_query_beginning($2))"
     };
 }
 

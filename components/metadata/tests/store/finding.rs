@@ -145,6 +145,43 @@ async fn words_with_a_typing_error_are_near() {
 }
 
 #[tokio::test]
+async fn however_it_is_looked_up_a_word_is_like_the_same_words() {
+    let fixture = Fixture::new().await;
+    let mut connection = fixture.connection().await;
+    // Every word of three letters and of lengths where a letter more or less decides, and some that nobody would write.
+    let fill = "
+        create temporary table letters as select unnest('{A,B,C}'::text[]) as l;
+        create temporary table words as
+        select a.l || b.l as w from letters as a, letters as b
+        union select a.l || b.l || c.l from letters as a, letters as b, letters as c
+        union select w.w || c.l || d.l from (select a.l || b.l as w from letters as a, letters as b) as w, letters as c, letters as d
+        union select repeat(l, n) from letters, generate_series(1, 12) as n;
+        insert into words select w.w || l.l from words as w, letters as l where length(w.w) = 4;
+        insert into lexicon (word)
+        select w from words union select w || l from words, letters where length(w) = 5";
+    connection.batch(fill).await.unwrap();
+    let differ = "
+        select t.word
+        from (
+            select u.word
+            from (
+                select w from words
+                union select a.w || b.w from words as a, words as b where length(a.w) = 5 and length(b.w) between 2 and 3
+            ) as u (word)
+            order by md5(u.word)
+            limit 600
+        ) as t
+        where array(select lexicon_like(t.word, 5000)) <> array(
+            select x.word from lexicon as x
+            where similarity(x.word, t.word) >= 0.4::real
+            order by similarity(x.word, t.word) desc, x.word
+        )";
+    let rows = connection.query(differ, &[]).await.unwrap();
+    let words: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(words, [""; 0]);
+}
+
+#[tokio::test]
 async fn a_word_of_a_new_title_is_near_at_once() {
     let fixture = Fixture::new().await;
     let id = fixture.movie("Alien", None).await;

@@ -12,15 +12,19 @@ use crate::support::{Fixture, List, send};
 /// does not count words.
 async fn library() -> Fixture {
     let fixture = Fixture::new().await;
-    let fill = "
-        insert into movies (id, title, title_key, year, description, director)
-        select gen_random_uuid(),
-            chr(65 + n % 26) || n || ' w' || n % 300 || case when n % 2 = 0 then ' love' else ' hate' end
-                || case when n % 1000 = 0 then ' dragon' else '' end,
-            md5(n::text), 1900 + n % 120, '', 'd'
-        from generate_series(1, 20000) as n";
     let mut connection = fixture.connection().await;
-    connection.batch(fill).await.unwrap();
+    // A statement has its time.
+    for last in (2_000..=20_000).step_by(2_000) {
+        let fill = format!(
+            "insert into movies (id, title, title_key, year, description, director)
+            select gen_random_uuid(),
+                chr(65 + n % 26) || n || ' w' || n % 300 || case when n % 2 = 0 then ' love' else ' hate' end
+                    || case when n % 1000 = 0 then ' dragon' else '' end,
+                md5(n::text), 1900 + n % 120, '', 'd'
+            from generate_series({last} - 1999, {last}) as n"
+        );
+        connection.batch(&fill).await.unwrap();
+    }
     connection
         .batch("vacuum analyze movies, lexicon")
         .await
@@ -92,7 +96,7 @@ async fn a_rare_word_is_looked_up_and_a_common_one_is_met_on_the_way() {
         assert!(!plan.contains("Seq Scan"), "{plan}");
     };
     for sort in [Sort::Relevance, Sort::Title, Sort::Year, Sort::Newest] {
-        check("dragon", sort, "movies_title_lexemes_idx").await;
+        check("dragon", sort, "movies_words_idx").await;
     }
     // And it is met in the index: no row is looked at.
     let scan = |index| format!("Index Only Scan using {index}");
@@ -101,11 +105,11 @@ async fn a_rare_word_is_looked_up_and_a_common_one_is_met_on_the_way() {
     check("love", Sort::Year, &scan("movies_by_year_idx")).await;
     let newest = scan("movies_pkey").replace("Scan", "Scan Backward");
     check("love", Sort::Newest, &newest).await;
-    // Of two words the rare one finds the movies, and the beginning of many is looked for in those.
+    // Of two words the rare one finds the movies; the beginning of many is looked for together with the other.
     for (query, asked) in [
-        ("dragon w", "'DRAGON'"),
-        ("love dragon", "'LOVE' & 'DRAGON':*"),
-        ("love dr", "'LOVE' & 'DR':*"),
+        ("dragon w", ["'DRAGON'", "{W}"]),
+        ("love dragon", ["'LOVE' & 'DRAGON':*", ""]),
+        ("love dr", ["'LOVE'", "{DR}"]),
     ] {
         let list = List {
             query: Some(query),
@@ -113,9 +117,12 @@ async fn a_rare_word_is_looked_up_and_a_common_one_is_met_on_the_way() {
             ..List::default()
         };
         let plan = plan(&fixture, page(&list, None)).await;
-        let asked = asked.replace('\'', "''");
-        let asked = format!("Index Cond: (title_lexemes @@ '{asked}'");
-        assert!(plan.contains(&asked), "{query}: {plan}");
+        let words = asked[0].replace('\'', "''");
+        let words = format!("title_lexemes @@ '{words}'");
+        let condition = plan.lines().find(|line| line.contains("Index Cond"));
+        let condition = condition.unwrap_or_default();
+        assert!(condition.contains(&words), "{query}: {plan}");
+        assert!(condition.contains(asked[1]), "{query}: {plan}");
     }
 }
 
@@ -155,7 +162,8 @@ async fn words_that_are_like_a_word_are_found_by_their_index() {
     let after = scans(&mut connection).await;
     connection.batch("rollback").await.unwrap();
     // The word itself, and those that are like it.
-    assert_eq!([after[0] - before[0], after[1] - before[1]], [0, 2]);
+    assert_eq!(after[0], before[0]);
+    assert!(after[1] - before[1] >= 2);
 }
 
 /// How often the lexicon was read as a whole, and by an index: what a function does stands in no plan. What the connection

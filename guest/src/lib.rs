@@ -1,5 +1,5 @@
 //! What a component in Rust needs beside its domain: SQL with rows by name, messages with their verdicts, cursors,
-//! variables. It knows nothing of any application.
+//! variables, and what every API over HTTP and gRPC has. It knows nothing of any application.
 //!
 //! **The way to write a component.** One crate (`cdylib`), built with `scripts/components NAME` or
 //! `cargo build --target wasm32-wasip2`:
@@ -8,6 +8,7 @@
 //! - `lib.rs` implements the exported interfaces: parse what came into values of the domain, ask the store, answer.
 //! - `domain/` has plain types and functions, tested natively. Of this crate it may use [`cursor`], which is pure.
 //! - `store.rs` has all the SQL, on a [`sql::Database`].
+//! - A component that answers HTTP has routes of axum, and a [`rest::Api`](rest) around them; gRPC is [`grpc`].
 //! - The manifest grants what it may use: a database, topics, variables.
 //!
 //! There is no code for transactions, retries or duplicates: a call of `handle` or `run` is one transaction of the
@@ -54,10 +55,14 @@
 //! features are on.
 
 pub mod cursor;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "messaging")]
 pub mod messaging;
+#[cfg(feature = "rest")]
+pub mod rest;
 #[cfg(feature = "sql")]
 pub mod sql;
 #[cfg(feature = "variables")]
@@ -65,6 +70,12 @@ pub mod variables;
 
 #[doc(hidden)]
 pub use wit_bindgen;
+
+/// Write one line for operators. Escaped: it may hold what a client sent.
+#[expect(clippy::print_stderr, reason = "a guest's stderr is the host's log")]
+pub fn log(line: &str) {
+    eprintln!("{}", line.escape_debug());
+}
 
 /// Make a module `bindings` of a WIT world, and export a type as the component.
 ///

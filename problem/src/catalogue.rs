@@ -1,21 +1,22 @@
 //! The kinds that mean the same whatever the application is.
 
-use crate::Kind;
-
-/// Declares the kinds, and [`ALL`] with every one of them.
+/// Declares kinds, and `ALL` with every one of them: `kinds! { pub(crate),` and for each
+/// `/// What it is.`, `NAME = STATUS "its-name", "Its title", "What it means.";`
+#[macro_export]
 macro_rules! kinds {
-    ($($(#[$doc:meta])+ $constant:ident = $status:literal $name:literal, $title:literal, $meaning:literal;)+) => {
+    ($visibility:vis, $($(#[$doc:meta])+ $constant:ident = $status:literal $name:literal, $title:literal, $meaning:literal;)+) => {
         $(
             $(#[$doc])+
-            pub const $constant: Kind = Kind { uri: concat!("/problems/", $name), status: $status, title: $title, meaning: $meaning };
+            $visibility const $constant: $crate::Kind =
+                $crate::Kind { uri: concat!("/problems/", $name), status: $status, title: $title, meaning: $meaning };
         )+
 
         /// Every kind of this catalogue.
-        pub const ALL: &[Kind] = &[$($constant),+];
+        $visibility const ALL: &[$crate::Kind] = &[$($constant),+];
     };
 }
 
-kinds! {
+kinds! { pub,
     /// The server cannot tell whom the request is for.
     BAD_REQUEST = 400 "bad-request", "The request is not one of HTTP",
         "It needs exactly one `Host` header, or an authority in HTTP/2.";

@@ -7,25 +7,25 @@
 //! `auth = "open"` is for the first minutes on one's own machine: whoever shows no token may do what everybody together
 //! may. A token that is shown is verified then too.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{num::NonZeroUsize, sync::OnceLock, time::Duration};
 
 use axum::{
     extract::FromRequestParts,
     http::{Extensions, HeaderMap, header, request::Parts},
 };
-use lru::LruCache;
-use marquee_guest::variables;
+use marquee_guest::{
+    log,
+    rest::{Failure, Recent, Subject, check_json, only},
+    variables,
+};
 use marquee_problem::{FORBIDDEN, UNAUTHORIZED};
 
 use crate::{
     domain::UserId,
-    failure::Failure,
-    http::{check_json, log, only},
-    upstream::{Principal, Role, users},
+    upstream::{
+        Role,
+        users::{Principal, sessions},
+    },
 };
 
 /// Whoever sent the request.
@@ -38,9 +38,6 @@ pub(crate) enum Caller {
     /// Somebody without a token.
     Nobody,
 }
-
-/// Whose the request turned out to be; for the answer.
-pub(crate) type Subject = Arc<OnceLock<String>>;
 
 impl Caller {
     /// The user; for what only a user has.
@@ -125,18 +122,17 @@ impl Caller {
     /// Who sent a request with these headers, by whatever protocol. Its [`Subject`] among the extensions is told.
     pub(crate) async fn of(headers: &HeaderMap, extensions: &Extensions) -> Result<Self, Failure> {
         if !headers.contains_key(header::AUTHORIZATION) {
-            return Ok(match Auth::setting().await {
-                Auth::Open => Self::Anyone,
-                Auth::Required => Self::Nobody,
+            return Ok(match is_open().await {
+                true => Self::Anyone,
+                false => Self::Nobody,
             });
         }
         let token = bearer(headers).ok_or_else(|| {
             Failure::from(UNAUTHORIZED.with("`Authorization` must be `Bearer` and an access token"))
         })?;
-        let principal = verified(token).await?;
-        if let Some(subject) = extensions.get::<Subject>() {
-            let _ = subject.set(principal.user_id.clone());
-        }
+        let verify = async { Ok::<_, Failure>(sessions::verify(token.to_owned()).await?) };
+        let principal = VERIFIED.get(token, verify).await?;
+        Subject::tell(extensions, &principal.user_id);
         Ok(Self::User(principal))
     }
 }
@@ -152,14 +148,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
 /// Forgets whose a token is: its session has ended.
 pub(crate) fn forget(session_id: &str) {
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let of_session = known
-        .iter()
-        .filter(|(_, known)| known.principal.session_id == session_id);
-    let tokens: Vec<_> = of_session.map(|(token, _)| token.clone()).collect();
-    for token in tokens {
-        known.pop(&token);
-    }
+    VERIFIED.forget(|principal| principal.session_id == session_id);
 }
 
 /// The access token that a request shows.
@@ -170,77 +159,27 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     })
 }
 
-async fn verified(token: &str) -> Result<Principal, Failure> {
-    if let Some(principal) = known(token) {
-        return Ok(principal);
-    }
-    let asked_at = Instant::now();
-    let principal = users::verify(token).await?;
-    let until = asked_at + CACHED_FOR;
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let entry = Known {
-        principal: principal.clone(),
-        until,
-    };
-    known.put(token.to_owned(), entry);
-    Ok(principal)
-}
-
-fn known(token: &str) -> Option<Principal> {
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = known.get(token)?;
-    (Instant::now() < found.until).then(|| found.principal.clone())
-}
-
 fn nobody() -> Failure {
     UNAUTHORIZED
         .with("log in (`POST /v1/sessions`) and send `Authorization: Bearer ACCESS_TOKEN`")
         .into()
 }
 
-struct Known {
-    principal: Principal,
-    until: Instant,
-}
-
-/// Whose tokens are, of the callers of late. Never locked across a call.
-static KNOWN: LazyLock<Mutex<LruCache<String, Known>>> =
-    LazyLock::new(|| Mutex::new(LruCache::new(TOKENS)));
-
-/// Whether writing needs a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Auth {
-    Required,
-    Open,
-}
-
-impl Auth {
-    /// As the application's variable `auth` says. Whatever cannot be understood opens nothing.
-    pub(crate) async fn setting() -> Self {
-        if let Some(auth) = AUTH.get() {
-            return *auth;
-        }
-        let auth = Self::read().await.unwrap_or_else(|error| {
-            log(&format!("{error}; every write needs a token"));
-            Self::Required
-        });
-        *AUTH.get_or_init(|| auth)
+/// Whether nobody needs a token, as the application's variable `auth` says. Whatever cannot be understood opens nothing.
+pub(crate) async fn is_open() -> bool {
+    if let Some(is_open) = OPEN.get() {
+        return *is_open;
     }
-
-    async fn read() -> Result<Self, String> {
-        match variables::get("auth").await?.as_str() {
-            "required" => Ok(Self::Required),
-            "open" => Ok(Self::Open),
-            other => Err(format!(
-                "variable auth is {other:?}; it must be \"required\" or \"open\""
-            )),
-        }
-    }
+    let is_open = setting().await.unwrap_or_else(|error| {
+        log(&format!("{error}; every write needs a token"));
+        false
+    });
+    *OPEN.get_or_init(|| is_open)
 }
 
 /// Says aloud, once a version, that nobody is asked who they are.
 pub(crate) async fn announce() -> Result<(), String> {
-    if Auth::read().await? == Auth::Open {
+    if setting().await? {
         log(
             "AUTH IS OPEN: whoever reaches this server may write, rate as anybody and delete movies, without a token. \
              Every answer says so (marquee-auth: open). Set SPIN_VARIABLE_AUTH=required for everything but a first try.",
@@ -249,8 +188,20 @@ pub(crate) async fn announce() -> Result<(), String> {
     Ok(())
 }
 
+async fn setting() -> Result<bool, String> {
+    match variables::get("auth").await?.as_str() {
+        "required" => Ok(false),
+        "open" => Ok(true),
+        other => Err(format!(
+            "variable auth is {other:?}; it must be \"required\" or \"open\""
+        )),
+    }
+}
+
 /// A variable does not change while a component runs.
-static AUTH: OnceLock<Auth> = OnceLock::new();
+static OPEN: OnceLock<bool> = OnceLock::new();
+/// Whose tokens are, of the callers of late.
+static VERIFIED: Recent<Principal> = Recent::new(TOKENS, CACHED_FOR);
 
 /// Who sees the ratings of others.
 const READERS: [Role; 3] = [Role::Moderator, Role::Importer, Role::Admin];

@@ -24,9 +24,7 @@ impl TryFrom<String> for MovieId {
     /// The braced, URN and simple forms are refused, so that an id has one spelling in logs, URLs and keys. Any version
     /// of UUID is an id; whether a movie has it is another question.
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let hyphenated = text.len() == Hyphenated::LENGTH;
-        let id = Uuid::try_parse(&text).ok().filter(|_| hyphenated);
-        id.map(|id| Self(id.to_string())).ok_or(
+        hyphenated(&text).map(|id| Self(id.to_string())).ok_or(
             "must be a UUID in its hyphenated form, as in 0192f0c1-2345-7abc-8def-0123456789ab",
         )
     }
@@ -46,10 +44,14 @@ impl TryFrom<String> for EventId {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let hyphenated = text.len() == Hyphenated::LENGTH;
-        let id = Uuid::try_parse(&text).ok().filter(|_| hyphenated);
-        id.map(Self).ok_or("must be a UUID in its hyphenated form")
+        let id = hyphenated(&text).map(Self);
+        id.ok_or("must be a UUID in its hyphenated form")
     }
+}
+
+fn hyphenated(text: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(text).ok();
+    id.filter(|_| text.len() == Hyphenated::LENGTH)
 }
 
 /// Who rates. Opaque: compared byte for byte, never normalised. At most 128 bytes in UTF-8, without control characters,
@@ -85,6 +87,13 @@ pub(crate) fn value(number: f64) -> Result<u8, &'static str> {
 
 /// What is rated. There is one kind of record today.
 pub(crate) const RECORD_TYPE: &str = "movie";
+
+/// Is it that kind?
+pub(crate) fn check_record_type(text: &str) -> Result<(), &'static str> {
+    let is_it = text == RECORD_TYPE;
+    is_it.then_some(()).ok_or("must be \"movie\"")
+}
+
 /// The topic that ratings travel on.
 pub(crate) const TOPIC: &str = "ratings";
 

@@ -1,25 +1,16 @@
 //! What the gateway asks of others, through the component's imports: of movies, `movies`; of ratings and the bus,
-//! `ratings`; of users, `users`.
+//! `ratings`; of users, `users`. Their interfaces, what takes more than a call, and which failure an error is.
 
 pub(crate) mod movies;
 pub(crate) mod ratings;
 pub(crate) mod users;
 
-use marquee_problem::{INVALID_PARAMETER, OUT_OF_BOUNDS};
-
-use crate::failure::Failure;
+use marquee_guest::rest::Failure;
 
 pub(crate) use ratings::Aggregate;
-pub(crate) use users::{Principal, Role};
+pub(crate) use users::Role;
 
-/// A page, and where the next one begins.
-pub(crate) type Page<T> = (Vec<T>, Option<String>);
-
-/// A value that its owner refused stands in the URL, where everything that is wrong is 400.
-fn in_url(error: impl Into<Failure>) -> Failure {
-    let failure: Failure = error.into();
-    if failure.problem.kind == OUT_OF_BOUNDS.uri {
-        return Failure::refused(&INVALID_PARAMETER, failure.problem.detail.into_owned());
-    }
-    failure
+/// A value that its owner refused stands in the URL.
+pub(crate) fn in_url(error: impl Into<Failure>) -> Failure {
+    error.into().in_url()
 }

@@ -12,7 +12,6 @@ pub mod store;
 mod v0_1;
 mod v0_2;
 
-use marquee_guest::sql;
 use uuid::Uuid;
 
 use bindings::exports::movie::metadata0_3_0::{commands, queries, types};
@@ -216,18 +215,7 @@ impl From<Invalid> for types::Error {
     }
 }
 
-impl From<sql::Error> for types::Error {
-    fn from(error: sql::Error) -> Self {
-        let text = error.to_string();
-        if error.is_open() {
-            Self::Timeout(text)
-        } else if error.is_passing() {
-            Self::Unavailable(text)
-        } else {
-            Self::Other(text)
-        }
-    }
-}
+marquee_guest::sql_errors!(types::Error);
 
 /// How often a change without an expected version is tried.
 const ATTEMPTS: u32 = 3;

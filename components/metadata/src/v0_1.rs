@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::{Metadata, sql, store};
+use super::{Metadata, store};
 use crate::{
     bindings::exports::movie::metadata0_1_0::{commands, queries, types},
     domain::{Invalid, Movie, NewMovie, Selection, Sort, parse_id},
@@ -59,12 +59,4 @@ impl From<Invalid> for types::Error {
     }
 }
 
-impl From<sql::Error> for types::Error {
-    fn from(error: sql::Error) -> Self {
-        if error.is_passing() {
-            Self::Unavailable(error.to_string())
-        } else {
-            Self::Other(error.to_string())
-        }
-    }
-}
+marquee_guest::sql_errors!(types::Error, Unavailable);

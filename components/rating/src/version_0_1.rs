@@ -1,7 +1,5 @@
 //! The exports of version 0.1, for callers of a release before. They do what those of 0.3 do.
 
-use marquee_guest::sql;
-
 use crate::{
     Rating,
     bindings::exports::movie::rating0_1_0::{commands, queries, types},
@@ -80,12 +78,4 @@ impl From<Invalid> for types::Error {
     }
 }
 
-impl From<sql::Error> for types::Error {
-    fn from(error: sql::Error) -> Self {
-        if error.is_passing() {
-            Self::Unavailable(error.to_string())
-        } else {
-            Self::Other(error.to_string())
-        }
-    }
-}
+marquee_guest::sql_errors!(types::Error, Unavailable);

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use marquee_guest::sql;
-
 use crate::{
     Rating,
     bindings::exports::movie::rating0_3_0::{commands, queries, types},
@@ -177,18 +175,7 @@ impl From<Invalid> for types::Error {
     }
 }
 
-impl From<sql::Error> for types::Error {
-    fn from(error: sql::Error) -> Self {
-        let text = error.to_string();
-        if error.is_open() {
-            Self::Timeout(text)
-        } else if error.is_passing() {
-            Self::Unavailable(text)
-        } else {
-            Self::Other(text)
-        }
-    }
-}
+marquee_guest::sql_errors!(types::Error);
 
 /// Most events of a call.
 const SUBMITTED_MAX: usize = 500;

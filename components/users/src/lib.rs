@@ -11,7 +11,6 @@ pub mod domain;
 pub mod store;
 mod v0_1;
 
-use marquee_guest::sql;
 use uuid::Uuid;
 
 use bindings::exports::movie::users0_2_0::{commands, queries, sessions, types};
@@ -216,18 +215,7 @@ impl From<Invalid> for types::Error {
     }
 }
 
-impl From<sql::Error> for types::Error {
-    fn from(error: sql::Error) -> Self {
-        let text = error.to_string();
-        if error.is_open() {
-            Self::Timeout(text)
-        } else if error.is_passing() {
-            Self::Unavailable(text)
-        } else {
-            Self::Other(text)
-        }
-    }
-}
+marquee_guest::sql_errors!(types::Error);
 
 /// For how many seconds an access token is good: what the store's statements say.
 const ACCESS_S: u32 = 15 * 60;

@@ -92,6 +92,33 @@ impl From<Error> for String {
     }
 }
 
+/// Make the error of a component's interface of an [`Error`](crate::sql::Error), so that `?` does:
+/// `sql_errors!(types::Error)`.
+///
+/// The interface's variant has the cases `unavailable`, `timeout` (nobody knows whether the statement took effect) and
+/// `other`, each with a text for operators. One without `timeout` says what stands for it: `sql_errors!(types::Error,
+/// Unavailable)`.
+#[macro_export]
+macro_rules! sql_errors {
+    ($error:path) => {
+        $crate::sql_errors!($error, Timeout);
+    };
+    ($error:path, $open:ident) => {
+        impl From<$crate::sql::Error> for $error {
+            fn from(error: $crate::sql::Error) -> Self {
+                let text = error.to_string();
+                if error.is_open() {
+                    Self::$open(text)
+                } else if error.is_passing() {
+                    Self::Unavailable(text)
+                } else {
+                    Self::Other(text)
+                }
+            }
+        }
+    };
+}
+
 impl From<wit::Error> for Error {
     fn from(error: wit::Error) -> Self {
         match error {

@@ -1,24 +1,22 @@
 //! The routes. Each handler stands with its documentation, of which the OpenAPI document is made.
 
-mod documents;
-mod movies;
+pub(crate) mod movies;
 mod original;
 pub(crate) mod ratings;
 mod sessions;
 mod users;
 
+use std::fmt;
+
 use axum::{
-    Json, Router,
+    Router,
     routing::{delete, get, post, put},
 };
-use marquee_problem::Problem;
+use marquee_guest::rest::{Failure, documents};
 use serde::Deserialize;
 use utoipa::{IntoParams, OpenApi};
 
-use crate::{domain::MovieId, failure::Failure};
-
-/// What most routes have.
-type Answer<T> = Result<Json<T>, Failure>;
+use crate::{API, domain::MovieId};
 
 /// First the resources, then the paths of the original system, then the documents. Without the documentation: every
 /// instance makes this, and few are asked for the document.
@@ -59,10 +57,7 @@ pub(crate) fn all() -> Router {
         .route("/v1/get-movie-details", get(original::details))
         .route("/v1/submit-metadata", post(original::submit_metadata))
         .route("/v1/submit-rating", post(original::submit_rating))
-        .route("/", get(documents::root))
-        .route("/openapi.json", get(documents::openapi))
-        .route("/docs", get(documents::docs))
-        .route("/problems/{name}", get(documents::problem))
+        .merge(documents::routes(&API))
 }
 
 /// What the routes say of themselves.
@@ -78,9 +73,8 @@ pub(crate) fn all() -> Router {
         original::metadata, original::details, original::submit_metadata, original::submit_rating,
         documents::root, documents::openapi, documents::docs, documents::problem,
     ),
-    info(title = "Marquee movies"),
+    info(title = "Marquee movies", description = include_str!("../api.md")),
     servers((url = "/")),
-    components(schemas(Problem)),
     tags(
         (name = "movies", description = "What there is."),
         (name = "ratings", description = "What people think of it."),
@@ -89,7 +83,7 @@ pub(crate) fn all() -> Router {
         (name = "documents", description = "This document, and what the types of problems mean."),
     )
 )]
-pub(crate) struct Api;
+pub(crate) struct Movies;
 
 /// The movie that a path names.
 #[derive(Deserialize, IntoParams)]
@@ -99,40 +93,16 @@ struct OfMovie {
     id: MovieId,
 }
 
-/// A part of a list.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct PageQuery {
-    /// The `next` of the page before, for the same query. One that this query did not make is 400.
-    #[param(min_length = 1, max_length = 2048)]
-    after: Option<String>,
-    /// How many at most.
-    #[serde(default)]
-    #[param(value_type = u32, minimum = 1, maximum = 100, default = 20, required = false)]
-    limit: Limit,
-}
-
-/// How many entries a page has. Digits only; its bounds are their owner's.
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct Limit(u32);
-
-impl Default for Limit {
-    fn default() -> Self {
-        Self(20)
-    }
-}
-
-impl TryFrom<String> for Limit {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        // `parse` alone would take "+5".
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse()
-            .ok()
-            .filter(|_| digits)
-            .map(Self)
-            .ok_or("must be a number from 1 to 100")
-    }
+/// What an answer can do without: operators hear why it is not there, and the client that it is not.
+fn or_warn<T>(
+    result: Result<T, Failure>,
+    without: fmt::Arguments<'_>,
+    warning: &'static str,
+    warnings: &mut Vec<&'static str>,
+) -> Option<T> {
+    let told = result.map_err(|failure| {
+        failure.log_without(without);
+        warnings.push(warning);
+    });
+    told.ok()
 }

@@ -8,20 +8,17 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
-use marquee_problem::OUT_OF_BOUNDS;
+use marquee_guest::rest::{Answer, Body, Failure, IdempotencyKey, Query, Text, Whole};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Answer,
-    movies::{read, write::place},
+    movies::{read, write},
     ratings::accept::{self, Accepted, Accepting},
 };
 use crate::{
     caller::Caller,
-    domain::{Act, MovieId, RECORD_TYPE, UserId},
-    failure::Failure,
-    http::{Body, IdempotencyKey, Query, Text, Whole},
+    domain::{self, Act, MovieId, RECORD_TYPE, UserId},
     upstream::movies::{self, Movie, NewMovie},
 };
 
@@ -96,7 +93,7 @@ pub(super) struct SubmitRating {
 #[utoipa::path(get, path = "/v1/get-metadata", operation_id = "getMetadata", tag = "original", params(ById),
     responses((status = 200, description = "The movie.", body = OriginalMovie), (status = 404, description = "")))]
 pub(super) async fn metadata(Query(ById { id }): Query<ById>) -> Answer<OriginalMovie> {
-    Ok(Json(shown(movies::one(&id).await?)))
+    Ok(Json(movies::one(&id).await?.into()))
 }
 
 /// One movie with its rating
@@ -111,7 +108,7 @@ pub(super) async fn details(Query(ById { id }): Query<ById>) -> Answer<OriginalD
     Ok(Json(OriginalDetails {
         rating,
         amount_ratings,
-        metadata: shown(movie),
+        metadata: movie.into(),
     }))
 }
 
@@ -119,10 +116,10 @@ pub(super) async fn details(Query(ById { id }): Query<ById>) -> Answer<OriginalD
 ///
 /// As `POST /v1/movies`.
 #[utoipa::path(post, path = "/v1/submit-metadata", operation_id = "submitMetadata", tag = "original",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names this creation, of the caller's own: 1 to 200 visible characters.")),
+    params(IdempotencyKey),
     request_body = SubmitMetadata, security(("token" = [])),
     responses((status = 201, description = "Created.", body = OriginalMovie,
-        headers(("Location" = String, description = "The movie's path."))), (status = 401, description = ""), (status = 409, description = "")))]
+        headers(("Location" = String, description = "The movie's path."))), (status = 409, description = "")))]
 pub(super) async fn submit_metadata(
     caller: Caller,
     IdempotencyKey(key): IdempotencyKey,
@@ -131,11 +128,8 @@ pub(super) async fn submit_metadata(
     caller.may_write()?;
     check_record_type(&new.record_type)?;
     if !new.id.0.is_empty() {
-        return Err(Failure::of(
-            &OUT_OF_BOUNDS,
-            "id",
-            "must be empty: the server gives it",
-        ));
+        let rule = "must be empty: the server gives it";
+        return Err(Failure::out_of_bounds("id", rule));
     }
     let new = NewMovie {
         title: new.title.0,
@@ -143,19 +137,23 @@ pub(super) async fn submit_metadata(
         description: new.description.0,
         director: new.director.0,
     };
-    let movie = movies::create(&caller, key.as_deref(), new).await?;
-    let location = (header::LOCATION, place(&movie.id));
-    Ok((StatusCode::CREATED, [location], Json(shown(movie))))
+    let movie = write::made(&caller, key, new).await?;
+    let location = (header::LOCATION, write::place(&movie.id));
+    Ok((
+        StatusCode::CREATED,
+        [location],
+        Json(OriginalMovie::from(movie)),
+    ))
 }
 
 /// Rate a movie
 ///
 /// As `PUT /v1/movies/{id}/ratings/{user}`.
 #[utoipa::path(post, path = "/v1/submit-rating", operation_id = "submitRating", tag = "original",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names this act, of the caller's own: 1 to 200 visible characters.")),
+    params(IdempotencyKey),
     request_body = SubmitRating, security(("token" = [])),
     responses((status = 202, description = "Accepted: it is durable.", body = Accepted,
-        headers(("Location" = String, description = "Where to ask what became of it."))), (status = 401, description = ""), (status = 403, description = ""),
+        headers(("Location" = String, description = "Where to ask what became of it."))), (status = 403, description = ""),
         (status = 404, description = "")))]
 pub(super) async fn submit_rating(
     caller: Caller,
@@ -164,7 +162,7 @@ pub(super) async fn submit_rating(
 ) -> Accepting {
     check_record_type(&rating.record_type)?;
     let user = UserId::try_from(rating.user_id.0);
-    let user = user.map_err(|rule| Failure::of(&OUT_OF_BOUNDS, "user_id", rule))?;
+    let user = user.map_err(|rule| Failure::out_of_bounds("user_id", rule))?;
     let act = Act {
         movie: rating.record_id,
         user: caller.rates_for(user)?,
@@ -174,16 +172,18 @@ pub(super) async fn submit_rating(
 }
 
 fn check_record_type(text: &Text) -> Result<(), Failure> {
-    let wrong = || Failure::of(&OUT_OF_BOUNDS, "record_type", "must be \"movie\"");
-    (text.0 == RECORD_TYPE).then_some(()).ok_or_else(wrong)
+    let checked = domain::check_record_type(&text.0);
+    checked.map_err(|rule| Failure::out_of_bounds("record_type", rule))
 }
 
-fn shown(movie: Movie) -> OriginalMovie {
-    OriginalMovie {
-        id: movie.id,
-        title: movie.title,
-        description: movie.description,
-        director: movie.director,
-        record_type: RECORD_TYPE,
+impl From<Movie> for OriginalMovie {
+    fn from(movie: Movie) -> Self {
+        Self {
+            id: movie.id,
+            title: movie.title,
+            description: movie.description,
+            director: movie.director,
+            record_type: RECORD_TYPE,
+        }
     }
 }

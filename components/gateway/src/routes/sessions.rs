@@ -1,14 +1,15 @@
 //! Sessions: begun with a password, continued with a refresh token, ended.
 
-use axum::{Json, http::StatusCode};
+use axum::{
+    Json,
+    http::{HeaderMap, StatusCode},
+};
+use marquee_guest::rest::{Answer, Body, Client, Failure, Text};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Answer;
 use crate::{
     caller::{Caller, bearer, forget},
-    failure::Failure,
-    http::{Body, Client, Text},
     upstream::users,
 };
 
@@ -76,7 +77,7 @@ pub(super) async fn log_in(
     request_body = RefreshSession,
     responses((status = 200, description = "The next tokens.", body = Session), (status = 401, description = "")))]
 pub(super) async fn refresh(Body(shown): Body<RefreshSession>) -> Answer<Session> {
-    let tokens = users::refresh(shown.refresh_token.0).await?;
+    let tokens = users::sessions::refresh(shown.refresh_token.0).await?;
     forget(&tokens.session_id);
     Ok(Json(tokens.into()))
 }
@@ -85,14 +86,11 @@ pub(super) async fn refresh(Body(shown): Body<RefreshSession>) -> Answer<Session
 ///
 /// Ends the session of the token. Other hosts may take it for as good for five seconds more.
 #[utoipa::path(delete, path = "/v1/sessions/current", operation_id = "logOut", tag = "users", security(("token" = [])),
-    responses((status = 204, description = "Ended."), (status = 401, description = "")))]
-pub(super) async fn log_out(
-    caller: Caller,
-    headers: axum::http::HeaderMap,
-) -> Result<StatusCode, Failure> {
+    responses((status = 204, description = "Ended.")))]
+pub(super) async fn log_out(caller: Caller, headers: HeaderMap) -> Result<StatusCode, Failure> {
     let session_id = &caller.user()?.session_id;
     if let Some(token) = bearer(&headers) {
-        users::end(token).await?;
+        users::sessions::end(token.to_owned()).await?;
     }
     forget(session_id);
     Ok(StatusCode::NO_CONTENT)

@@ -5,16 +5,16 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
-use chrono::{DateTime, SecondsFormat};
+use marquee_guest::rest::{Answer, Body, Client, Failure, Path, Text, moment_ms};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Answer;
 use crate::{
     caller::{Caller, forget},
-    failure::Failure,
-    http::{Body, Client, Path, Text},
-    upstream::{Role, ratings, users},
+    upstream::{
+        Role, ratings,
+        users::{self, commands},
+    },
 };
 
 /// Somebody who registers: with a name, an e-mail address, or both.
@@ -60,15 +60,17 @@ pub(super) struct User {
     name: Option<String>,
     #[schema(required, examples("ada@example.org"))]
     email: Option<String>,
-    role: RoleName,
+    #[serde(with = "RoleName")]
+    #[schema(value_type = RoleName)]
+    role: Role,
     #[schema(format = DateTime, examples("2026-11-25T02:54:36.000Z"))]
     created_at: String,
 }
 
 /// What a user may do. `user`: rate for themselves, and create movies. `moderator`: also change and delete movies.
 /// `importer`: also rate for others. `admin`: all of these, and give roles.
-#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Role", rename_all = "lowercase")]
 pub(super) enum RoleName {
     User,
     Moderator,
@@ -80,7 +82,9 @@ pub(super) enum RoleName {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GiveRole {
-    role: RoleName,
+    #[serde(with = "RoleName")]
+    #[schema(value_type = RoleName)]
+    role: Role,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -103,14 +107,14 @@ pub(super) async fn register(
     let (name, email) = (new.name.map(|text| text.0), new.email.map(|text| text.0));
     let user = users::register(name, email, new.password.0, client).await?;
     let location = (header::LOCATION, "/v1/users/me");
-    Ok((StatusCode::CREATED, [location], Json(shown(user)?)))
+    Ok((StatusCode::CREATED, [location], Json(User::try_from(user)?)))
 }
 
 /// Whoever asks
 #[utoipa::path(get, path = "/v1/users/me", operation_id = "getMe", tag = "users", security(("token" = [])),
-    responses((status = 200, description = "The user.", body = User), (status = 401, description = "")))]
+    responses((status = 200, description = "The user.", body = User)))]
 pub(super) async fn me(caller: Caller) -> Answer<User> {
-    Ok(Json(shown(users::me(caller.user()?).await?)?))
+    Ok(Json(users::me(caller.user()?).await?.try_into()?))
 }
 
 /// Change one's name or password
@@ -118,7 +122,7 @@ pub(super) async fn me(caller: Caller) -> Answer<User> {
 /// With both, the password first; where it is refused, nothing changes.
 #[utoipa::path(patch, path = "/v1/users/me", operation_id = "changeMe", tag = "users", security(("token" = [])),
     request_body = ChangeUser,
-    responses((status = 200, description = "The user as they are now.", body = User), (status = 401, description = ""),
+    responses((status = 200, description = "The user as they are now.", body = User),
         (status = 403, description = ""), (status = 409, description = "")))]
 pub(super) async fn change(caller: Caller, Body(change): Body<ChangeUser>) -> Answer<User> {
     let principal = caller.user()?;
@@ -126,13 +130,14 @@ pub(super) async fn change(caller: Caller, Body(change): Body<ChangeUser>) -> An
     if let Some(new) = change.password {
         let rule = "is needed with `password`";
         let current = change.current_password;
-        let current = current.ok_or_else(|| missing("current_password", rule))?;
+        let missing = || Failure::out_of_bounds("current_password", rule);
+        let current = current.ok_or_else(missing)?;
         users::change_password(&user, &principal.session_id, &current.0, &new.0).await?;
     }
     if let Some(name) = change.name {
-        user = users::rename(&principal.user_id, name.0).await?;
+        user = commands::rename(principal.user_id.clone(), name.0).await?;
     }
-    Ok(Json(shown(user)?))
+    Ok(Json(User::try_from(user)?))
 }
 
 /// Be erased
@@ -140,10 +145,10 @@ pub(super) async fn change(caller: Caller, Body(change): Body<ChangeUser>) -> An
 /// Everything that is kept of the user goes, at once but for the ratings: those go soon, and the averages follow. The id is
 /// not given again.
 #[utoipa::path(delete, path = "/v1/users/me", operation_id = "deleteMe", tag = "users", security(("token" = [])),
-    responses((status = 204, description = "Erased."), (status = 401, description = "")))]
+    responses((status = 204, description = "Erased.")))]
 pub(super) async fn delete(caller: Caller) -> Result<StatusCode, Failure> {
     let principal = caller.user()?;
-    users::delete(&principal.user_id).await?;
+    commands::delete(principal.user_id.clone()).await?;
     forget(&principal.session_id);
     ratings::erase(&principal.user_id).await;
     Ok(StatusCode::NO_CONTENT)
@@ -154,7 +159,7 @@ pub(super) async fn delete(caller: Caller) -> Result<StatusCode, Failure> {
 /// For admins. It holds for tokens that were given before, within five seconds.
 #[utoipa::path(put, path = "/v1/users/{user}/role", operation_id = "giveRole", tag = "users", security(("token" = [])),
     params(OfId), request_body = GiveRole,
-    responses((status = 200, description = "The user as they are now.", body = User), (status = 401, description = ""),
+    responses((status = 200, description = "The user as they are now.", body = User),
         (status = 403, description = ""), (status = 404, description = "")))]
 pub(super) async fn give_role(
     Path(OfId { user }): Path<OfId>,
@@ -162,47 +167,20 @@ pub(super) async fn give_role(
     Body(given): Body<GiveRole>,
 ) -> Answer<User> {
     caller.may_give_roles()?;
-    let user = users::set_role(user, given.role.into()).await?;
-    Ok(Json(shown(user)?))
+    let user = users::set_role(user, given.role).await?;
+    Ok(Json(User::try_from(user)?))
 }
 
-fn missing(field: &str, rule: &str) -> Failure {
-    Failure::of(&marquee_problem::OUT_OF_BOUNDS, field, rule)
-}
+impl TryFrom<users::User> for User {
+    type Error = Failure;
 
-fn shown(user: users::User) -> Result<User, Failure> {
-    let created = i64::try_from(user.created_at_ms).ok();
-    let created = created.and_then(DateTime::from_timestamp_millis);
-    let far = || Failure::internal(format!("a user's time, {} ms", user.created_at_ms));
-    Ok(User {
-        created_at: created
-            .ok_or_else(far)?
-            .to_rfc3339_opts(SecondsFormat::Millis, true),
-        id: user.id,
-        name: user.name,
-        email: user.email,
-        role: user.role.into(),
-    })
-}
-
-impl From<Role> for RoleName {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::User => Self::User,
-            Role::Moderator => Self::Moderator,
-            Role::Importer => Self::Importer,
-            Role::Admin => Self::Admin,
-        }
-    }
-}
-
-impl From<RoleName> for Role {
-    fn from(role: RoleName) -> Self {
-        match role {
-            RoleName::User => Self::User,
-            RoleName::Moderator => Self::Moderator,
-            RoleName::Importer => Self::Importer,
-            RoleName::Admin => Self::Admin,
-        }
+    fn try_from(user: users::User) -> Result<Self, Failure> {
+        Ok(Self {
+            created_at: moment_ms(user.created_at_ms)?,
+            id: user.id,
+            name: user.name,
+            email: user.email,
+            role: user.role,
+        })
     }
 }

@@ -2,18 +2,19 @@
 
 use std::collections::HashSet;
 
-use marquee_problem::OUT_OF_BOUNDS;
+use marquee_guest::rest::Failure;
 
-use super::{Page, in_url};
 use crate::{
-    bindings::movie::metadata0_3_0::{commands, queries, types},
+    bindings::movie::metadata0_3_0::types,
     caller::Caller,
     domain::MovieId,
-    failure::{Failure, KEY_REUSED, MOVIE_CHANGED, TITLE_TAKEN, UNKNOWN_MOVIE},
+    kinds::{KEY_REUSED, MOVIE_CHANGED, TITLE_TAKEN, UNKNOWN_MOVIE},
 };
 
-pub(crate) use commands::{NewMovie, Patch};
-pub(crate) use queries::{Selection, Sort};
+pub(crate) use crate::bindings::movie::metadata0_3_0::{
+    commands::{self, NewMovie, Patch},
+    queries::{self, Selection, Sort},
+};
 pub(crate) use types::Movie;
 
 /// The movie with this id.
@@ -22,64 +23,19 @@ pub(crate) async fn one(id: &MovieId) -> Result<Movie, Failure> {
     movie.ok_or_else(|| unknown(id))
 }
 
-/// A page of movies.
-pub(crate) async fn page(selection: Selection) -> Result<Page<Movie>, Failure> {
-    let page = queries::movies(selection).await.map_err(in_url)?;
-    Ok((page.movies, page.next))
-}
-
 /// Which of these 1 to 500 movies there are, and what time it is, in microseconds since 1970: the one clock of ratings.
 pub(crate) async fn existing(ids: Vec<String>) -> Result<(HashSet<String>, u64), Failure> {
     let found = queries::existing(ids).await?;
     Ok((found.ids.into_iter().collect(), found.now_us))
 }
 
-/// Those of these 1 to 100 movies that there are.
-pub(crate) async fn by_ids(ids: Vec<String>) -> Result<Vec<Movie>, Failure> {
-    Ok(queries::movies_by_ids(ids).await?)
-}
-
-/// Creates a movie, once a key, which is its caller's own.
-pub(crate) async fn create(
-    caller: &Caller,
-    key: Option<&str>,
-    movie: NewMovie,
-) -> Result<Movie, Failure> {
-    Ok(commands::create(movie, own(caller, key)).await?)
-}
-
-/// Creates movies, once a key, which is their caller's own; one result each, in their order.
-pub(crate) async fn create_many(
-    caller: &Caller,
-    key: Option<&str>,
-    movies: Vec<NewMovie>,
-) -> Result<Vec<Result<Movie, Failure>>, Failure> {
-    let results = commands::create_many(movies, own(caller, key)).await?;
-    let results = results.into_iter().map(|result| result.map_err(Into::into));
-    Ok(results.collect())
-}
-
-/// Changes a movie, if it has the expected version.
-pub(crate) async fn update(
-    id: &MovieId,
-    expected: Option<u64>,
-    patch: Patch,
-) -> Result<Movie, Failure> {
-    let patched = commands::update(id.0.clone(), expected, patch).await;
-    patched.map_err(|error| of(error, id))
-}
-
-/// Deletes a movie, if it has the expected version.
-pub(crate) async fn delete(id: &MovieId, expected: Option<u64>) -> Result<(), Failure> {
-    let deleted = commands::delete(id.0.clone(), expected).await;
-    deleted.map_err(|error| of(error, id))
-}
-
-fn own(caller: &Caller, key: Option<&str>) -> Option<String> {
+/// An idempotency key as metadata knows it: its caller's own.
+pub(crate) fn own(caller: &Caller, key: Option<String>) -> Option<String> {
     key.map(|key| format!("{}/{key}", caller.of_keys()))
 }
 
-fn of(error: types::Error, id: &MovieId) -> Failure {
+/// Why this movie was not changed.
+pub(crate) fn unchanged(error: types::Error, id: &MovieId) -> Failure {
     match error {
         types::Error::UnknownMovie => unknown(id),
         error => error.into(),
@@ -92,26 +48,25 @@ pub(crate) fn unknown(id: &MovieId) -> Failure {
     UNKNOWN_MOVIE.with(detail).into()
 }
 
-impl From<types::Error> for Failure {
-    fn from(error: types::Error) -> Self {
-        match error {
-            types::Error::Exists(id) => {
-                let mut problem = TITLE_TAKEN.with("`existing_id` is that movie's");
-                problem.existing_id = Some(id);
-                problem.into()
-            }
-            types::Error::UnknownMovie => UNKNOWN_MOVIE.with("there is no such movie").into(),
-            types::Error::Changed(version) => MOVIE_CHANGED
-                .with(format!("its `ETag` is now \"{version}\""))
-                .into(),
-            types::Error::KeyReused => {
-                let detail = "take a new `Idempotency-Key` for what is new";
-                KEY_REUSED.with(detail).into()
-            }
-            types::Error::Invalid(text) => Self::refused(&OUT_OF_BOUNDS, text),
-            types::Error::Unavailable(text) => Self::unavailable(text),
-            types::Error::Timeout(text) => Self::timeout(text),
-            types::Error::Other(text) => Self::internal(text),
-        }
-    }
+/// The movie is in another version than the one that is expected.
+pub(crate) fn changed(version: u64) -> Failure {
+    let detail = format!("its `ETag` is now \"{version}\"");
+    MOVIE_CHANGED.with(detail).into()
 }
+
+/// The key of an act is another one's.
+pub(crate) fn key_reused() -> Failure {
+    let detail = "take a new `Idempotency-Key` for what is new";
+    KEY_REUSED.with(detail).into()
+}
+
+marquee_guest::failures!(types::Error {
+    types::Error::Exists(id) => {
+        let mut problem = TITLE_TAKEN.with("`existing_id` is that movie's");
+        problem.existing_id = Some(id);
+        problem.into()
+    },
+    types::Error::UnknownMovie => UNKNOWN_MOVIE.with("there is no such movie").into(),
+    types::Error::Changed(version) => changed(version),
+    types::Error::KeyReused => key_reused(),
+});

@@ -3,17 +3,16 @@
 //! Promise: a password goes to the passwords component and nowhere else, and what is said of a log-in that fails does
 //! not tell whether there is such a user.
 
+use marquee_guest::rest::Failure;
 use marquee_problem::{CONFLICT, FORBIDDEN, OUT_OF_BOUNDS, TOO_MANY_REQUESTS, UNAUTHORIZED};
 use uuid::Uuid;
 
 use crate::{
-    bindings::movie::{
-        passwords::hashing,
-        users0_2_0::{commands, queries, sessions, types},
-    },
-    failure::{Failure, NAME_TAKEN, UNKNOWN_USER},
+    bindings::movie::{passwords::hashing, users0_2_0::types},
+    kinds::{NAME_TAKEN, UNKNOWN_USER},
 };
 
+pub(crate) use crate::bindings::movie::users0_2_0::{commands, queries, sessions};
 pub(crate) use types::{Principal, Role, Tokens, User};
 
 /// Keeps a new user. `client` is whoever sends it.
@@ -106,30 +105,10 @@ async fn verify_password(
     Ok(Some(found))
 }
 
-/// Whom an access token speaks for.
-pub(crate) async fn verify(access: &str) -> Result<Principal, Failure> {
-    Ok(sessions::verify(access.to_owned()).await?)
-}
-
-/// The next tokens for a refresh token.
-pub(crate) async fn refresh(refresh: String) -> Result<Tokens, Failure> {
-    Ok(sessions::refresh(refresh).await?)
-}
-
-/// Ends the session of an access token.
-pub(crate) async fn end(access: &str) -> Result<(), Failure> {
-    Ok(sessions::end(access.to_owned()).await?)
-}
-
 /// The user whom a token spoke for. One who was erased since has no token any more.
 pub(crate) async fn me(principal: &Principal) -> Result<User, Failure> {
     let user = queries::user_by_id(principal.user_id.clone()).await?;
     user.ok_or_else(gone)
-}
-
-/// Gives a user another name.
-pub(crate) async fn rename(user_id: &str, name: String) -> Result<User, Failure> {
-    Ok(commands::rename(user_id.to_owned(), name).await?)
 }
 
 /// Gives a user another role.
@@ -139,11 +118,6 @@ pub(crate) async fn set_role(user_id: String, role: Role) -> Result<User, Failur
         types::Error::UnknownUser => UNKNOWN_USER.with("there is no such user").into(),
         other => other.into(),
     })
-}
-
-/// Erases a user; that they are erased is published with it.
-pub(crate) async fn delete(user_id: &str) -> Result<(), Failure> {
-    Ok(commands::delete(user_id.to_owned()).await?)
 }
 
 fn gone() -> Failure {
@@ -163,23 +137,15 @@ fn too_many(seconds: u32) -> Failure {
     Failure::later(TOO_MANY_REQUESTS.with(detail), seconds)
 }
 
-impl From<types::Error> for Failure {
-    fn from(error: types::Error) -> Self {
-        match error {
-            types::Error::NameTaken => NAME_TAKEN.with("choose another one, or log in").into(),
-            types::Error::UnknownUser | types::Error::Unauthorized => gone(),
-            types::Error::Reused => UNAUTHORIZED
-                .with("the refresh token was used before, so its session has ended: log in again")
-                .into(),
-            types::Error::TooMany(seconds) => too_many(seconds),
-            types::Error::Changed => in_a_hurry(),
-            types::Error::Invalid(text) => Self::refused(&OUT_OF_BOUNDS, text),
-            types::Error::Unavailable(text) => Self::unavailable(text),
-            types::Error::Timeout(text) => Self::timeout(text),
-            types::Error::Other(text) => Self::internal(text),
-        }
-    }
-}
+marquee_guest::failures!(types::Error {
+    types::Error::NameTaken => NAME_TAKEN.with("choose another one, or log in").into(),
+    types::Error::UnknownUser | types::Error::Unauthorized => gone(),
+    types::Error::Reused => UNAUTHORIZED
+        .with("the refresh token was used before, so its session has ended: log in again")
+        .into(),
+    types::Error::TooMany(seconds) => too_many(seconds),
+    types::Error::Changed => in_a_hurry(),
+});
 
 impl From<hashing::Error> for Failure {
     fn from(error: hashing::Error) -> Self {

@@ -1,14 +1,14 @@
 //! Movies: what clients see of them, read and written.
 
-pub(super) mod read;
-pub(super) mod write;
+pub(crate) mod read;
+pub(crate) mod write;
 
-use chrono::{DateTime, SecondsFormat};
+use marquee_guest::rest::{Failure, moment_ms};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::{domain::MovieId, failure::Failure, upstream::movies};
+use crate::{domain::MovieId, upstream::movies};
 
 /// A movie.
 #[derive(Serialize, ToSchema)]
@@ -33,10 +33,6 @@ impl TryFrom<movies::Movie> for Movie {
     type Error = Failure;
 
     fn try_from(movie: movies::Movie) -> Result<Self, Failure> {
-        let at = i64::try_from(movie.created_at_ms).ok();
-        let at = at.and_then(DateTime::from_timestamp_millis);
-        let at = at
-            .ok_or_else(|| Failure::internal(format!("{} ms is no moment", movie.created_at_ms)))?;
         Ok(Self {
             id: movie.id,
             title: movie.title,
@@ -44,7 +40,7 @@ impl TryFrom<movies::Movie> for Movie {
             description: movie.description,
             director: movie.director,
             version: movie.version,
-            created_at: at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            created_at: moment_ms(movie.created_at_ms)?,
         })
     }
 }

@@ -2,17 +2,16 @@
 
 use axum::{Json, response::IntoResponse};
 use futures::future;
+use marquee_guest::rest::{Answer, Failure, PageQuery, Path, Query, version_tag};
 use marquee_problem::INVALID_PARAMETER;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Movie, Year, example};
 use crate::{
-    domain::MovieId,
-    failure::Failure,
-    http::{Path, Query, log, version_tag},
-    routes::{Answer, OfMovie, PageQuery},
-    upstream::{Aggregate, movies, ratings},
+    domain::{MovieId, RECORD_TYPE},
+    routes::{OfMovie, or_warn},
+    upstream::{Aggregate, in_url, movies, ratings},
 };
 
 /// A part of the movies.
@@ -114,26 +113,21 @@ pub(in crate::routes) async fn list(
         after: page.after,
         limit: page.limit.0,
     };
-    let (found, next) = movies::page(selection).await?;
-    let ids: Vec<_> = found.iter().map(|movie| movie.id.clone()).collect();
+    let page = movies::queries::movies(selection).await.map_err(in_url)?;
+    let ids: Vec<_> = page.movies.iter().map(|movie| movie.id.clone()).collect();
     let aggregates = match ids.is_empty() {
         true => Ok(Vec::new()),
         false => ratings::aggregates(ids).await,
     };
     let mut warnings = Vec::new();
-    let aggregates = aggregates.unwrap_or_else(|failure| {
-        let cause = failure.cause.unwrap_or_default();
-        log(&format!("a page of movies without their ratings: {cause}"));
-        warnings.push(WITHOUT_RATINGS);
-        Vec::new()
-    });
-    let mut aggregates = aggregates.into_iter();
-    let movies = found
-        .into_iter()
-        .map(|movie| rated(movie, aggregates.next()));
+    let without = format_args!("a page of movies without their ratings");
+    let aggregates = or_warn(aggregates, without, WITHOUT_RATINGS, &mut warnings);
+    let mut aggregates = aggregates.unwrap_or_default().into_iter();
+    let movies = page.movies.into_iter();
+    let movies = movies.map(|movie| rated(movie, aggregates.next()));
     Ok(Json(MoviePage {
         movies: movies.collect::<Result<_, _>>()?,
-        next,
+        next: page.next,
         warnings,
     }))
 }
@@ -149,21 +143,26 @@ async fn best(search: Search, page: PageQuery) -> Answer<MoviePage> {
         let rule = "-average does not go with q, prefix and year";
         return Err(Failure::of(&INVALID_PARAMETER, "sort", rule));
     }
-    let (ranked, next) = ratings::best(page.after, page.limit.0).await?;
-    let ids: Vec<_> = ranked.iter().map(|(id, _)| id.clone()).collect();
+    let ranking = ratings::queries::ranked(RECORD_TYPE.to_owned(), page.after, page.limit.0);
+    let ranking = ranking.await.map_err(in_url)?;
+    let mut ranked = ranking.records.into_iter();
+    let ids: Vec<_> = ranked
+        .as_slice()
+        .iter()
+        .map(|one| one.record_id.clone())
+        .collect();
     let found = match ids.is_empty() {
         true => Vec::new(),
-        false => movies::by_ids(ids).await?,
+        false => movies::queries::movies_by_ids(ids).await?,
     };
     // A movie that is deleted just now may be ranked still.
-    let mut ranked = ranked.into_iter();
     let movies = found.into_iter().map(|movie| {
-        let aggregate = ranked.find(|(id, _)| *id == movie.id);
-        rated(movie, aggregate.map(|(_, aggregate)| aggregate))
+        let of_it = ranked.find(|one| one.record_id == movie.id);
+        rated(movie, of_it.map(|one| one.aggregate))
     });
     Ok(Json(MoviePage {
         movies: movies.collect::<Result<_, _>>()?,
-        next,
+        next: ranking.next,
         warnings: Vec::new(),
     }))
 }
@@ -194,20 +193,17 @@ pub(in crate::routes) async fn details(Path(OfMovie { id }): Path<OfMovie>) -> A
     let (movie, rating) = of(&id).await;
     let metadata = movie?.try_into()?;
     let mut warnings = Vec::new();
-    let rating = rating.map_err(|failure| {
-        let cause = failure.cause.unwrap_or_default();
-        log(&format!("details of {} without its rating: {cause}", id.0));
-        warnings.push(WITHOUT_RATING);
-    });
+    let without = format_args!("details of {} without its rating", id.0);
+    let rating = or_warn(rating, without, WITHOUT_RATING, &mut warnings);
     Ok(Json(Details {
         metadata,
-        rating: rating.ok(),
+        rating,
         warnings,
     }))
 }
 
 /// Both components are asked at once.
-pub(in crate::routes) async fn of(
+pub(crate) async fn of(
     id: &MovieId,
 ) -> (Result<movies::Movie, Failure>, Result<Aggregate, Failure>) {
     // Joined, not raced: a call that is under way is never dropped.

@@ -5,6 +5,10 @@ use axum::{
     http::{StatusCode, header},
     response::IntoResponse,
 };
+use marquee_guest::rest::{
+    Body, Expected, Failure, IdempotencyKey, List, MergePatch, Path, RequestId, Text, Whole,
+    present, version_tag,
+};
 use marquee_problem::{OUT_OF_BOUNDS, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,13 +17,11 @@ use super::{Movie, example};
 use crate::{
     caller::Caller,
     domain::MovieId,
-    failure::{Failure, MOVIE_CHANGED},
-    http::{
-        Body, Expected, IdempotencyKey, List, MergePatch, Path, RequestId, Text, Whole, present,
-        version_tag,
-    },
     routes::OfMovie,
-    upstream::{movies, ratings},
+    upstream::{
+        movies::{self, commands},
+        ratings,
+    },
 };
 
 /// A movie that is to be created. Lengths are in characters, after blanks at either end of title and director are off.
@@ -80,18 +82,17 @@ pub(in crate::routes) struct BatchEntry {
 /// Creates a movie under a new id. It may be sent again without harm: the second answer is 409 with the id of the first,
 /// or, with the same `Idempotency-Key` within 24 hours, the first answer.
 #[utoipa::path(post, path = "/v1/movies", operation_id = "createMovie", tag = "movies", security(("token" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names this creation, of the caller's own: 1 to 200 visible characters.")),
+    params(IdempotencyKey),
     request_body = NewMovie,
     responses((status = 201, description = "Created.", body = Movie,
-        headers(("Location" = String, description = "The movie's path."), ("ETag" = String, description = "Its version.")), example = json!(example())),
-        (status = 401, description = ""), (status = 409, description = "")))]
+        headers(("Location" = String, description = "The movie's path."), ("ETag" = String, description = "Its version.")), example = json!(example())), (status = 409, description = "")))]
 pub(in crate::routes) async fn create(
     caller: Caller,
     IdempotencyKey(key): IdempotencyKey,
     Body(new): Body<NewMovie>,
 ) -> Result<impl IntoResponse, Failure> {
     caller.may_write()?;
-    let movie = movies::create(&caller, key.as_deref(), new.into()).await?;
+    let movie = made(&caller, key, new.into()).await?;
     let tag = version_tag(movie.version);
     let location = (header::LOCATION, place(&movie.id));
     Ok((
@@ -108,10 +109,10 @@ pub(in crate::routes) async fn create(
 /// id, or, with the same `Idempotency-Key` within 24 hours, 201 as before; a list with another movie in the place of one
 /// that was created is then 422, and creates none.
 #[utoipa::path(post, path = "/v1/movies/batch", operation_id = "createMovies", tag = "movies", security(("token" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names this list, of the caller's own: 1 to 200 visible characters.")),
+    params(IdempotencyKey),
     request_body = Vec<NewMovie>,
     responses((status = 207, description = "What came of each.", body = Vec<BatchEntry>,
-        example = json!([{"status": 201, "movie": example()}])), (status = 401, description = "")))]
+        example = json!([{"status": 201, "movie": example()}]))))]
 pub(in crate::routes) async fn create_many(
     caller: Caller,
     IdempotencyKey(key): IdempotencyKey,
@@ -125,22 +126,14 @@ pub(in crate::routes) async fn create_many(
     }
     let new = new.into_iter().map(Into::into).collect();
     let mut entries = Vec::new();
-    for result in movies::create_many(&caller, key.as_deref(), new).await? {
-        entries.push(match result.and_then(Movie::try_from) {
-            Ok(movie) => BatchEntry {
-                status: StatusCode::CREATED.as_u16(),
-                movie: Some(movie),
-                problem: None,
-            },
-            Err(failure) => {
-                let mut problem = *failure.problem;
-                problem.instance = Some(request_id.clone());
-                BatchEntry {
-                    status: problem.status,
-                    movie: None,
-                    problem: Some(problem),
-                }
-            }
+    for result in commands::create_many(new, movies::own(&caller, key)).await? {
+        let movie = result.map_err(Failure::from).and_then(Movie::try_from);
+        let problem = movie.as_ref().err();
+        let problem = problem.map(|failure| failure.told(&request_id));
+        entries.push(BatchEntry {
+            status: problem.as_ref().map_or(201, |problem| problem.status),
+            movie: movie.ok(),
+            problem,
         });
     }
     Ok((StatusCode::MULTI_STATUS, Json(entries)))
@@ -151,11 +144,10 @@ pub(in crate::routes) async fn create_many(
 /// A merge patch (RFC 7396), as `application/merge-patch+json` or `application/json`. With `If-Match` only in the version
 /// that was seen. For moderators.
 #[utoipa::path(patch, path = "/v1/movies/{id}", operation_id = "changeMovie", tag = "movies", security(("token" = [])),
-    params(OfMovie, ("If-Match" = Option<String>, Header, description = "The movie's `ETag` as it was seen.")),
+    params(OfMovie, Expected),
     request_body(content((ChangeMovie = "application/merge-patch+json"), (ChangeMovie = "application/json"))),
     responses((status = 200, description = "The movie as it is now.", body = Movie,
-        headers(("ETag" = String, description = "Its version.")), example = json!(example())),
-        (status = 401, description = ""), (status = 403, description = ""), (status = 404, description = ""), (status = 409, description = ""),
+        headers(("ETag" = String, description = "Its version.")), example = json!(example())), (status = 403, description = ""), (status = 404, description = ""), (status = 409, description = ""),
         (status = 412, description = "")))]
 pub(in crate::routes) async fn change(
     Path(OfMovie { id }): Path<OfMovie>,
@@ -165,7 +157,8 @@ pub(in crate::routes) async fn change(
 ) -> Result<impl IntoResponse, Failure> {
     caller.may_edit()?;
     let expected = version(&id, &expected).await?;
-    let movie = movies::update(&id, expected, patch.into()).await?;
+    let changed = commands::update(id.0.clone(), expected, patch.into()).await;
+    let movie = changed.map_err(|error| movies::unchanged(error, &id))?;
     let tag = version_tag(movie.version);
     Ok(([tag], Json(Movie::try_from(movie)?)))
 }
@@ -175,8 +168,8 @@ pub(in crate::routes) async fn change(
 /// It is gone from every answer, and its title is free again. With `If-Match` only in the version that was seen. For
 /// moderators.
 #[utoipa::path(delete, path = "/v1/movies/{id}", operation_id = "deleteMovie", tag = "movies", security(("token" = [])),
-    params(OfMovie, ("If-Match" = Option<String>, Header, description = "The movie's `ETag` as it was seen.")),
-    responses((status = 204, description = "Deleted."), (status = 401, description = ""), (status = 403, description = ""),
+    params(OfMovie, Expected),
+    responses((status = 204, description = "Deleted."), (status = 403, description = ""),
         (status = 404, description = ""), (status = 412, description = "")))]
 pub(in crate::routes) async fn delete(
     Path(OfMovie { id }): Path<OfMovie>,
@@ -185,9 +178,19 @@ pub(in crate::routes) async fn delete(
 ) -> Result<StatusCode, Failure> {
     caller.may_edit()?;
     let expected = version(&id, &expected).await?;
-    movies::delete(&id, expected).await?;
+    let deleted = commands::delete(id.0.clone(), expected).await;
+    deleted.map_err(|error| movies::unchanged(error, &id))?;
     ratings::remove(&id).await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Creates a movie, once a key of its caller's.
+pub(crate) async fn made(
+    caller: &Caller,
+    key: Option<String>,
+    movie: movies::NewMovie,
+) -> Result<movies::Movie, Failure> {
+    Ok(commands::create(movie, movies::own(caller, key)).await?)
 }
 
 /// Where a movie is.
@@ -204,8 +207,7 @@ async fn version(id: &MovieId, expected: &Expected) -> Result<Option<u64>, Failu
     if expected.is(version) {
         return Ok(Some(version));
     }
-    let detail = format!("its `ETag` is now \"{version}\"");
-    Err(MOVIE_CHANGED.with(detail).into())
+    Err(movies::changed(version))
 }
 
 impl From<NewMovie> for movies::NewMovie {

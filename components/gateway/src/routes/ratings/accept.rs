@@ -11,6 +11,10 @@ use axum::{
     http::{HeaderName, StatusCode, header},
 };
 use futures::future;
+use marquee_guest::{
+    log,
+    rest::{Failure, Whole},
+};
 use marquee_problem::{OUT_OF_BOUNDS, UNAVAILABLE};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,8 +23,6 @@ use uuid::Uuid;
 use crate::{
     caller::Caller,
     domain::{self, Act, Change, RECORD_TYPE, RatingEvent},
-    failure::{Failure, KEY_REUSED},
-    http::{Whole, log},
     upstream::{
         movies,
         ratings::{self, EventState, Outcome},
@@ -47,7 +49,7 @@ pub(crate) type Accepting =
 /// Takes one act in.
 pub(crate) async fn one(caller: &Caller, key: Option<&str>, act: Act) -> Accepting {
     let mut taken = many(caller, key, vec![(0, act)]).await?;
-    let none = || Failure::internal("nothing came of the one act".to_owned());
+    let none = || Failure::internal("nothing came of the one act");
     let accepted = taken.pop().ok_or_else(none)??;
     let location = (
         header::LOCATION,
@@ -78,8 +80,7 @@ pub(super) async fn many(
     let (existing, states) = asked.await;
     let (known, now_us) = existing?;
     if states.contains(&EventState::Rival) {
-        let detail = "take a new `Idempotency-Key` for what is new";
-        return Err(KEY_REUSED.with(detail).into());
+        return Err(movies::key_reused());
     }
     let (mut results, mut events) = (Vec::with_capacity(acts.len()), Vec::new());
     // Of two acts of a user on a movie in one request the later one counts.
@@ -117,7 +118,8 @@ async fn states(ids: &[Uuid], have_key: bool) -> Vec<EventState> {
     if !have_key || ids.is_empty() {
         return unseen;
     }
-    ratings::states(ids).await.unwrap_or(unseen)
+    let ids = ids.iter().map(Uuid::to_string).collect();
+    ratings::queries::event_states(ids).await.unwrap_or(unseen)
 }
 
 /// Sends events on their way. None: the bus has them. Otherwise what the rating component said of each.
@@ -172,5 +174,5 @@ pub(in crate::routes) fn change(value: &Whole) -> Result<Change, Failure> {
     let value = domain::value(value.0);
     value
         .map(Change::Put)
-        .map_err(|rule| Failure::of(&OUT_OF_BOUNDS, "value", rule))
+        .map_err(|rule| Failure::out_of_bounds("value", rule))
 }

@@ -1,15 +1,14 @@
 //! What became of an act of rating.
 
 use axum::Json;
+use marquee_guest::rest::{Answer, Path};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
     domain::EventId,
-    http::Path,
-    routes::Answer,
-    upstream::ratings::{self, EventState},
+    upstream::ratings::{EventState, queries},
 };
 
 #[derive(Deserialize, IntoParams)]
@@ -48,7 +47,7 @@ pub(in crate::routes) enum Status {
     responses((status = 200, description = "What became of it.", body = Event)))]
 pub(in crate::routes) async fn one(Path(OfEvent { event_id }): Path<OfEvent>) -> Answer<Event> {
     let event_id = event_id.0;
-    let states = ratings::states(&[event_id]).await?;
+    let states = queries::event_states(vec![event_id.to_string()]).await?;
     let status = match states.first() {
         Some(EventState::Applied) => Status::Applied,
         Some(EventState::Rejected) => Status::Rejected,

@@ -5,13 +5,12 @@ pub(super) mod events;
 pub(super) mod read;
 pub(super) mod write;
 
-use chrono::{DateTime, SecondsFormat};
+use marquee_guest::rest::{Failure, moment_us};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     domain::{MovieId, UserId},
-    failure::Failure,
     upstream::ratings,
 };
 
@@ -48,22 +47,7 @@ impl TryFrom<ratings::Rating> for Rating {
             record_type: rating.record_type,
             user_id: rating.user_id,
             value: rating.value,
-            occurred_at: rfc_3339(rating.occurred_at_us)?,
+            occurred_at: moment_us(rating.occurred_at_us)?,
         })
     }
 }
-
-/// A moment as clients read it, to the microsecond.
-fn rfc_3339(us: u64) -> Result<String, Failure> {
-    let moment = i64::try_from(us)
-        .ok()
-        .and_then(DateTime::from_timestamp_micros);
-    let far = || Failure::internal(format!("a rating's time, {us} us, is out of range"));
-    Ok(moment
-        .ok_or_else(far)?
-        .to_rfc3339_opts(SecondsFormat::Micros, true))
-}
-
-#[cfg(test)]
-#[path = "moment_tests.rs"]
-mod tests;

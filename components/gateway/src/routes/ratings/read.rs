@@ -1,20 +1,23 @@
 //! Ratings that are read: one, those of a movie, those of a user.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::Json;
 use futures::future;
+use marquee_guest::rest::{Answer, Failure, PageQuery, Path, Query};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Rating, Subject};
 use crate::{
     caller::Caller,
-    domain::UserId,
-    failure::{Failure, NOT_RATED},
-    http::{Path, Query, log},
-    routes::{Answer, OfMovie, PageQuery},
-    upstream::{Page, movies, ratings},
+    domain::{RECORD_TYPE, UserId},
+    kinds::NOT_RATED,
+    routes::{OfMovie, or_warn},
+    upstream::{
+        in_url, movies,
+        ratings::{self, queries},
+    },
 };
 
 #[derive(Deserialize, IntoParams)]
@@ -73,17 +76,18 @@ pub(in crate::routes) struct RatingPage {
 /// For the user themselves, and for whoever has a role.
 #[utoipa::path(get, path = "/v1/movies/{id}/ratings/{user}", operation_id = "getRating", tag = "ratings",
     params(Subject), security(("token" = [])),
-    responses((status = 200, description = "The rating.", body = Rating), (status = 401, description = ""), (status = 403, description = ""),
+    responses((status = 200, description = "The rating.", body = Rating), (status = 403, description = ""),
         (status = 404, description = "")))]
 pub(in crate::routes) async fn one(
     Path(Subject { id, user }): Path<Subject>,
     caller: Caller,
 ) -> Answer<Rating> {
     let user = caller.reads_of(user)?;
-    let (movie, rating) = future::join(movies::one(&id), ratings::one(&id, user)).await;
+    let rating = queries::rating_of(RECORD_TYPE.to_owned(), id.0.clone(), user.0);
+    let (movie, rating) = future::join(movies::one(&id), rating).await;
     movie?;
     let none = || Failure::from(NOT_RATED.with("there is the movie, and no rating"));
-    Ok(Json(rating?.ok_or_else(none)?.try_into()?))
+    Ok(Json(rating.map_err(in_url)?.ok_or_else(none)?.try_into()?))
 }
 
 /// A movie's ratings
@@ -91,31 +95,41 @@ pub(in crate::routes) async fn one(
 /// How they are spread, for everybody; and, for whoever has a role, a page of who gave them.
 #[utoipa::path(get, path = "/v1/movies/{id}/ratings", operation_id = "listMovieRatings", tag = "ratings",
     params(OfMovie, PageQuery), security((), ("token" = [])),
-    responses((status = 200, description = "The histogram and the page.", body = MovieRatings), (status = 401, description = ""),
+    responses((status = 200, description = "The histogram and the page.", body = MovieRatings),
         (status = 404, description = "")))]
 pub(in crate::routes) async fn of_movie(
     Path(OfMovie { id }): Path<OfMovie>,
     Query(page): Query<PageQuery>,
     caller: Caller,
 ) -> Answer<MovieRatings> {
-    let sees_users = caller.reads_of_all();
+    let of_it = || (RECORD_TYPE.to_owned(), id.0.clone());
+    let histogram = async {
+        let (kind, id) = of_it();
+        queries::histogram_of(kind, id).await
+    };
     let list = async {
-        match sees_users {
-            true => ratings::of_movie(&id, page.after, page.limit.0).await,
-            false => Ok((Vec::new(), None)),
+        let (kind, id) = of_it();
+        match caller.reads_of_all() {
+            true => {
+                let page = queries::ratings_of_record(kind, id, page.after, page.limit.0);
+                page.await.map(Some)
+            }
+            false => Ok(None),
         }
     };
-    let all = future::join3(movies::one(&id), ratings::histogram(&id), list);
-    let (movie, histogram, list): (_, _, Result<Page<ratings::Rating>, Failure>) = all.await;
+    let (movie, histogram, list) = future::join3(movies::one(&id), histogram, list).await;
     movie?;
-    let ((list, next), histogram) = (list?, histogram?);
-    let list = list.into_iter().map(Rating::try_from);
-    let list: Vec<Rating> = list.collect::<Result<_, _>>()?;
+    let (mut ratings, mut next) = (None, None);
+    if let Some(list) = list.map_err(in_url)? {
+        let shown = list.ratings.into_iter().map(Rating::try_from);
+        (ratings, next) = (Some(shown.collect::<Result<_, _>>()?), list.next);
+    }
+    let histogram = histogram?;
     Ok(Json(MovieRatings {
         average: histogram.aggregate.average,
         count: histogram.aggregate.count,
         histogram: histogram.counts,
-        ratings: sees_users.then_some(list),
+        ratings,
         next,
     }))
 }
@@ -126,22 +140,21 @@ pub(in crate::routes) async fn of_movie(
 /// the user themselves, and for whoever has a role.
 #[utoipa::path(get, path = "/v1/users/{user}/ratings", operation_id = "listUserRatings", tag = "ratings",
     params(OfUser, PageQuery), security(("token" = [])),
-    responses((status = 200, description = "The page.", body = RatingPage), (status = 401, description = ""), (status = 403, description = "")))]
+    responses((status = 200, description = "The page.", body = RatingPage), (status = 403, description = "")))]
 pub(in crate::routes) async fn of_user(
     Path(OfUser { user }): Path<OfUser>,
     Query(page): Query<PageQuery>,
     caller: Caller,
 ) -> Answer<RatingPage> {
     let user = caller.reads_of(user)?;
-    let (found, next) = ratings::by_user(user, page.after, page.limit.0).await?;
+    let found = queries::ratings_by_user(user.0, page.after, page.limit.0);
+    let found = found.await.map_err(in_url)?;
+    let titles = titles(&found.ratings).await;
     let mut warnings = Vec::new();
-    let mut titles = titles(&found).await.unwrap_or_else(|failure| {
-        let cause = failure.cause.unwrap_or_default();
-        log(&format!("a user's ratings without their titles: {cause}"));
-        warnings.push(WITHOUT_TITLES);
-        HashMap::new()
-    });
-    let shown = found.into_iter().map(|rating| {
+    let without = format_args!("a user's ratings without their titles");
+    let titles = or_warn(titles, without, WITHOUT_TITLES, &mut warnings);
+    let mut titles = titles.unwrap_or_default();
+    let shown = found.ratings.into_iter().map(|rating| {
         Ok::<_, Failure>(UsersRating {
             title: titles.remove(&rating.record_id),
             rating: rating.try_into()?,
@@ -149,22 +162,21 @@ pub(in crate::routes) async fn of_user(
     });
     Ok(Json(RatingPage {
         ratings: shown.collect::<Result<_, _>>()?,
-        next,
+        next: found.next,
         warnings,
     }))
 }
 
 /// The titles of the movies that ratings are of, by their ids.
 async fn titles(ratings: &[ratings::Rating]) -> Result<HashMap<String, String>, Failure> {
-    let ids = ratings::movies_of(ratings);
+    let ids = ratings.iter().map(|rating| rating.record_id.clone());
+    let ids: BTreeSet<_> = ids.collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let movies = movies::by_ids(ids).await?;
-    Ok(movies
-        .into_iter()
-        .map(|movie| (movie.id, movie.title))
-        .collect())
+    let movies = movies::queries::movies_by_ids(ids.into_iter().collect()).await?;
+    let titles = movies.into_iter().map(|movie| (movie.id, movie.title));
+    Ok(titles.collect())
 }
 
 const WITHOUT_TITLES: &str = "the titles are not known just now; ask again in a moment";

@@ -1,6 +1,7 @@
 //! Ratings that are given and deleted.
 
 use axum::{Extension, Json, http::StatusCode};
+use marquee_guest::rest::{Body, Failure, IdempotencyKey, List, Path, RequestId, Whole};
 use marquee_problem::{OUT_OF_BOUNDS, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,8 +14,6 @@ use super::{
 use crate::{
     caller::Caller,
     domain::{Act, Change, MovieId, UserId},
-    failure::Failure,
-    http::{Body, IdempotencyKey, List, Path, RequestId, Whole},
 };
 
 /// A rating: 1 is the lowest, 10 the highest.
@@ -57,11 +56,10 @@ pub(in crate::routes) struct RatingEntry {
 /// Replaces the user's earlier rating of the movie. For the user themselves, and for importers. With an `Idempotency-Key`
 /// it counts once however often it is sent within 7 days; with the key of another rating that has been applied it is 422.
 #[utoipa::path(put, path = "/v1/movies/{id}/ratings/{user}", operation_id = "putRating", tag = "ratings",
-    params(Subject, ("Idempotency-Key" = Option<String>, Header, description = "Names this act, of the caller's own: 1 to 200 visible characters.")),
+    params(Subject, IdempotencyKey),
     request_body = PutRating, security(("token" = [])),
     responses((status = 202, description = "Accepted: it is durable.", body = Accepted,
-        headers(("Location" = String, description = "Where to ask what became of it."))),
-        (status = 401, description = ""), (status = 403, description = ""), (status = 404, description = "")))]
+        headers(("Location" = String, description = "Where to ask what became of it."))), (status = 403, description = ""), (status = 404, description = "")))]
 pub(in crate::routes) async fn put(
     Path(Subject { id, user }): Path<Subject>,
     caller: Caller,
@@ -81,11 +79,10 @@ pub(in crate::routes) async fn put(
 /// Without a rating there is nothing to delete, which is no error. For the user themselves, and for importers. With an
 /// `Idempotency-Key` as where one is given.
 #[utoipa::path(delete, path = "/v1/movies/{id}/ratings/{user}", operation_id = "deleteRating", tag = "ratings",
-    params(Subject, ("Idempotency-Key" = Option<String>, Header, description = "Names this act, of the caller's own: 1 to 200 visible characters.")),
+    params(Subject, IdempotencyKey),
     security(("token" = [])),
     responses((status = 202, description = "Accepted: it is durable.", body = Accepted,
-        headers(("Location" = String, description = "Where to ask what became of it."))),
-        (status = 401, description = ""), (status = 403, description = ""), (status = 404, description = ""), (status = 422, description = "")))]
+        headers(("Location" = String, description = "Where to ask what became of it."))), (status = 403, description = ""), (status = 404, description = ""), (status = 422, description = "")))]
 pub(in crate::routes) async fn delete(
     Path(Subject { id, user }): Path<Subject>,
     caller: Caller,
@@ -105,10 +102,9 @@ pub(in crate::routes) async fn delete(
 /// in their order. Of two ratings of a movie by one user the later one counts. With an `Idempotency-Key` the same list
 /// counts once however often it is sent within 7 days; a list with another rating in some place is 422 and does nothing.
 #[utoipa::path(post, path = "/v1/ratings/batch", operation_id = "putRatings", tag = "ratings", security(("token" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names this list, of the caller's own: 1 to 200 visible characters.")),
+    params(IdempotencyKey),
     request_body = Vec<NewRating>,
-    responses((status = 202, description = "What came of each. Those with 202 are durable.", body = Vec<RatingEntry>),
-        (status = 401, description = "")))]
+    responses((status = 202, description = "What came of each. Those with 202 are durable.", body = Vec<RatingEntry>)))]
 pub(in crate::routes) async fn put_many(
     caller: Caller,
     IdempotencyKey(key): IdempotencyKey,
@@ -144,11 +140,9 @@ pub(in crate::routes) async fn put_many(
     .into_iter();
     let result = |refused: Option<Failure>| match refused {
         Some(failure) => Err(failure),
-        None => taken.next().unwrap_or_else(|| {
-            Err(Failure::internal(
-                "nothing came of one act of many".to_owned(),
-            ))
-        }),
+        None => taken
+            .next()
+            .unwrap_or_else(|| Err(Failure::internal("nothing came of one act of many"))),
     };
     let results = refused.into_iter().map(result);
     let entries = results.map(|result| entry(result, &request_id)).collect();
@@ -156,21 +150,12 @@ pub(in crate::routes) async fn put_many(
 }
 
 fn entry(result: Result<Accepted, Failure>, request_id: &str) -> RatingEntry {
-    match result {
-        Ok(accepted) => RatingEntry {
-            status: StatusCode::ACCEPTED.as_u16(),
-            event_id: Some(accepted.event_id),
-            problem: None,
-        },
-        Err(failure) => {
-            let mut problem = *failure.problem;
-            problem.instance = Some(request_id.to_owned());
-            RatingEntry {
-                status: problem.status,
-                event_id: None,
-                problem: Some(problem),
-            }
-        }
+    let problem = result.as_ref().err();
+    let problem = problem.map(|failure| failure.told(request_id));
+    RatingEntry {
+        status: problem.as_ref().map_or(202, |problem| problem.status),
+        event_id: result.ok().map(|accepted| accepted.event_id),
+        problem,
     }
 }
 

@@ -7,33 +7,38 @@ use marquee_problem::{Problem, TYPE_PREFIX};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::failure::Failure;
+use crate::rest::Failure;
 
 impl From<Failure> for Status {
-    /// Tells operators the cause, as for REST. What a client can do stands in details that it knows.
+    /// Tells operators the cause, as for REST. What a client is told is written with the answer.
     fn from(failure: Failure) -> Self {
         failure.log();
-        let problem = &failure.problem;
-        let mut details = ErrorDetails::with_error_info(reason(problem), DOMAIN, []);
-        if let Some(field) = &problem.field {
-            details.add_bad_request_violation(field, problem.detail.as_ref());
-        }
-        if let Some(id) = &problem.existing_id {
-            details.set_resource_info("Metadata", id, "", problem.title.as_ref());
-        }
-        if let Some(seconds) = failure.retry_after_s() {
-            details.set_retry_info(Some(Duration::from_secs(seconds.into())));
-        }
-        let code = Code::from_i32(problem.grpc_status().into());
-        // Its detail speaks of a member that only JSON has.
-        let message = match &problem.existing_id {
-            Some(id) => format!("{}: {id}", problem.title),
-            None => problem.detail.to_string(),
-        };
-        let mut status = Self::with_error_details(code, message, details);
+        let mut status = Self::new(Code::Unknown, "");
         status.set_source(Arc::new(failure));
         status
     }
+}
+
+/// What a client can do about it stands in details that it knows.
+fn told(failure: &Failure, domain: &str, resource: &str) -> Status {
+    let problem = &failure.problem;
+    let mut details = ErrorDetails::with_error_info(reason(problem), domain, []);
+    if let Some(field) = &problem.field {
+        details.add_bad_request_violation(field, problem.detail.as_ref());
+    }
+    if let Some(id) = &problem.existing_id {
+        details.set_resource_info(resource, id, "", problem.title.as_ref());
+    }
+    if let Some(seconds) = failure.retry_after_s() {
+        details.set_retry_info(Some(Duration::from_secs(seconds.into())));
+    }
+    let code = Code::from_i32(problem.grpc_status().into());
+    // Its detail speaks of a member that only JSON has.
+    let message = match &problem.existing_id {
+        Some(id) => format!("{}: {id}", problem.title),
+        None => problem.detail.to_string(),
+    };
+    Status::with_error_details(code, message, details)
 }
 
 /// The name of the problem's kind as `ErrorInfo` has names: `UNKNOWN_MOVIE` of `/problems/unknown-movie`.
@@ -44,7 +49,8 @@ fn reason(problem: &Problem) -> String {
 }
 
 /// Whose fault it is, where tonic says it: what cannot be read is the client's, and no error of this component.
-pub(super) fn blame(response: Response) -> Response {
+/// Problems are told in the name of `domain`, conflicts of a `resource`.
+pub(super) fn blame(response: Response, domain: &str, resource: &str) -> Response {
     let Some(status) = response.extensions().get::<Status>() else {
         // Without a word of its own, tonic answers that it has no such method.
         let unknown = response.headers().contains_key(Status::GRPC_STATUS);
@@ -55,8 +61,9 @@ pub(super) fn blame(response: Response) -> Response {
             response
         };
     };
-    if status.source().is_some_and(|source| source.is::<Failure>()) {
-        return response;
+    let failure = status.source().and_then(|source| source.downcast_ref());
+    if let Some(failure) = failure {
+        return told(failure, domain, resource).into_http();
     }
     let (code, message) = match status.code() {
         Code::OutOfRange => (
@@ -69,6 +76,3 @@ pub(super) fn blame(response: Response) -> Response {
     };
     Status::new(code, message).into_http()
 }
-
-/// In whose names `ErrorInfo` speaks.
-const DOMAIN: &str = "movies";

@@ -5,17 +5,20 @@ use axum::{
     http::{HeaderMap, request::Parts},
 };
 use marquee_problem::INVALID_PARAMETER;
+use utoipa::{
+    IntoParams,
+    openapi::path::{Parameter, ParameterIn},
+};
 
-use super::{IDEMPOTENCY_KEY, check_json, only};
-use crate::failure::Failure;
+use super::{Failure, IDEMPOTENCY_KEY, check_json, document::header_parameter, only};
 
 /// The key, where there is one: 1 to 200 visible characters of ASCII, taken as they are.
 #[derive(Debug)]
-pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
+pub struct IdempotencyKey(pub Option<String>);
 
 impl IdempotencyKey {
     /// The key among headers, or among the metadata of a call of gRPC.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
+    pub fn of(headers: &HeaderMap) -> Result<Self, Failure> {
         if !headers.contains_key(IDEMPOTENCY_KEY) {
             return Ok(Self(None));
         }
@@ -35,6 +38,13 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         check_json(&parts.headers)?;
         Self::of(&parts.headers)
+    }
+}
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let meaning = "Names this request, of the caller's own: 1 to 200 visible characters.";
+        vec![header_parameter("Idempotency-Key", meaning)]
     }
 }
 

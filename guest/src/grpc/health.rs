@@ -1,5 +1,5 @@
-//! Health, as `grpc.health.v1` has it: whoever answers serves. Whether the components behind it do, their calls tell;
-//! the host's own health is at its admin address.
+//! Health, as `grpc.health.v1` has it: whoever answers serves. Whether what is behind it does, its calls tell; the
+//! host's own health is at its admin address.
 
 use axum::{extract::Request, response::Response as HttpResponse};
 use futures::stream;
@@ -10,12 +10,12 @@ use tonic_health::pb::{
     health_server::{Health, HealthServer},
 };
 
-use super::{MAX_BYTES, SERVICES};
+use super::{MAX_BYTES, Services};
 
-struct Serving;
+struct Serving(&'static Services);
 
-pub(super) async fn serve(request: Request) -> HttpResponse {
-    let server = HealthServer::new(Serving).max_decoding_message_size(MAX_BYTES);
+pub(super) async fn serve(services: &'static Services, request: Request) -> HttpResponse {
+    let server = HealthServer::new(Serving(services)).max_decoding_message_size(MAX_BYTES);
     super::call(server, request).await
 }
 
@@ -26,7 +26,7 @@ impl Health for Serving {
         call: tonic::Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let name = call.into_inner().service;
-        if !name.is_empty() && !SERVICES.iter().any(|(own, _)| *own == name) {
+        if !name.is_empty() && !self.0.named(&name) {
             return Err(Status::not_found("there is no such service"));
         }
         Ok(Response::new(HealthCheckResponse {

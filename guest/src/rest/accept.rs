@@ -4,16 +4,14 @@ use axum::http::{HeaderMap, header};
 use marquee_problem::NOT_ACCEPTABLE;
 use mime::{Mime, STAR};
 
-use crate::failure::Failure;
+use super::Failure;
 
-/// Media types that a route can answer with.
-type Types = &'static [&'static str];
+/// What most routes answer with.
+pub(super) const JSON: &[&str] = &["application/json"];
 
-/// What most routes answer with. Whatever reads a part of a request for a route checks that first.
-pub(super) const JSON: Types = &["application/json"];
-
-/// A client that accepts none of these gets 406 before anything happens.
-pub(crate) fn check_accept(headers: &HeaderMap, types: Types) -> Result<(), Failure> {
+/// For a route that answers with one of these media types: a client that accepts none of them gets 406. Whatever reads a part
+/// of a request for a route that answers with JSON has checked that.
+pub fn check_accept(headers: &HeaderMap, types: &[&str]) -> Result<(), Failure> {
     if accepted(headers, types) {
         return Ok(());
     }
@@ -22,12 +20,12 @@ pub(crate) fn check_accept(headers: &HeaderMap, types: Types) -> Result<(), Fail
 }
 
 /// The same for a route that answers with JSON.
-pub(crate) fn check_json(headers: &HeaderMap) -> Result<(), Failure> {
+pub fn check_json(headers: &HeaderMap) -> Result<(), Failure> {
     check_accept(headers, JSON)
 }
 
 /// No header, and one that cannot be read, allow everything. Problems are sent whatever it says.
-fn accepted(headers: &HeaderMap, types: Types) -> bool {
+fn accepted(headers: &HeaderMap, types: &[&str]) -> bool {
     let mut ranges: Vec<Mime> = Vec::new();
     for value in headers.get_all(header::ACCEPT) {
         let Ok(value) = value.to_str() else {

@@ -13,7 +13,8 @@ use axum::{
 use super::only;
 
 /// Whoever sent the request: an IPv4 address, or the /64 of an IPv6 one. None: the host does not say.
-pub(crate) struct Client(pub(crate) Option<String>);
+#[derive(Debug)]
+pub struct Client(pub Option<String>);
 
 impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = Infallible;

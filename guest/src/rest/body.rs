@@ -14,13 +14,14 @@ use mime::Mime;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{
+    Failure,
     accept::{JSON, check_accept},
     only,
 };
-use crate::failure::Failure;
 
 /// A body as a route takes it: one object.
-pub(crate) struct Body<T>(pub(crate) T);
+#[derive(Debug)]
+pub struct Body<T>(pub T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Failure;
@@ -31,7 +32,8 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 }
 
 /// A list of objects. How many, its route judges.
-pub(crate) struct List<T>(pub(crate) Vec<T>);
+#[derive(Debug)]
+pub struct List<T>(pub Vec<T>);
 
 impl<S: Sync, T: DeserializeOwned> FromRequest<S> for List<T> {
     type Rejection = Failure;
@@ -42,7 +44,8 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for List<T> {
 }
 
 /// What is to change of something (RFC 7396): one object, of this media type or of JSON's.
-pub(crate) struct MergePatch<T>(pub(crate) T);
+#[derive(Debug)]
+pub struct MergePatch<T>(pub T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequest<S> for MergePatch<T> {
     type Rejection = Failure;
@@ -58,8 +61,9 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for MergePatch<T> {
     }
 }
 
-/// For a field of a patch: whatever is there, null too, is told from what is not.
-pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+/// For a field of a patch (`#[serde(default, deserialize_with = "present")]`): whatever is there, null too, is told from what
+/// is not.
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -68,7 +72,7 @@ pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 /// A text without NUL: nothing that keeps texts could keep it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct Text(pub(crate) String);
+pub struct Text(pub String);
 
 impl TryFrom<String> for Text {
     type Error = &'static str;
@@ -83,7 +87,7 @@ impl TryFrom<String> for Text {
 /// every bound that a route has.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "f64")]
-pub(crate) struct Whole(pub(crate) f64);
+pub struct Whole(pub f64);
 
 impl TryFrom<f64> for Whole {
     type Error = &'static str;
@@ -195,7 +199,7 @@ fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Failure {
     problem::MALFORMED_BODY.with(detail).into()
 }
 
-/// Most bytes of a body. A movie with every field at its bound, each character escaped, needs less.
+/// Most bytes of a body: what Marquee hands over in one piece.
 const MAX_BYTES: usize = 64 * 1024;
 /// Most characters that an answer repeats of what is wrong.
 const SHOWN_CHARS: usize = 200;

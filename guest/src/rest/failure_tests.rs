@@ -15,7 +15,7 @@ fn whatever_its_words_what_is_not_there_is_503_and_what_did_not_answer_504() {
 
 #[test]
 fn what_operators_should_know_is_not_sent() {
-    let failure = Failure::internal("relation \"movies\" does not exist".into());
+    let failure = Failure::internal("relation \"movies\" does not exist");
     assert!(
         !serde_json::to_string(&failure.problem)
             .unwrap()

@@ -1,7 +1,7 @@
 //! Conditional requests (RFC 9110, 13): what a client has already is not sent again, and what has changed meanwhile is
 //! not changed.
 //!
-//! Every answer with JSON to GET or HEAD has an `ETag`: a movie's is its version, any other one's a digest of the body. It
+//! Every answer with JSON to GET or HEAD has an `ETag`: the one that its route gives, which may be a version, or a digest of the body. It
 //! may be kept by whoever asked, and is to be asked for again with `If-None-Match` before it is used.
 
 use axum::{
@@ -13,27 +13,30 @@ use axum::{
 use headers::{ETag, HeaderMapExt as _, IfMatch, IfNoneMatch};
 use marquee_problem::INVALID_PARAMETER;
 use sha2::{Digest as _, Sha256};
+use utoipa::{
+    IntoParams,
+    openapi::path::{Parameter, ParameterIn},
+};
 
-use super::check_json;
-use crate::failure::Failure;
+use super::{Failure, check_json, document::header_parameter};
 
 /// The header with the tag of a version.
-pub(crate) fn version_tag(version: u64) -> (HeaderName, String) {
+pub fn version_tag(version: u64) -> (HeaderName, String) {
     (header::ETAG, format!("\"{version}\""))
 }
 
-/// What `If-Match` asks for.
+/// Which version may be changed: what `If-Match` asks for, if it is there.
 #[derive(Debug)]
-pub(crate) struct Expected(Option<IfMatch>);
+pub struct Expected(Option<IfMatch>);
 
 impl Expected {
     /// Whether some tags are asked for, so that the version must be looked up.
-    pub(crate) fn is_any(&self) -> bool {
+    pub fn is_any(&self) -> bool {
         self.0.as_ref().is_none_or(IfMatch::is_any)
     }
 
     /// Whether this version is one that may be changed. The comparison is the strong one.
-    pub(crate) fn is(&self, version: u64) -> bool {
+    pub fn is(&self, version: u64) -> bool {
         let tag: Option<ETag> = format!("\"{version}\"").parse().ok();
         let passes = |expected: &IfMatch| tag.is_some_and(|tag| expected.precondition_passes(&tag));
         self.0.as_ref().is_none_or(passes)
@@ -50,6 +53,12 @@ impl<S: Sync> FromRequestParts<S> for Expected {
             let detail = "`If-Match` must be `*` or tags in quotation marks";
             INVALID_PARAMETER.with(detail).into()
         })
+    }
+}
+
+impl IntoParams for Expected {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![header_parameter("If-Match", "The `ETag` as it was seen.")]
     }
 }
 

@@ -1,51 +1,34 @@
-//! Which sites may use the API from a browser (CORS), by the application's variable `cors_origins`.
+//! Which sites may use the API from a browser (CORS), as a variable of the component says.
 //!
 //! It decides what browsers let pages do, and protects nothing by itself: tokens do. They travel in `Authorization`, which
 //! a page has to set, so no request has a user's credentials unasked.
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
 use axum::{
-    Router,
     extract::Request,
-    http::{HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, Method, header},
 };
-use marquee_guest::variables;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::log;
+use crate::variables;
 
-/// The router as the sites that may use it see it; none where there is no such site, or where no site asks.
-pub(super) async fn around(request: &Request, router: &Router) -> Option<Router> {
+/// Whether a site asks: then the answer says what it may do. OPTIONS without such a question asks for the methods of a path.
+pub(super) fn is_asked(request: &Request) -> bool {
     let headers = request.headers();
-    let is_preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    // OPTIONS without a question asks for the methods of a path.
-    if !headers.contains_key(header::ORIGIN)
-        || (request.method() == Method::OPTIONS && !is_preflight)
-    {
-        return None;
-    }
-    if let Some(known) = AROUND.get() {
-        return known.clone();
-    }
-    let origins = read().await.unwrap_or_else(|error| {
-        log(&format!("{error}; no site may ask"));
-        None
-    });
-    let made = origins.map(|origins| router.clone().layer(layer(origins)));
-    AROUND.get_or_init(|| made).clone()
+    headers.contains_key(header::ORIGIN)
+        && (request.method() != Method::OPTIONS
+            || headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD))
 }
 
-/// Fails where the setting cannot be understood.
-pub(super) async fn check() -> Result<(), String> {
-    read().await.map(drop)
-}
-
-/// A variable does not change while a component runs.
-static AROUND: OnceLock<Option<Router>> = OnceLock::new();
-
-async fn read() -> Result<Option<AllowOrigin>, String> {
-    parse(&variables::get("cors_origins").await?)
+/// The sites that the variable names; none where it is empty.
+pub(super) async fn read(variable: &str) -> Result<Option<AllowOrigin>, String> {
+    let setting = variables::get(variable).await?;
+    parse(&setting).map_err(|wrong| {
+        format!(
+            "variable {variable} has {wrong:?}; it must be \"\", \"*\", or origins like https://films.example with commas between them"
+        )
+    })
 }
 
 fn parse(setting: &str) -> Result<Option<AllowOrigin>, String> {
@@ -60,7 +43,7 @@ fn parse(setting: &str) -> Result<Option<AllowOrigin>, String> {
     }
 }
 
-/// As a browser sends it: a scheme and an authority, and nothing else.
+/// As a browser sends it: a scheme and an authority, and nothing else. Otherwise, what is wrong.
 fn origin(text: &str) -> Result<HeaderValue, String> {
     let authority = text
         .strip_prefix("https://")
@@ -70,14 +53,19 @@ fn origin(text: &str) -> Result<HeaderValue, String> {
         !authority.is_empty() && bytes.all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
     };
     let value = HeaderValue::from_str(text).ok();
-    value.filter(|_| authority.is_some_and(plain)).ok_or_else(|| {
-        format!(
-            "variable cors_origins has {text:?}; it must be \"\", \"*\", or origins like https://films.example with commas between them"
-        )
-    })
+    value
+        .filter(|_| authority.is_some_and(plain))
+        .ok_or_else(|| text.to_owned())
 }
 
-fn layer(origins: AllowOrigin) -> CorsLayer {
+pub(super) fn layer(origins: AllowOrigin, exposed: &[&'static str]) -> CorsLayer {
+    let exposed = exposed.iter().copied().map(HeaderName::from_static);
+    let own = [
+        header::ETAG,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        super::REQUEST_ID,
+    ];
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([
@@ -97,13 +85,7 @@ fn layer(origins: AllowOrigin) -> CorsLayer {
             super::IDEMPOTENCY_KEY,
             super::REQUEST_ID,
         ])
-        .expose_headers([
-            header::ETAG,
-            header::LOCATION,
-            header::RETRY_AFTER,
-            super::AUTH,
-            super::REQUEST_ID,
-        ])
+        .expose_headers(own.into_iter().chain(exposed).collect::<Vec<_>>())
         .max_age(MAX_AGE)
 }
 

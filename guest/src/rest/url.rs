@@ -14,16 +14,18 @@ use serde::de::{
 };
 
 use super::{
+    Failure,
     accept::{JSON, check_accept},
     body::field_of,
 };
-use crate::failure::Failure;
 
 /// The values in the path.
-pub(crate) struct Path<T>(pub(crate) T);
+#[derive(Debug)]
+pub struct Path<T>(pub T);
 
 /// The parameters of the query, each at most once.
-pub(crate) struct Query<T>(pub(crate) T);
+#[derive(Debug)]
+pub struct Query<T>(pub T);
 
 /// What a value is not, and where it stands.
 type Misread = serde_path_to_error::Error<value::Error>;

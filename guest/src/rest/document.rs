@@ -1,27 +1,29 @@
-//! The OpenAPI document: what the routes say of themselves, and what holds for all of them. Made from the code when an
-//! instance is first asked for it.
-
-use std::sync::LazyLock;
+//! The OpenAPI document: what the routes say of themselves, and what holds for all of them.
 
 use axum::body::Bytes;
-use marquee_problem::{self as problem, Problem, UNAUTHORIZED};
+use marquee_problem::{self as problem, Kind, Problem, UNAUTHORIZED};
 use utoipa::{
-    OpenApi as _, ToSchema as _,
+    PartialSchema as _, ToSchema as _,
     openapi::{
-        Content, Header, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder, Type,
+        Content, Header, ObjectBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type,
         example::ExampleBuilder,
-        path::Operation,
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn},
+        schema::SchemaType,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
 
-use crate::{failure::kinds, routes::Api};
-
 /// The document as it is sent.
-pub(crate) static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
-    let mut api = Api::openapi();
-    api.info.description = Some(include_str!("api.md").trim_end().to_owned());
-    let responses = &mut api.components.get_or_insert_default().responses;
+pub(super) fn made<K: Iterator<Item = &'static Kind>>(
+    mut api: OpenApi,
+    kinds: impl Fn() -> K,
+) -> Bytes {
+    if let Some(text) = &mut api.info.description {
+        text.truncate(text.trim_end().len());
+    }
+    let components = api.components.get_or_insert_default();
+    let schema = Problem::schema();
+    components.schemas.insert(Problem::name().into(), schema);
     let methods = api.paths.paths.values_mut();
     let methods = methods.flat_map(|item| {
         item.get.as_mut().map(conditional);
@@ -35,30 +37,44 @@ pub(crate) static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
     });
     for operation in methods.flatten() {
         for status in complete(operation) {
-            responses
+            components
+                .responses
                 .entry(component(status))
-                .or_insert_with(|| problems(status).into());
+                .or_insert_with(|| problems(status, kinds()).into());
         }
     }
     let bearer = Http::new(HttpAuthScheme::Bearer);
-    api.components
-        .get_or_insert_default()
-        .add_security_scheme("token", SecurityScheme::Http(bearer));
+    components.add_security_scheme("token", SecurityScheme::Http(bearer));
     let described = serde_json::to_value(kinds().collect::<Vec<_>>()).unwrap_or_default();
     api.extensions
         .get_or_insert_default()
         .insert("x-problems".to_owned(), described);
     serde_json::to_vec(&api).unwrap_or_default().into()
-});
+}
 
-/// Adds what every answer has, and the problems that every route can meet; says which statuses are problems here.
+/// A header of a request that need not be there.
+pub(super) fn header_parameter(name: &str, meaning: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(utoipa::openapi::Required::False)
+        .description(Some(meaning))
+        .schema(Some(
+            ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Null])),
+        ))
+        .build()
+}
+
+/// Adds what every answer has, and the problems that every route can meet, 401 where one takes a token; says which statuses are problems here.
 fn complete(operation: &mut Operation) -> Vec<u16> {
     let with_body = operation.request_body.is_some();
+    let with_token = operation.security.is_some();
     let everywhere = problem::ALL
         .iter()
         .map(|kind| kind.status)
         .filter(|status| match status {
-            401 | 403..=405 | 409 => false,
+            401 => with_token,
+            403..=405 | 409 => false,
             408 | 415 | 422 => with_body,
             _ => true,
         });
@@ -84,7 +100,7 @@ fn complete(operation: &mut Operation) -> Vec<u16> {
     problems
 }
 
-/// Adds what `http::conditional` does to answers with JSON.
+/// Adds what `conditional` does to answers with JSON.
 fn conditional(operation: &mut Operation) {
     let responses = &mut operation.responses.responses;
     let Some(RefOr::T(found)) = responses.get_mut("200") else {
@@ -102,11 +118,11 @@ fn conditional(operation: &mut Operation) {
 }
 
 /// The answer with this status: one of the kinds that have it.
-fn problems(status: u16) -> Response {
+fn problems(status: u16, kinds: impl Iterator<Item = &'static Kind>) -> Response {
     let mut content = Content::new(Some(Ref::from_schema_name(Problem::name())));
     let mut response = ResponseBuilder::new().header("X-Request-Id", request_id());
     let mut titles = Vec::new();
-    for kind in kinds().filter(|kind| kind.status == status) {
+    for kind in kinds.filter(|kind| kind.status == status) {
         let mut example = kind.with(kind.meaning);
         example.instance = Some("0192f0c1-9999-7abc-8def-0123456789ab".to_owned());
         let example = ExampleBuilder::new().value(serde_json::to_value(example).ok());

@@ -151,18 +151,20 @@ impl Control {
         if self.stopped.load(Ordering::Acquire) || (call > 0 && given_up >= call) {
             return Poll::Ready(End::GivenUp);
         }
+        // The clock is read when the timer has gone off only: this is asked at each turn.
         loop {
             let until =
                 *START + Duration::from_micros(self.until_us.load(Ordering::Relaxed)) + GRACE;
-            if Instant::now() >= until {
-                return Poll::Ready(End::Late);
-            }
-            if timer.is_elapsed() || timer.deadline().into_std() > until {
+            if timer.deadline().into_std() > until {
                 timer.as_mut().reset(until.into());
             }
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
+            if Instant::now() >= until {
+                return Poll::Ready(End::Late);
+            }
+            timer.as_mut().reset(until.into());
         }
     }
 

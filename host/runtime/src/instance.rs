@@ -1,9 +1,10 @@
-//! An instance: a task that owns a store and runs one call after the other in it.
+//! An instance: a life that owns a store and runs one call after the other in it.
 //!
-//! Calls come through an inbox of one place, from whoever holds the instance's handle, which travels with the call and goes
-//! back to the pool after it. Between calls the store keeps what is dear to make: the memory, the exports that were looked
-//! up, the event loop. After a trap, a passed deadline or a cancellation the store is dropped and nothing of it used
-//! again, and so it is when nobody has called for [`IDLE`], or when a call has left much in it.
+//! Its life is a future. While it waits for a call the pool has it, and nobody polls it; while it has a call it belongs to
+//! that, and is driven by whoever waits for the call (`driver`). Between calls the store keeps what is dear to make: the
+//! memory, the exports that were looked up, the event loop. After a trap, a passed deadline or a cancellation the store is
+//! dropped and nothing of it used again, and so it is when nobody has called for [`IDLE`], or when a call has left much in
+//! it. It is dropped by a task of its own, which no call waits for.
 
 use std::{
     any::Any,
@@ -11,16 +12,13 @@ use std::{
     panic::AssertUnwindSafe,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
-use tokio::sync::{
-    OwnedSemaphorePermit,
-    mpsc::{Receiver, Sender, channel},
-    oneshot,
-};
-use tokio_util::task::task_tracker::TaskTrackerToken;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tracing::{Instrument as _, Span};
 use wasmtime::{
     AsContextMut as _, PoolConcurrencyLimitError, Store, UpdateDeadline, component::Accessor,
@@ -32,6 +30,7 @@ use crate::{
     client::ClientTime,
     component::Component,
     control::{Control, End, GRACE},
+    driver::Bell,
     engine::Clocked,
     lane::{self, SlowLane},
     limits,
@@ -52,12 +51,58 @@ pub(crate) struct Workshop {
     pub(crate) clocked: Clocked,
     pub(crate) budget: Arc<Budget>,
     pub(crate) lane: SlowLane,
+    /// What goes on by itself.
+    pub(crate) tasks: TaskTracker,
 }
 
-/// The handle of an instance that waits for a call. Dropped, it lets the instance go.
+impl Workshop {
+    /// Let this go on by itself.
+    pub(crate) fn go_on(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(work, self.lane.main());
+    }
+}
+
+/// An instance that waits for a call. Dropped, it goes.
 pub(crate) struct Instance {
-    inbox: Sender<(Work, Job)>,
+    /// None: it has ended.
+    life: Option<BoxFuture<'static, ()>>,
+    desk: Arc<Desk>,
+    bell: Arc<Bell>,
+    /// Rings it.
+    waker: Waker,
+    workshop: Arc<Workshop>,
     pub(crate) control: Arc<Control>,
+}
+
+/// An instance that has a call.
+pub(crate) struct Active {
+    /// None: the call has ended.
+    instance: Option<Instance>,
+    bell: Arc<Bell>,
+    /// It has rung its own bell in so many turns in a row.
+    own_rings: u8,
+}
+
+/// What an instance and whoever has it hand each other.
+#[derive(Default)]
+struct Desk(Mutex<Papers>);
+
+#[derive(Default)]
+struct Papers {
+    next: Option<(Work, Job)>,
+    /// The call under way.
+    current: Option<Work>,
+    over: Option<Over>,
+    /// No call comes any more.
+    is_left: bool,
+}
+
+/// A call that the instance has nothing left to do for.
+struct Over {
+    work: Work,
+    result: Result<Kind, CallError>,
+    /// The instance can be used again.
+    is_sound: bool,
 }
 
 /// A call on its way through an instance.
@@ -65,7 +110,6 @@ pub(crate) struct Work {
     call: Call,
     owner: Arc<dyn Owner>,
     ticket: Ticket,
-    instance: Option<Instance>,
     number: u64,
     behind: bool,
 }
@@ -85,7 +129,7 @@ pub(crate) trait Owner: Send + Sync {
     fn component(&self) -> &Arc<Component>;
 
     /// A call has ended.
-    fn ended(&self, ended: Ended);
+    fn ended(self: Arc<Self>, ended: Ended);
 }
 
 /// A call that has ended.
@@ -107,23 +151,18 @@ impl Work {
             call,
             owner,
             ticket,
-            instance: None,
             number: 0,
             behind,
         }
     }
 
-    fn end(self, result: Result<Kind, CallError>, is_sound: bool) {
+    fn end(self, result: Result<Kind, CallError>, instance: Option<Instance>) {
         self.owner.ended(Ended {
             ticket: self.ticket,
             result,
             let_down: self.call.let_down.is_set(),
-            instance: self.instance.filter(|_| is_sound),
+            instance,
         });
-    }
-
-    fn fail(self, error: CallError) {
-        self.end(Err(error), false);
     }
 
     /// For whoever looks closely. The lines of a component, and of the host about it, have the same names without it.
@@ -139,51 +178,165 @@ impl Work {
 }
 
 impl Instance {
-    /// The handle of a new one, and its task. The instance itself is made when it has its first call.
-    pub(crate) fn new(
-        workshop: Arc<Workshop>,
-        slot: OwnedSemaphorePermit,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (inbox, calls) = channel(1);
+    /// A new one. What it runs in is made when it has its first call.
+    pub(crate) fn new(workshop: Arc<Workshop>, slot: OwnedSemaphorePermit) -> Self {
         let control = Arc::new(Control::new(IDLE));
+        let desk = Arc::new(Desk::default());
+        // That of the first of all is where it is made.
+        workshop.lane.main();
         let task = Task {
             workshop: Arc::clone(&workshop),
             control: Arc::clone(&control),
-            calls,
-            current: Mutex::new(None),
+            desk: Arc::clone(&desk),
             _slot: slot,
         };
-        let driven = Arc::clone(&control);
-        let life = async move { workshop.lane.drive(&driven, Box::pin(task.live())).await };
-        (Self { inbox, control }, life)
+        let (shop, driven) = (Arc::clone(&workshop), Arc::clone(&control));
+        let life = async move { shop.lane.drive(&driven, Box::pin(task.live())).await };
+        let bell = Arc::new(Bell::default());
+        Self {
+            life: Some(Box::pin(life)),
+            desk,
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
+            workshop,
+            control,
+        }
     }
 
-    /// Run a call. It comes back if the instance has gone.
-    pub(crate) fn run(self, mut work: Work, job: Job) -> Result<u64, Box<(Work, Job)>> {
-        let (inbox, number) = (self.inbox.clone(), self.control.next_call());
+    /// Give it a call. Its number too.
+    pub(crate) fn begin(self, mut work: Work, job: Job) -> (Active, u64) {
+        let number = self.control.next_call();
         work.number = number;
-        work.instance = Some(self);
-        inbox.try_send((work, job)).map_err(|back| {
-            let (mut work, job) = back.into_inner();
-            work.instance = None;
-            Box::new((work, job))
-        })?;
-        Ok(number)
+        self.desk.lock().next = Some((work, job));
+        self.bell.ring();
+        let active = Active {
+            bell: Arc::clone(&self.bell),
+            instance: Some(self),
+            own_rings: 0,
+        };
+        (active, number)
     }
 
-    /// Whether its task has ended.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.inbox.is_closed()
+    /// Whether nobody has called for long.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.control.is_late()
     }
 }
 
-/// The task of an instance.
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let Some(life) = self.life.take() else {
+            return;
+        };
+        self.desk.lock().is_left = true;
+        self.workshop.go_on(life);
+    }
+}
+
+impl Active {
+    /// Go on with the call. Ready: it has ended, and its owner has been told.
+    pub(crate) fn turn(&mut self) -> Poll<()> {
+        let Some(instance) = &mut self.instance else {
+            return Poll::Ready(());
+        };
+        if let Some(life) = &mut instance.life {
+            let mut cx = Context::from_waker(&instance.waker);
+            if life.as_mut().poll(&mut cx).is_ready() {
+                instance.life = None;
+            }
+        }
+        let has_ended = instance.life.is_none();
+        let mut papers = instance.desk.lock();
+        let Some(over) = papers.over.take().or_else(|| papers.missed(has_ended)) else {
+            self.own_rings = match self.bell.is_rung() {
+                true => self.own_rings.saturating_add(1),
+                false => 0,
+            };
+            return Poll::Pending;
+        };
+        drop(papers);
+        let Over {
+            work,
+            result,
+            is_sound,
+        } = over;
+        self.bell.leave();
+        let instance = self.instance.take();
+        work.end(result, instance.filter(|_| is_sound && !has_ended));
+        Poll::Ready(())
+    }
+
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// It has something to do, and lets others go first. A set of futures rings once when all of them wait, for nothing.
+    pub(crate) fn makes_way(&self) -> bool {
+        self.own_rings > 1
+    }
+
+    /// The others have had their turns.
+    pub(crate) fn comes_back(&mut self) {
+        self.own_rings = 0;
+    }
+}
+
+impl Desk {
+    /// The next call. None: there is none any more.
+    fn poll_next(&self) -> Poll<Option<(Work, Job)>> {
+        let mut papers = self.lock();
+        match papers.next.take() {
+            Some(next) => Poll::Ready(Some(next)),
+            None if papers.is_left => Poll::Ready(None),
+            // Whoever brings one rings.
+            None => Poll::Pending,
+        }
+    }
+
+    fn end(&self, result: Result<Kind, CallError>, is_sound: bool) {
+        let mut papers = self.lock();
+        if let Some(work) = papers.current.take() {
+            papers.over = Some(Over {
+                work,
+                result,
+                is_sound,
+            });
+        }
+    }
+
+    fn waits_for_client(&self) -> bool {
+        let papers = self.lock();
+        let current = papers.current.as_ref();
+        let client = current.and_then(|work| work.ticket.client.as_ref());
+        client.is_some_and(|client| client.is_waiting())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Papers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Papers {
+    /// A call that came when the instance had ended.
+    fn missed(&mut self, has_ended: bool) -> Option<Over> {
+        if !has_ended {
+            return None;
+        }
+        let (work, _) = self.next.take()?;
+        let error = CallError::Cancelled(work.owner.component().spec.id.clone());
+        Some(Over {
+            work,
+            result: Err(error),
+            is_sound: false,
+        })
+    }
+}
+
+/// The life of an instance.
 struct Task {
     workshop: Arc<Workshop>,
     control: Arc<Control>,
-    calls: Receiver<(Work, Job)>,
-    /// The call under way.
-    current: Mutex<Option<Work>>,
+    desk: Arc<Desk>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -202,29 +355,28 @@ enum Stop {
 }
 
 impl Task {
-    async fn live(mut self) {
+    async fn live(self) {
         let stop = AssertUnwindSafe(self.run()).catch_unwind().await;
         let stop = stop.unwrap_or_else(Stop::Panicked);
-        // Nothing is handed over to it from here on, and what was is told so.
-        self.calls.close();
-        if let Some(work) = take(&self.current) {
-            let error = self.error(stop, &work);
-            work.fail(error);
-        }
-        while let Ok((work, _)) = self.calls.try_recv() {
-            let error = CallError::Cancelled(work.owner.component().spec.id.clone());
-            work.fail(error);
+        let current = self.desk.lock().current.take();
+        if let Some(work) = current {
+            let over = Over {
+                result: Err(self.error(stop, &work)),
+                work,
+                is_sound: false,
+            };
+            self.desk.lock().over = Some(over);
         }
     }
 
     /// Make the instance for its first call, and run that and all others.
-    async fn run(&mut self) -> Stop {
-        let Some((first, job)) = self.calls.recv().await else {
+    async fn run(&self) -> Stop {
+        let (control, desk) = (&self.control, &self.desk);
+        let Some((first, job)) = poll_fn(|_| desk.poll_next()).await else {
             return Stop::Gone;
         };
         let component = Arc::clone(first.owner.component());
-        let (control, current, calls) = (&self.control, &self.current, &mut self.calls);
-        let first = begin(control, current, first);
+        let first = begin(control, desk, first);
         let mut timer = pin!(tokio::time::sleep_until((first.0.deadline + GRACE).into()));
         let mut end = pin!(poll_fn(|cx| control.poll_end(cx, timer.as_mut())));
         let mut store = store(&self.workshop, control, &component);
@@ -270,14 +422,9 @@ impl Task {
                         calls_left = calls_left.saturating_sub(1);
                         let is_sound = is_sound && calls_left > 0;
                         control.rest(IDLE);
-                        if let Some(work) = take(current) {
-                            work.end(Ok(kind), is_sound);
-                        }
-                        if !is_sound {
-                            break;
-                        }
-                        let come = calls.recv().await;
-                        next = come.map(|(work, job)| (begin(control, current, work), job));
+                        desk.end(Ok(kind), is_sound);
+                        let come = poll_fn(|_| desk.poll_next()).await;
+                        next = come.map(|(work, job)| (begin(control, desk, work), job));
                     }
                     wasmtime::error::Ok(())
                 })
@@ -293,7 +440,7 @@ impl Task {
             },
             why = end.as_mut() => {
                 // To be asked before it is told that nobody waits any more.
-                let client_waits = why == End::Late && waits_for_client(current);
+                let client_waits = why == End::Late && desk.waits_for_client();
                 control.end();
                 // Only a guest that waits in a call of the host's that blocks its whole store is not reached: it is
                 // dropped together with its store and with all that it waits for, as wasmtime advises.
@@ -347,27 +494,11 @@ impl Task {
 }
 
 /// The call is under way from now on.
-fn begin(control: &Control, current: &Mutex<Option<Work>>, work: Work) -> (Call, Span) {
+fn begin(control: &Control, desk: &Desk, work: Work) -> (Call, Span) {
     control.begin(work.number, work.call.deadline, work.behind);
     let begun = (work.call.clone(), work.span());
-    *lock(current) = Some(work);
+    desk.lock().current = Some(work);
     begun
-}
-
-fn lock(current: &Mutex<Option<Work>>) -> MutexGuard<'_, Option<Work>> {
-    current.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn take(current: &Mutex<Option<Work>>) -> Option<Work> {
-    lock(current).take()
-}
-
-fn waits_for_client(current: &Mutex<Option<Work>>) -> bool {
-    let current = lock(current);
-    let client = current
-        .as_ref()
-        .and_then(|work| work.ticket.client.as_ref());
-    client.is_some_and(|client| client.is_waiting())
 }
 
 /// A new store, for an instance of this component.
@@ -401,4 +532,4 @@ fn store(workshop: &Workshop, control: &Arc<Control>, component: &Component) -> 
 }
 
 /// How long an instance waits for a call. A burst leaves many that nobody needs soon.
-const IDLE: Duration = Duration::from_secs(60);
+pub(crate) const IDLE: Duration = Duration::from_secs(60);

@@ -78,8 +78,7 @@ impl SlowLane {
         })
     }
 
-    /// Where the task of an instance belongs, whoever needs it: it outlives the call that it is made for. The first call of
-    /// all begins there.
+    /// Where the first call of all begins, and where what goes on by itself belongs, whoever it was begun by.
     pub(crate) fn main(&self) -> &Handle {
         self.main.get_or_init(Handle::current)
     }

@@ -3,8 +3,8 @@
 //! The only crate that makes an `Engine` or a `Store`. It owns the traits that capabilities implement and knows
 //! none of them; it knows no SQL, no bus and no manifest.
 //!
-//! Layers, each knowing only those before it: the engine; a component (linked, `component`, `link`); an instance (a task
-//! with a store, `instance`); a pool (a version's instances and their calls, `pool`); the runtime (what is live, and which
+//! Layers, each knowing only those before it: the engine; a component (linked, `component`, `link`); an instance (what
+//! runs calls in a store, `instance`, and who drives it, `driver`); a pool (a version's instances and their calls, `pool`); the runtime (what is live, and which
 //! version a call gets, `runtime`); entry points (HTTP, messages, jobs, the probe, `guest`) and loading, which uses them.
 //!
 //! A call runs in an instance from the pool of the version that was active when it began. A caller who goes away gives it
@@ -19,6 +19,7 @@ mod capability;
 mod client;
 mod component;
 mod control;
+mod driver;
 mod dry_run;
 mod engine;
 mod error;

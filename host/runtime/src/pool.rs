@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use marquee_manifest::ComponentId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -19,7 +20,9 @@ use crate::{
     client::ClientTime,
     component::Component,
     control::Control,
-    instance::{Ended, Instance, Job, Owner, Ticket, Work, Workshop},
+    driver::Driver,
+    instance::{Ended, IDLE, Instance, Job, Owner, Ticket, Work, Workshop},
+    lane,
     memory::Evict,
     outcome::{Blame, Kind, Outcome},
     stats::Stats,
@@ -28,8 +31,6 @@ use crate::{
 /// What all pools share for the life of the process.
 pub(crate) struct Floor {
     pub(crate) workshop: Arc<Workshop>,
-    /// The task of every instance.
-    pub(crate) instances: TaskTracker,
     /// Every call under way, and every one that waits for its turn.
     pub(crate) calls: TaskTracker,
 }
@@ -55,14 +56,18 @@ struct Idle {
     instances: Vec<Instance>,
     /// Of all instances, whatever they do.
     controls: Vec<Weak<Control>>,
+    /// Somebody lets those go that nobody calls for long.
+    is_swept: bool,
 }
 
-/// A call under way. Dropped before its end, it gives the call up.
+/// A call under way, which goes on while it is waited for, or by itself. Dropped before its end, it gives the call up.
 pub(crate) struct Running {
     ended: oneshot::Receiver<Result<(), CallError>>,
+    /// None: others drive the call.
+    driver: Option<Driver>,
     control: Option<Arc<Control>>,
     number: u64,
-    component: Arc<Component>,
+    version: Arc<Pool>,
 }
 
 impl Running {
@@ -71,12 +76,33 @@ impl Running {
         self.control = None;
     }
 
+    /// Wait for what the call sends before its end. None: it has ended without.
+    pub(crate) async fn answer<T>(&mut self, mut answer: oneshot::Receiver<T>) -> Option<T> {
+        let answered = match &mut self.driver {
+            Some(driver) => driver.until(&mut answer).await,
+            None => answer.await,
+        };
+        // What it still does is not waited for here.
+        self.go_on();
+        answered.ok()
+    }
+
     /// Wait until the instance has nothing left to do for this call.
     pub(crate) async fn ended(mut self) -> Result<(), CallError> {
-        let result = (&mut self.ended).await;
+        let result = match &mut self.driver {
+            Some(driver) => driver.until(&mut self.ended).await,
+            None => (&mut self.ended).await,
+        };
         self.control = None;
-        // The task is gone without a word only when the async runtime shuts down.
-        result.unwrap_or_else(|_| Err(CallError::Cancelled(self.component.spec.id.clone())))
+        // The call is gone without a word only when the async runtime shuts down.
+        result.unwrap_or_else(|_| Err(CallError::Cancelled(self.version.id().clone())))
+    }
+
+    /// What is left to do goes on in a task of its own.
+    fn go_on(&mut self) {
+        if let Some(driver) = self.driver.take().filter(|driver| !driver.is_empty()) {
+            self.version.drive(driver);
+        }
     }
 }
 
@@ -85,6 +111,7 @@ impl Drop for Running {
         if let Some(control) = &self.control {
             control.give_up(self.number);
         }
+        self.go_on();
     }
 }
 
@@ -103,6 +130,7 @@ impl Pool {
                 keeps: true,
                 instances: Vec::new(),
                 controls: Vec::new(),
+                is_swept: false,
             }),
             stopped: AtomicBool::new(false),
             beside: OnceLock::new(),
@@ -138,12 +166,12 @@ impl Pool {
         self: &Arc<Self>,
         call: Call,
         client: Option<Arc<ClientTime>>,
-        mut job: Job,
+        job: Job,
     ) -> Result<Running, CallError> {
         let token = self.floor.calls.token();
-        let permit = self.permit(&call).await?;
+        let deadline = call.deadline;
+        let permit = self.permit(deadline).await?;
         let (ended, end) = oneshot::channel();
-        let patience = self.patience(&call);
         let ticket = Ticket {
             begun: Instant::now(),
             client,
@@ -151,59 +179,66 @@ impl Pool {
             places: (permit, token),
         };
         let owner: Arc<Self> = Arc::clone(self);
-        let mut work = Work::new(call, owner, ticket);
-        loop {
-            if self.stopped.load(Ordering::Acquire) {
-                return Err(CallError::Cancelled(self.component.spec.id.clone()));
-            }
-            let instance = match self.take() {
-                Some(instance) => instance,
-                None => self.new_instance(patience).await?,
-            };
-            let control = Arc::clone(&instance.control);
-            match instance.run(work, job) {
-                Ok(number) => {
-                    return Ok(Running {
-                        ended: end,
-                        control: Some(control),
-                        number,
-                        component: Arc::clone(&self.component),
-                    });
-                }
-                // It had just gone.
-                Err(back) => (work, job) = *back,
-            }
+        let work = Work::new(call, owner, ticket);
+        let instance = match self.take() {
+            Some(instance) => instance,
+            None => self.new_instance(deadline).await?,
+        };
+        // What has ended since it was asked for is not begun.
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(CallError::Cancelled(self.id().clone()));
         }
+        let control = Some(Arc::clone(&instance.control));
+        let (active, number) = instance.begin(work, job);
+        let mut driver = Driver::admit(active);
+        // The threads of the slow lane are for calls that have computed for long.
+        if let Some(driver) = driver.take_if(|_| lane::is_here()) {
+            self.drive(driver);
+        }
+        Ok(Running {
+            ended: end,
+            driver,
+            control,
+            number,
+            version: Arc::clone(self),
+        })
     }
 
-    async fn permit(&self, call: &Call) -> Result<OwnedSemaphorePermit, CallError> {
+    fn drive(&self, driver: Driver) {
+        self.floor.workshop.go_on(driver.run());
+    }
+
+    fn id(&self) -> &ComponentId {
+        &self.component.spec.id
+    }
+
+    async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, CallError> {
         let permits = Arc::clone(&self.permits);
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             return Ok(permit);
         }
-        let overloaded = || CallError::Overloaded(self.component.spec.id.clone());
+        let overloaded = || CallError::Overloaded(self.id().clone());
         // Counted for as long as it waits, whether it gets its turn, gives up or goes away.
         let place = Arc::clone(&self.waiting).try_acquire_owned();
         let _place = place.map_err(|_| overloaded())?;
-        let turn = tokio::time::timeout(self.patience(call), permits.acquire_owned());
+        let turn = tokio::time::timeout(self.patience(deadline), permits.acquire_owned());
         match turn.await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(overloaded()),
         }
     }
 
-    /// How long a call waits for what it needs before it begins.
-    fn patience(&self, call: &Call) -> Duration {
-        let left = call.deadline.saturating_duration_since(Instant::now());
+    /// How long a call with this deadline waits for what it needs before it begins.
+    fn patience(&self, deadline: Instant) -> Duration {
+        let left = deadline.saturating_duration_since(Instant::now());
         self.component.spec.limits.queue_timeout.min(left)
     }
 
-    async fn new_instance(&self, patience: Duration) -> Result<Instance, CallError> {
+    async fn new_instance(&self, deadline: Instant) -> Result<Instance, CallError> {
+        let patience = self.patience(deadline);
         let slot = self.floor.workshop.budget.slot(patience).await;
-        let slot = slot.ok_or_else(|| CallError::NoRoom(self.component.spec.id.clone()))?;
-        let (instance, life) = Instance::new(Arc::clone(&self.floor.workshop), slot);
-        let main = self.floor.workshop.lane.main();
-        self.floor.instances.spawn_on(life, main);
+        let slot = slot.ok_or_else(|| CallError::NoRoom(self.id().clone()))?;
+        let instance = Instance::new(Arc::clone(&self.floor.workshop), slot);
         let mut idle = self.lock();
         idle.controls.retain(|control| control.strong_count() > 0);
         idle.controls.push(Arc::downgrade(&instance.control));
@@ -229,16 +264,31 @@ impl Pool {
         self.lock().instances.pop()
     }
 
-    fn give_back(&self, instance: Instance) {
+    fn give_back(self: &Arc<Self>, instance: Instance) {
         let mut idle = self.lock();
         if !idle.keeps {
+            drop(idle);
             return;
         }
-        // The one that has waited for the longest has gone by itself, when nobody had called for long.
-        if idle.instances.first().is_some_and(Instance::is_gone) {
-            idle.instances.retain(|instance| !instance.is_gone());
-        }
         idle.instances.push(instance);
+        if !std::mem::replace(&mut idle.is_swept, true) {
+            self.floor.workshop.go_on(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Let those go that nobody has called for long. Whether any is left.
+    fn let_stale_go(&self) -> bool {
+        let mut idle = self.lock();
+        let fresh = idle.instances.iter().position(|it| !it.is_stale());
+        let stale: Vec<Instance> = match fresh {
+            Some(first) => idle.instances.drain(..first).collect(),
+            None => std::mem::take(&mut idle.instances),
+        };
+        idle.is_swept = !idle.instances.is_empty();
+        let is_any_left = idle.is_swept;
+        drop(idle);
+        drop(stale);
+        is_any_left
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle> {
@@ -251,7 +301,7 @@ impl Owner for Pool {
         &self.component
     }
 
-    fn ended(&self, ended: Ended) {
+    fn ended(self: Arc<Self>, ended: Ended) {
         if let Some(instance) = ended.instance {
             self.give_back(instance);
         }
@@ -279,7 +329,7 @@ impl Owner for Pool {
 impl Evict for Pool {
     fn oldest(&self) -> Option<Arc<Control>> {
         let idle = self.lock();
-        let oldest = idle.instances.iter().find(|instance| !instance.is_gone());
+        let oldest = idle.instances.first();
         oldest.map(|instance| Arc::clone(&instance.control))
     }
 
@@ -297,6 +347,17 @@ impl Evict for Pool {
         let controls = self.lock().controls.clone();
         for control in controls.iter().filter_map(Weak::upgrade) {
             control.stop();
+        }
+    }
+}
+
+/// Let instances go that nobody calls, as long as there are any that may come to that.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(IDLE / 4).await;
+        let Some(pool) = pool.upgrade() else { return };
+        if !pool.let_stale_go() {
+            return;
         }
     }
 }

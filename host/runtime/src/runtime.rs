@@ -125,12 +125,9 @@ impl Runtime {
             clocked,
             budget: Arc::new(Budget::new(room)),
             lane: SlowLane::new(&calls)?,
+            tasks: TaskTracker::new(),
         });
-        let floor = Arc::new(Floor {
-            workshop,
-            instances: TaskTracker::new(),
-            calls,
-        });
+        let floor = Arc::new(Floor { workshop, calls });
         Ok(Self(Arc::new_cyclic(|shared: &Weak<Shared>| Shared {
             engine_key,
             floor,
@@ -193,9 +190,7 @@ impl Runtime {
 
     /// Wait until no call is under way, at most `grace`; then end what is left. Returns how many were ended.
     pub async fn drain(&self, grace: Duration) -> usize {
-        let Floor {
-            workshop, calls, ..
-        } = &*self.0.floor;
+        let Floor { workshop, calls } = &*self.0.floor;
         calls.close();
         if tokio::time::timeout(grace, calls.wait()).await.is_ok() {
             return 0;

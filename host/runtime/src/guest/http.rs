@@ -91,9 +91,9 @@ pub(crate) async fn ask(
             send,
         )
     };
-    let running = version.start(call, Some(Arc::clone(&client)), job).await?;
-    match receive.await {
-        Ok(response) => {
+    let mut running = version.start(call, Some(Arc::clone(&client)), job).await?;
+    match running.answer(receive).await {
+        Some(response) => {
             let left = response.headers().get(header::CONTENT_LENGTH);
             let left = left.and_then(|length| length.to_str().ok()?.parse().ok());
             Ok(response.map(|body| ResponseBody {
@@ -105,7 +105,7 @@ pub(crate) async fn ask(
                 _copied: copied,
             }))
         }
-        Err(_) => match running.ended().await {
+        None => match running.ended().await {
             Err(error) => Err(error),
             Ok(()) => Err(CallError::Cancelled(component.clone())),
         },

@@ -1,6 +1,10 @@
 //! One component calls another: what comes back, and what a caller learns when the other fails.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use marquee_runtime::{CallError, JOB, Limits, Spec};
 
@@ -183,4 +187,53 @@ async fn a_call_ends_when_its_caller_goes_away() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(figures().errors, 0, "that is no fault of the version's");
+}
+
+/// Where neither has to wait for anything, nobody has to be woken.
+#[tokio::test]
+async fn a_call_through_two_components_is_one_turn_of_whoever_waits_for_it() {
+    for sort in SORTS {
+        let bench = pair(sort, "say", "").await;
+        // Now both have an instance.
+        assert_eq!(bench.run("x").await.expect("a call"), Ok(()));
+        let mut call = pin!(bench.run("x"));
+        let done = futures::poll!(call.as_mut());
+        assert!(matches!(done, Poll::Ready(Ok(Ok(())))), "{sort}: {done:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_computes_keeps_no_callee_waiting() {
+    let mut caller = caller("async", "shout");
+    for (waits, goes_on) in [
+        (
+            "(canon lower (func $shout))",
+            r#"(canon lower (func $shout) async (memory $libc "memory"))"#,
+        ),
+        (
+            r#"(import "words" "shout" (func $shout (param i32) (result i32)))"#,
+            r#"(import "words" "shout" (func $shout (param i32 i32) (result i32)))"#,
+        ),
+        (
+            "(drop (call $shout (local.get 1)))",
+            "(drop (call $shout (local.get 1) (i32.const 3000))) (loop br 0)",
+        ),
+    ] {
+        assert!(caller.contains(waits), "{waits}");
+        caller = caller.replace(waits, goes_on);
+    }
+    let bench = pair_of(&words("async", ""), &caller).await;
+    let before = bench.figures("words");
+    let until = Instant::now() + Duration::from_secs(20);
+    let answered = async {
+        while bench.figures("words").calls == before.calls {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        ended = bench.run_until("x", until) => panic!("it computes without end: {ended:?}"),
+        () = answered => {}
+    }
+    let callee = bench.figures("words").since(&before);
+    assert_eq!((callee.calls, callee.errors), (1, 0));
 }

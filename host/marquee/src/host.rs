@@ -385,7 +385,6 @@ impl Parts {
         let versions = Versions::open(
             &settings.data.value,
             &runtime,
-            memory,
             settings.keep_versions.value,
             Trust::read(
                 &settings.release_keys.value,

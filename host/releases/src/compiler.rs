@@ -51,17 +51,11 @@ pub enum CompileError {
     Refused(String),
 }
 
-/// Compile a component for a runtime whose largest linear memory is `memory_bytes`.
-pub(crate) async fn compile(
-    bytes: &[u8],
-    memory_bytes: usize,
-    meanwhile: Meanwhile,
-) -> Result<Artifact, CompileError> {
+/// Compile a component.
+pub(crate) async fn compile(bytes: &[u8], meanwhile: Meanwhile) -> Result<Artifact, CompileError> {
     // The link of the process, not the path: a host goes on compiling with itself after an update replaced the file.
     let mut command = tokio::process::Command::new("/proc/self/exe");
-    command
-        .args(["compile", "--memory-bytes", &memory_bytes.to_string()])
-        .env_clear();
+    command.arg("compile").env_clear();
     if meanwhile == Meanwhile::Serves {
         command
             .arg("--background")

@@ -34,8 +34,8 @@ impl Lab {
     pub(super) fn empty(deadline: Duration, kept: usize, ledger: Option<Ledger>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let runtime = Runtime::new(Lineup::nothing(), 1 << 20, Room::default()).expect("a runtime");
-        let versions = Versions::open(folder.path(), &runtime, 1 << 20, kept, Trust::default())
-            .expect("a store");
+        let versions =
+            Versions::open(folder.path(), &runtime, kept, Trust::default()).expect("a store");
         let stored = folder.path().join("versions");
         let component = |name: &str, dependencies| {
             let spec = Spec {
@@ -81,7 +81,7 @@ impl Lab {
         let bytes = wat::parse_str(text).expect("a component");
         let store = Store::open(self.folder.path().join("versions")).expect("a store");
         let digest = store.put(&*bytes, &id(name), "ann").expect("stored");
-        let artifact = marquee_runtime::compile(&bytes, 1 << 20).expect("compiled");
+        let artifact = marquee_runtime::compile(&bytes).expect("compiled");
         let engine = self.releases.0.runtime.engine_key().to_owned();
         let kept = store.put_artifact(&digest, &engine, artifact.bytes());
         kept.expect("kept");

@@ -29,7 +29,6 @@ pub struct Versions(Arc<Inner>);
 struct Inner {
     store: Store,
     engine: String,
-    memory_bytes: usize,
     /// How many are kept that nobody needs.
     kept: usize,
     trust: Trust,
@@ -38,12 +37,10 @@ struct Inner {
 }
 
 impl Versions {
-    /// Those under the data folder, for a runtime whose largest linear memory is `memory_bytes`. Of those that nobody
-    /// needs the newest `kept` stay.
+    /// Those under the data folder, for this runtime. Of those that nobody needs the newest `kept` stay.
     pub fn open(
         data: &Path,
         runtime: &Runtime,
-        memory_bytes: usize,
         kept: usize,
         trust: Trust,
     ) -> Result<Self, StoreError> {
@@ -51,7 +48,6 @@ impl Versions {
         Ok(Self(Arc::new(Inner {
             store,
             engine: runtime.engine_key().to_owned(),
-            memory_bytes,
             kept,
             trust,
             compiling: Semaphore::new(1),
@@ -180,7 +176,7 @@ impl Versions {
             return Ok(artifact);
         }
         let bytes = self.bytes(digest).await?;
-        let artifact = compiler::compile(&bytes, self.0.memory_bytes, meanwhile).await?;
+        let artifact = compiler::compile(&bytes, meanwhile).await?;
         self.blocking(move |inner| {
             let bytes = artifact.bytes();
             if let Err(error) = inner.store.put_artifact(&digest, &inner.engine, bytes) {

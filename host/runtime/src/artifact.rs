@@ -36,9 +36,9 @@ impl Artifact {
     }
 }
 
-/// Check and compile a component for a runtime whose largest linear memory is `memory_bytes`.
-pub fn compile(bytes: &[u8], memory_bytes: usize) -> wasmtime::Result<Artifact> {
-    let engine = Engine::new(&engine::compiler(memory_bytes))?;
+/// Check and compile a component.
+pub fn compile(bytes: &[u8]) -> wasmtime::Result<Artifact> {
+    let engine = Engine::new(&engine::compiler())?;
     engine.precompile_component(bytes).map(Artifact)
 }
 

@@ -60,14 +60,14 @@ fn config(memory_bytes: usize) -> Config {
         .table_elements(10_000)
         // Kept mapped between calls: a fresh instance then costs 15 us and not 23.
         .linear_memory_keep_resident(1024 * 1024);
-    let mut config = compiler(memory_bytes);
+    let mut config = compiler();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }
 
 /// What the code depends on. How instances are allocated is not part of it, and a process that only compiles has no
 /// use for a pool.
-pub(crate) fn compiler(memory_bytes: usize) -> Config {
+pub(crate) fn compiler() -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -75,10 +75,13 @@ pub(crate) fn compiler(memory_bytes: usize) -> Config {
         .epoch_interruption(true)
         // Backtraces on errors cost up to 17 % of the throughput.
         .wasm_backtrace_max_frames(None)
-        .memory_reservation(memory_bytes as u64);
+        .memory_reservation(RESERVED_BYTES);
     config
 }
 
+/// Address space of a memory, as much as 32 bits reach: then no access has to be compared with the memory's end, the pages
+/// behind it do that. Nothing of it is taken before it is used.
+const RESERVED_BYTES: u64 = 4 << 30;
 /// One turn of the epoch: as long as others wait behind a call that computes, and what passing a deadline costs at the
 /// most. Shorter ones gain nothing beside what requests take of a CPU, and wake an idle machine more often.
 pub(crate) const TICK: Duration = Duration::from_millis(2);

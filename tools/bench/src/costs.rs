@@ -16,7 +16,7 @@ use marquee_runtime::JOB;
 use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::{
-    lab::{Lab, id, memory},
+    lab::{Lab, id},
     table::table,
 };
 
@@ -90,7 +90,7 @@ async fn measure(command: Costs) -> anyhow::Result<String> {
         .with_context(|| format!("{} cannot be read", command.component.display()))?;
     let begun = Instant::now();
     let artifact =
-        marquee_runtime::compile(&bytes, memory()).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        marquee_runtime::compile(&bytes).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     let compiled = begun.elapsed();
     drop(artifact);
 

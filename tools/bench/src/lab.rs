@@ -13,7 +13,8 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let runtime = Runtime::new(Lineup::nothing(), memory(), Room::default())
+        let memory = Limits::default().memory_bytes;
+        let runtime = Runtime::new(Lineup::nothing(), memory, Room::default())
             .map_err(|error| anyhow::anyhow!("{error:#}"))?;
         Ok(Self { runtime })
     }
@@ -26,8 +27,8 @@ impl Lab {
         text: &str,
     ) -> anyhow::Result<Prepared> {
         let bytes = wat::parse_str(text)?;
-        let artifact = marquee_runtime::compile(&bytes, memory())
-            .map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        let artifact =
+            marquee_runtime::compile(&bytes).map_err(|error| anyhow::anyhow!("{error:#}"))?;
         let spec = Spec {
             id: id(name)?,
             dependencies,
@@ -75,8 +76,4 @@ impl Lab {
 
 pub(crate) fn id(name: &str) -> anyhow::Result<ComponentId> {
     Ok(name.parse()?)
-}
-
-pub(crate) fn memory() -> usize {
-    Limits::default().memory_bytes
 }

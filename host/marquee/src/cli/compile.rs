@@ -15,9 +15,6 @@ use clap::Args;
     after_help = "Example:\n  marquee compile < component.wasm > component.artifact"
 )]
 pub(crate) struct Compile {
-    /// The largest linear memory of the host that will run it
-    #[arg(long, default_value_t = 64 << 20)]
-    memory_bytes: usize,
     /// Give way to everything else that runs on the machine
     #[arg(long)]
     background: bool,
@@ -34,8 +31,8 @@ impl Compile {
         if let Some(what) = marquee_runtime::what_else(&bytes) {
             anyhow::bail!("{what}");
         }
-        let artifact = marquee_runtime::compile(&bytes, self.memory_bytes)
-            .map_err(|error| anyhow::anyhow!("{error:#}"))?;
+        let artifact =
+            marquee_runtime::compile(&bytes).map_err(|error| anyhow::anyhow!("{error:#}"))?;
         let mut out = std::io::stdout().lock();
         out.write_all(artifact.bytes())
             .and_then(|()| out.flush())

@@ -6,7 +6,8 @@ use std::{
 };
 
 use marquee_runtime::{
-    Beside, CONSUMER, CallError, HANDLER, Health, JOB, Limits, LoadError, Prepared, Spec, chain,
+    Artifact, Beside, CONSUMER, CallError, HANDLER, Health, JOB, Limits, LoadError, Prepared, Spec,
+    chain,
 };
 
 use crate::support::{Bench, IT, from_words, id};
@@ -338,18 +339,17 @@ async fn a_version_prepared_again_must_fit_what_is_live_by_then() {
 async fn what_was_compiled_for_another_engine_is_refused() {
     let bench = Bench::empty(Limits::default());
     let bytes = wat::parse_str(EMPTY).expect("a component");
-    let small = marquee_runtime::compile(
-        &wat::parse_str("(component (core module (memory 1)))").expect("a component"),
-        1 << 20,
-    )
-    .expect("compiled");
+    let mut config = wasmtime::Config::new();
+    config.wasm_component_model_async(true).consume_fuel(true);
+    let other = wasmtime::Engine::new(&config).expect("an engine");
+    let other = Artifact::vouched_for(other.precompile_component(&bytes).expect("compiled"));
     let digest = marquee_registry::Digest::of(&bytes);
     let result = bench
         .runtime
         .prepare(
             bench.spec(IT),
             digest,
-            small,
+            other,
             Health::Asked,
             &Beside::default(),
         )

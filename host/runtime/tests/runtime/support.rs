@@ -131,7 +131,7 @@ impl Bench {
 
     /// Compile it, check it, try it.
     pub(crate) async fn prepare(&self, spec: Spec, bytes: &[u8]) -> Result<Prepared, LoadError> {
-        let artifact = marquee_runtime::compile(bytes, self.limits.memory_bytes).expect("compiled");
+        let artifact = marquee_runtime::compile(bytes).expect("compiled");
         self.runtime
             .prepare(
                 spec,

@@ -58,7 +58,7 @@ async fn a_callback_of_another_type_is_no_component() {
     for (text, why) in cases {
         assert_ne!(text, fine);
         let bytes = wat::parse_str(&text).expect("a text");
-        let refused = marquee_runtime::compile(&bytes, 1 << 20).err();
+        let refused = marquee_runtime::compile(&bytes).err();
         let said = refused.map(|error| format!("{error:?}")).expect(why);
         assert!(said.contains(why), "{said}");
     }
@@ -224,7 +224,7 @@ async fn a_function_is_called_as_it_was_lifted_or_not_at_all() {
     // Nor can what is not async be lifted as if it were.
     let text = words("", lifted);
     let bytes = wat::parse_str(&text).expect("a text");
-    let refused = marquee_runtime::compile(&bytes, 1 << 20).err();
+    let refused = marquee_runtime::compile(&bytes).err();
     let said = format!("{:?}", refused.expect("it is refused"));
     assert!(said.contains("async"), "{said}");
 }

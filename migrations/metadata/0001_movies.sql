@@ -1,3 +1,4 @@
+-- marquee: expand
 -- What metadata keeps: movies.
 -- The old code sees: nothing; this is the first version.
 

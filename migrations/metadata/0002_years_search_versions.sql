@@ -1,3 +1,4 @@
+-- marquee: expand
 -- Movies have years and versions, are found by their words, and can be created once by a key.
 --
 -- The old code sees: movies as before. Its insert names the constraint movies_title_key_key, which stays; a movie with a

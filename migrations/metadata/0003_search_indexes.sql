@@ -1,3 +1,4 @@
+-- marquee: expand
 -- A search reads indexes alone until it knows which movies its page has, whatever the order.
 --
 -- The old code sees: movies as before. What it asks for in the order of an index that goes here is in that of the one in

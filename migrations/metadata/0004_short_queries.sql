@@ -1,3 +1,4 @@
+-- marquee: expand
 -- The beginning of a word that few words have finds movies by itself, however short it is.
 --
 -- The old code sees: nothing of it.

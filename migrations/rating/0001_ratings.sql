@@ -1,3 +1,4 @@
+-- marquee: expand
 -- What rating keeps: each user's rating of each record (write side), and what they come to (read side).
 -- The old code sees: nothing; this is the first version.
 

@@ -1,3 +1,4 @@
+-- marquee: expand
 -- Users who were erased: their ratings go, and none of them comes back.
 -- The old code sees: ratings that are gone. While it runs, it may take a late rating of an erased user, until the event
 -- is brought again.

@@ -1,3 +1,4 @@
+-- marquee: expand
 -- How often each value was given, the order of records by their average, records that are gone, and a place among a
 -- user's ratings that does not move.
 -- The old code sees: sums and counts as before, of records that are gone too, where it may still take a rating; nobody

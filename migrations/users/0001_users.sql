@@ -1,3 +1,4 @@
+-- marquee: expand
 -- What users keeps: users, their sessions, and what has been tried lately.
 -- The old code sees: nothing; this is the first version.
 

@@ -1,7 +1,10 @@
 //! A migration's file: its name, what it says, how it is run, and by what it is known later.
 //!
 //! A byte-order mark is no part of it, and its lines end as they do everywhere else: what an editor or a checkout makes of
-//! them changes neither what the server is told nor the checksum.
+//! them changes neither what the server is told nor the checksum. Nor does what it says of those who know the tables as they
+//! were: that may be said of a file that was applied long ago.
+
+use std::borrow::Cow;
 
 use sha2::{Digest as _, Sha256};
 
@@ -19,7 +22,9 @@ pub(super) struct Step {
     pub(super) sql: String,
     pub(super) checksum: String,
     /// What earlier releases recorded: of the file as it was then, with one kind of line ends or the other.
-    former: [String; 2],
+    former: [String; 4],
+    /// What its first line says; or what of that is not known.
+    marks: Result<Marks, String>,
 }
 
 /// What a file says of itself in its first line: `-- marquee: expand, no transaction`.
@@ -69,11 +74,14 @@ impl Step {
         let former = checksum(text);
         let sql = text.strip_prefix('\u{feff}').unwrap_or(text);
         let sql = sql.replace("\r\n", "\n");
+        let shapeless = without_shape(&sql);
+        let crlf = |text: &str| checksum(&text.replace('\n', "\r\n"));
         Ok(Self {
             number,
             name: name.to_owned(),
-            checksum: checksum(&sql),
-            former: [former, checksum(&sql.replace('\n', "\r\n"))],
+            checksum: checksum(&shapeless),
+            former: [former, checksum(&sql), crlf(&sql), crlf(&shapeless)],
+            marks: Marks::of(&sql),
             sql,
         })
     }
@@ -111,26 +119,52 @@ impl Step {
 
     /// What its first line says of it.
     pub(super) fn marks(&self, owner: &str) -> Result<Marks, MigrateError> {
-        let first = self.sql.lines().next().unwrap_or_default();
-        let said = first
-            .strip_prefix("--")
-            .and_then(|comment| comment.trim_start().strip_prefix("marquee:"));
-        let mut marks = Marks::default();
-        for said in said.into_iter().flat_map(|said| said.split(',')) {
-            match (said.trim(), marks.shape) {
-                ("no transaction", _) => marks.is_apart = true,
-                ("expand", None) => marks.shape = Some(Shape::Expand),
-                ("contract", None) => marks.shape = Some(Shape::Contract),
-                (said, _) => {
-                    return Err(MigrateError::Mark {
-                        owner: owner.to_owned(),
-                        name: self.name.clone(),
-                        said: said.to_owned(),
-                    });
-                }
+        self.marks.clone().map_err(|said| MigrateError::Mark {
+            owner: owner.to_owned(),
+            name: self.name.clone(),
+            said,
+        })
+    }
+}
+
+impl Marks {
+    /// Those of a file's text.
+    fn of(sql: &str) -> Result<Self, String> {
+        let mut marks = Self::default();
+        for said in said(sql) {
+            match (said, marks.shape) {
+                (APART_MARK, _) => marks.is_apart = true,
+                (EXPAND, None) => marks.shape = Some(Shape::Expand),
+                (CONTRACT, None) => marks.shape = Some(Shape::Contract),
+                (said, _) => return Err(said.to_owned()),
             }
         }
         Ok(marks)
+    }
+}
+
+/// What the first line of a file says, word by word.
+fn said(sql: &str) -> impl Iterator<Item = &str> {
+    let first = sql.lines().next().unwrap_or_default();
+    let said = first
+        .strip_prefix("--")
+        .and_then(|comment| comment.trim_start().strip_prefix("marquee:"));
+    said.into_iter()
+        .flat_map(|said| said.split(','))
+        .map(str::trim)
+}
+
+/// A file's text as if it did not say what becomes of those who know the tables as they were.
+fn without_shape(sql: &str) -> Cow<'_, str> {
+    let is_shape = |said: &&str| [EXPAND, CONTRACT].contains(said);
+    if !said(sql).any(|said| is_shape(&said)) {
+        return Cow::Borrowed(sql);
+    }
+    let (_, rest) = sql.split_once('\n').unwrap_or((sql, ""));
+    let others: Vec<&str> = said(sql).filter(|said| !is_shape(said)).collect();
+    match others.is_empty() {
+        true => Cow::Borrowed(rest),
+        false => Cow::Owned(format!("-- marquee: {}\n{rest}", others.join(", "))),
     }
 }
 
@@ -139,6 +173,9 @@ pub(super) fn is_plain(name: &str) -> bool {
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
+const APART_MARK: &str = "no transaction";
+const EXPAND: &str = "expand";
+const CONTRACT: &str = "contract";
 const WHOLE: &str = "the file is one transaction, with its record: take it out, or begin the file with the line \
                      `-- marquee: no transaction`";
 const APART: &str = "each statement of this file is a transaction of its own: take it out";

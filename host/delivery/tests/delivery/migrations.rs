@@ -134,6 +134,42 @@ async fn what_earlier_releases_recorded_of_a_file_is_that_file_still() {
 }
 
 #[tokio::test]
+async fn what_a_file_says_of_itself_may_be_said_after_it_was_applied() {
+    let world = World::new().await;
+    let sql = "select 1;\n";
+    let (apart, expands) = ("-- marquee: no transaction", "-- marquee: expand");
+    let folder =
+        |first: &str, sql: &str| Folder::new().with("0001_first.sql", &format!("{first}{sql}"));
+    let database = &world.db;
+    for (applied, later) in [
+        (String::new(), format!("{expands}\n")),
+        (format!("{apart}\n"), format!("{expands}, no transaction\n")),
+        (format!("{apart}\r\n"), format!("{apart},contract\r\n")),
+    ] {
+        let first = folder(&applied, sql);
+        assert_eq!(first.apply(database).await.unwrap(), ["0001_first"]);
+        // In both directions: hosts of the release before have the file without it.
+        for said in [&later, &applied, &later] {
+            let done = folder(said, sql).apply(database).await;
+            assert_eq!(done.unwrap(), [""; 0], "{applied:?} {said:?}");
+            let other = folder(said, "select 2;\n").refused(database).await;
+            assert!(other.contains("was applied with other content"), "{other}");
+        }
+        let refused = folder("-- its first line\n", sql).refused(database).await;
+        assert!(refused.contains("was applied with other"), "{refused}");
+        world
+            .query("delete from marquee.migrations where owner = 'own'", &[])
+            .await;
+    }
+    // Nothing of it is in the record, so what was applied with it is the same file to a host that has it without.
+    let marked = folder(&format!("{expands}\n"), sql);
+    assert_eq!(marked.apply(database).await.unwrap(), ["0001_first"]);
+    let recorded = "select count(*) from marquee.migrations
+        where owner = 'own' and checksum = encode(sha256(convert_to(E'select 1;\\n', 'utf8')), 'hex')";
+    assert_eq!(world.number(recorded).await, 1);
+}
+
+#[tokio::test]
 async fn a_file_that_ends_its_transaction_is_refused_before_anything_is_run() {
     let world = World::new().await;
     let first = ("0001_first.sql", "create table first (n int);");

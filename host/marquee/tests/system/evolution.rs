@@ -73,7 +73,16 @@ impl Load {
     }
 }
 
-async fn replaced_one_after_the_other(before: Setup) {
+/// How the migrations come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Migrated {
+    /// By a verb of their own.
+    First,
+    /// With each component, whose new version then serves beside the old ones.
+    WithEach,
+}
+
+async fn replaced_one_after_the_other(before: Setup, migrated: Migrated) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     if !root.join(BEFORE).exists() {
         eprintln!("there is no {BEFORE} (scripts/components --before): nothing was replaced");
@@ -104,7 +113,30 @@ async fn replaced_one_after_the_other(before: Setup) {
 
     // The migrations come first, while all that runs is old.
     let after = before.release("spin.toml");
-    done(&after, &["migrate"]);
+    let deploy = async |migrated| {
+        for component in ["rating", "metadata"] {
+            let (file, migrations) = (guest(component), root.join("migrations").join(component));
+            let mut verb = vec!["deploy", component, file.to_str().expect("text")];
+            if migrated == Migrated::WithEach {
+                verb.extend(["--migrations", migrations.to_str().expect("text")]);
+            }
+            done(&before, &verb);
+            load.goes_on(200).await;
+        }
+    };
+    match migrated {
+        Migrated::First => drop(done(&after, &["migrate"])),
+        Migrated::WithEach => {
+            deploy(migrated).await;
+            for (component, applied) in [
+                ("rating", "0003_counts_and_ranks"),
+                ("metadata", "0004_short_queries"),
+            ] {
+                let history = done(&before, &["history", component]);
+                assert!(history.contains(applied), "{applied}: {history}");
+            }
+        }
+    }
     load.goes_on(200).await;
     to_old
         .keep(&film("After the migrations"))
@@ -120,11 +152,8 @@ async fn replaced_one_after_the_other(before: Setup) {
     to_new.keep(&film("By the new one")).await.expect("kept");
 
     // New components behind the old gateway.
-    for component in ["rating", "metadata"] {
-        let file = guest(component);
-        let file = file.to_str().expect("text");
-        done(&before, &["deploy", component, file]);
-        load.goes_on(200).await;
+    if migrated == Migrated::First {
+        deploy(migrated).await;
     }
     to_old
         .keep(&film("By the old gateway"))
@@ -159,7 +188,8 @@ async fn replaced_one_after_the_other(before: Setup) {
 async fn a_release_replaces_the_one_before_under_load_over_the_embedded_bus() {
     let names = ["METADATA", "RATING", "USERS", "BUS"];
     let before = Setup::application(BEFORE, &names).await;
-    replaced_one_after_the_other(before.with("SPIN_VARIABLE_AUTH", "open")).await;
+    let before = before.with("SPIN_VARIABLE_AUTH", "open");
+    replaced_one_after_the_other(before, Migrated::WithEach).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,5 +198,6 @@ async fn a_release_replaces_the_one_before_under_load_over_kafka() {
     let before = Setup::application(BEFORE, &names).await;
     let before = before.with("SPIN_VARIABLE_AUTH", "open");
     let kafka = broker().await;
-    replaced_one_after_the_other(before.with("KAFKA_BROKERS", kafka.brokers())).await;
+    let before = before.with("KAFKA_BROKERS", kafka.brokers());
+    replaced_one_after_the_other(before, Migrated::First).await;
 }

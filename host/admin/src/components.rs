@@ -71,11 +71,7 @@ async fn deploy(
     let how = wanted.how().map_err(Problem::invalid)?;
     let signature = signature(wanted.signature)?;
     let place = api.upload()?;
-    let is_line = |from: &String| from.len() <= FROM_BYTES && !from.contains(char::is_control);
-    if !wanted.from.as_ref().is_none_or(is_line) {
-        let rule = format!("`from` has at most {FROM_BYTES} bytes, and is one line");
-        return Err(Problem::invalid(rule));
-    }
+    is_line(wanted.from.as_deref())?;
     let deployment = Deployment {
         bytes: upload::reader(body, api.releases.stopping()),
         label: wanted.label,
@@ -89,6 +85,15 @@ async fn deploy(
         releases.deploy(&who, &id, deployment).await
     })
     .await
+}
+
+/// Where a version comes from, as it stands in the history.
+fn is_line(from: Option<&str>) -> Result<(), Problem> {
+    if from.is_none_or(|from| from.len() <= FROM_BYTES && !from.contains(char::is_control)) {
+        return Ok(());
+    }
+    let rule = format!("`from` has at most {FROM_BYTES} bytes, and is one line");
+    Err(Problem::invalid(rule))
 }
 
 /// Keep the bytes of a version, for a step to come.
@@ -155,6 +160,9 @@ async fn release(
         return Err(Problem::invalid(
             "a step is of one component or more".into(),
         ));
+    }
+    for one in wanted.components.values() {
+        is_line(one.from.as_deref())?;
     }
     let (releases, release) = (api.releases.clone(), wanted.release());
     api.releases

@@ -94,6 +94,9 @@ pub struct OneOf {
     /// A name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// Where it comes from, for the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// The newest migration that it was released with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration: Option<i32>,
@@ -126,6 +129,7 @@ impl Together {
             let part = Part {
                 version: one.version,
                 label: one.label,
+                from: one.from,
                 migration: one.migration,
             };
             (id, part)

@@ -72,6 +72,12 @@ impl Host {
         }
     }
 
+    /// Why what is live here is not remembered, if it is not.
+    async fn unremembered(&self) -> Option<String> {
+        let reports = self.lab.releases.report(Some(&id("it"))).await;
+        reports.expect("a report").remove(0).not_remembered
+    }
+
     /// Wait until the others see that it is there.
     async fn is_current(&self) {
         let is_there = async || {
@@ -436,9 +442,12 @@ async fn without_its_database_a_host_serves_says_so_and_takes_no_step_but_one_th
     })
     .await;
     a.deploy("three", None).await.expect("live");
+    assert!(b.unremembered().await.is_some());
     wire.heal();
     b.comes_to("three").await;
     assert!(a.has("three"));
+    let nothing_is = async || b.unremembered().await.is_none();
+    eventually(Duration::from_secs(20), "it says nothing of it", nothing_is).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

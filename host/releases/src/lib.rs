@@ -159,6 +159,8 @@ pub struct Part {
     pub version: String,
     /// A name for it.
     pub label: Option<String>,
+    /// Where it comes from, for the history.
+    pub from: Option<String>,
     /// The newest migration that it was released with, if it says so.
     pub migration: Option<i32>,
 }
@@ -340,6 +342,9 @@ impl Releases {
         } = release;
         let mut step = self.0.step_of(who, parts.keys(), "deploy").await;
         step.widen = widen;
+        let from = parts.iter();
+        let from = from.filter_map(|(id, part)| Some(format!("{id} {}", part.from.as_ref()?)));
+        step.from = Some(from.collect::<Vec<_>>().join(", ")).filter(|from| !from.is_empty());
         let result = async {
             for (id, part) in &parts {
                 self.0.component(id)?;

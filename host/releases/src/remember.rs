@@ -36,6 +36,8 @@ impl Inner {
     /// Write the states, if they are not written yet.
     pub(super) async fn remember(&self, desired: &mut Desired) {
         if !desired.is_unsaved() {
+            // What another host wrote meanwhile stands, and there is nothing left to write.
+            self.is_remembered(None);
             return;
         }
         let error = match desired.save(&self.versions).await {

@@ -122,6 +122,7 @@ impl Lab {
         let part = |name: &str, text: &str| {
             let version = format!("{:#}", self.store(name, text));
             let part = Part {
+                from: None,
                 version,
                 label: None,
                 migration: None,

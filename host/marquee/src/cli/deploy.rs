@@ -272,6 +272,7 @@ impl Deploy {
             let one = OneOf {
                 version,
                 label: self.label.clone(),
+                from: brought.from,
                 migration: migrations.get(&component).copied(),
             };
             components.insert(component, one);

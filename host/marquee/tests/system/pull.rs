@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     host::Setup,
-    releases::{done, hello, refused, remade, versions},
+    releases::{done, guest, hello, refused, remade, versions},
     tls::Own,
 };
 
@@ -193,7 +193,11 @@ async fn a_component_is_deployed_from_a_registry_and_the_history_says_from_where
     let folder = tempfile::tempdir().expect("a folder");
     let registry = Registry::start(&program, None);
     let docker = folder.path().join("config.json");
-    let setup = Setup::application(hello(folder.path(), ""), &[])
+    let other = format!(
+        "[[trigger.http]]\nroute = \"/other\"\ncomponent = \"other\"\n[component.other]\nsource = {:?}\n",
+        guest("hello")
+    );
+    let setup = Setup::application(hello(folder.path(), &other), &[])
         .await
         .with("DOCKER_CONFIG", folder.path().to_str().expect("text"));
     let _host = setup.start().await;
@@ -231,6 +235,32 @@ async fn a_component_is_deployed_from_a_registry_and_the_history_says_from_where
     let by_digest = registry.reference(&format!("@{digest}"));
     deployed(&by_digest);
     assert_eq!(versions(&setup, "hello")[0]["version"], json!(version));
+
+    // Several in one step: each with where it comes from, if it comes from a registry.
+    done(
+        &setup,
+        &[
+            "deploy",
+            &format!("hello={by_tag}"),
+            &format!("other={second}"),
+        ],
+    );
+    done(
+        &setup,
+        &[
+            "deploy",
+            &format!("hello={by_digest}"),
+            &format!("other={by_digest}"),
+        ],
+    );
+    let events: Value = serde_json::from_str(&done(&setup, &["history", "--json"])).expect("JSON");
+    assert_eq!(
+        events[0]["from"],
+        json!(format!("hello {by_digest}, other {by_digest}"))
+    );
+    let tagged = events[1]["from"].as_str().expect("it says so");
+    let is_hello = tagged.starts_with(&format!("hello {by_tag}@sha256:"));
+    assert!(is_hello && !tagged.contains("other"), "{tagged}");
 
     // What is something else is told what it is, and changes nothing.
     let image = registry.layer("application/vnd.oci.image.layer.v1.tar+gzip", b"files");

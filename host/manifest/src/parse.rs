@@ -307,13 +307,15 @@ fn source(section: &mut Section<'_>) -> Option<PathBuf> {
             None
         }
         Some(value) if value.get_ref().is_table() => {
+            let span = value.span();
+            let mut from = section.as_section("source", value)?;
             problems.add_with_help(
-                value.span(),
+                span,
                 format!(
                     "{} from a registry or URL is not supported",
                     section.full("source")
                 ),
-                "name a local file",
+                how_to_get(&mut from),
             );
             None
         }
@@ -321,6 +323,26 @@ fn source(section: &mut Section<'_>) -> Option<PathBuf> {
             .as_string("source", value)
             .map(|(path, _)| PathBuf::from(path)),
     }
+}
+
+/// How a component comes that Spin would get by itself. A host gets none: what it starts with is what lies beside its manifest.
+fn how_to_get(from: &mut Section<'_>) -> String {
+    let mut said = |key| from.string(key).map(|(text, _)| text);
+    let get = match (said("url"), said("package"), said("version")) {
+        (Some(url), _, _) => {
+            let digest = said("digest");
+            let digest = digest.map(|digest| format!(", see that its SHA-256 is {digest}"));
+            format!("curl -fLo FILE {url}`{}", digest.unwrap_or_default())
+        }
+        (None, Some(package), Some(version)) => {
+            let registry = said("registry");
+            let registry = registry.map(|registry| format!(" --registry {registry}"));
+            let registry = registry.unwrap_or_default();
+            format!("wkg get {package}@{version}{registry} -o FILE`")
+        }
+        _ => return "name a local file".to_owned(),
+    };
+    format!("get it with `{get}, and name that file")
 }
 
 fn read_dependencies(

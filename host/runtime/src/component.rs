@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use marquee_manifest::{ComponentId, Dependencies};
@@ -51,6 +51,8 @@ pub(crate) struct Component {
     pub(crate) log: Arc<Budget>,
     pub(crate) exports: HashMap<String, HashMap<String, Export>>,
     pub(crate) shelves: Shelves,
+    /// The last time that an instance was made, it took long.
+    pub(crate) is_slow_to_make: AtomicBool,
 }
 
 /// Capabilities, with what a component has of each.

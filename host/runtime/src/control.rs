@@ -84,11 +84,21 @@ impl Control {
     pub(crate) fn begin(&self, call: u64, deadline: Instant, behind: bool) {
         let deadline = deadline.saturating_duration_since(*START);
         self.until_us.store(micros(deadline), Ordering::Relaxed);
+        self.made(behind);
+        self.last.store(call, Ordering::Relaxed);
+        self.call.store(call, Ordering::Release);
+    }
+
+    /// The instance for the call under way is to be made behind others: that takes long.
+    pub(crate) fn fall_behind(&self) {
+        self.taken_us.store(LONG_US, Ordering::Relaxed);
+    }
+
+    /// It is made. What that took is not the call's.
+    pub(crate) fn made(&self, behind: bool) {
         self.met.store(false, Ordering::Relaxed);
         let taken = if behind { LONG_US } else { 0 };
         self.taken_us.store(taken, Ordering::Relaxed);
-        self.last.store(call, Ordering::Relaxed);
-        self.call.store(call, Ordering::Release);
     }
 
     /// No call is under way, and one is waited for.
@@ -220,6 +230,21 @@ fn now_us() -> u64 {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX / 2)
+}
+
+/// What something comes to, and whether it takes as much of a CPU as a call that moves behind others: be it all in one turn, which
+/// no tick meets.
+pub(crate) async fn weighed<T>(work: impl Future<Output = T>) -> (T, bool) {
+    let mut work = pin!(work);
+    let mut taken_us = 0;
+    let done = poll_fn(|cx| {
+        let begun_us = thread_cpu_us();
+        let done = work.as_mut().poll(cx);
+        taken_us += thread_cpu_us().saturating_sub(begun_us);
+        done
+    })
+    .await;
+    (done, taken_us >= 2 * LONG_US)
 }
 
 /// What this thread has taken of a CPU, in microseconds. By the wall clock, a thread that waits for its CPU would seem to

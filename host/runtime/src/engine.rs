@@ -10,6 +10,8 @@ use std::{
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use crate::turns;
+
 /// The engine, and the thread that moves its epoch on until this is dropped.
 pub(crate) struct Clocked {
     pub(crate) engine: Engine,
@@ -27,6 +29,7 @@ impl Clocked {
             .spawn(move || {
                 while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                     ticking.increment_epoch();
+                    turns::look();
                 }
             })?;
         Ok(Self {

@@ -11,7 +11,7 @@ use std::{
     future::poll_fn,
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -29,7 +29,7 @@ use crate::{
     bindings::Bound,
     client::ClientTime,
     component::Component,
-    control::{Control, End, GRACE},
+    control::{Control, End, GRACE, weighed},
     driver::Bell,
     engine::Clocked,
     lane::{self, SlowLane},
@@ -376,15 +376,24 @@ impl Task {
             return Stop::Gone;
         };
         let component = Arc::clone(first.owner.component());
+        let behind = first.behind;
         let first = begin(control, desk, first);
+        if component.is_slow_to_make.load(Ordering::Relaxed) {
+            control.fall_behind();
+            // Whoever drives this looks where it belongs before it goes on.
+            tokio::task::yield_now().await;
+        }
         let mut timer = pin!(tokio::time::sleep_until((first.0.deadline + GRACE).into()));
         let mut end = pin!(poll_fn(|cx| control.poll_end(cx, timer.as_mut())));
         let mut store = store(&self.workshop, control, &component);
         let made = {
-            let mut making = pin!(component.pre.instantiate_async(&mut store));
+            let mut making = pin!(weighed(component.pre.instantiate_async(&mut store)));
             tokio::select! {
                 biased;
-                made = making.as_mut() => made,
+                (made, is_slow) = making.as_mut() => {
+                    component.is_slow_to_make.store(is_slow, Ordering::Relaxed);
+                    made
+                }
                 why = end.as_mut() => {
                     // A start that computes is interrupted, one that waits has had its time.
                     control.end();
@@ -399,6 +408,7 @@ impl Task {
             Err(source) => return Stop::Unmade(source),
         };
 
+        control.made(behind);
         let running = store.run_concurrent(async |accessor| {
             control
                 .unless_over(async {

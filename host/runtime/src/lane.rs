@@ -28,7 +28,7 @@ use futures::future::BoxFuture;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::TaskTracker;
 
-use crate::control::Control;
+use crate::{control::Control, turns};
 use pace::Others;
 
 /// The threads, and the calls on them.
@@ -91,7 +91,8 @@ impl SlowLane {
                 if control.computes() {
                     Poll::Ready(false)
                 } else {
-                    control.turn(|| work.as_mut().poll(cx)).map(|()| true)
+                    let turn = || control.turn(|| work.as_mut().poll(cx));
+                    turns::turn(turn).map(|()| true)
                 }
             };
             if poll_fn(here).await {

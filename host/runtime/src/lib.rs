@@ -39,6 +39,7 @@ mod runtime;
 mod shadow;
 mod state;
 mod stats;
+mod turns;
 mod types;
 
 pub use artifact::{Artifact, compile, what_else};

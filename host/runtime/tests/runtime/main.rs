@@ -7,6 +7,7 @@ mod caching;
 mod calling;
 mod http;
 mod loading;
+mod making;
 mod misdeeds;
 mod room;
 mod shadows;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -60,10 +60,40 @@ impl Capability for Buggy {
     }
 }
 
+/// Notes which threads ask: `true` for one of those that stand behind others.
+#[derive(Clone, Default)]
+struct Where(Arc<Mutex<Vec<bool>>>);
+
+impl Capability for Where {
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["test:where/it"]
+    }
+
+    fn grant(&self, _: &ComponentId) -> Result<Grant, String> {
+        Ok(Arc::new(()))
+    }
+
+    fn link(&self, linker: &mut Linker<State>) -> wasmtime::Result<()> {
+        let noted = Arc::clone(&self.0);
+        let mut it = linker.instance("test:where/it")?;
+        it.func_wrap("here", move |_, ()| {
+            let is_slow = std::thread::current().name() == Some("marquee-slow");
+            let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.push(is_slow);
+            Ok(())
+        })
+    }
+
+    fn view(&self, _: &Grant, _: &Call) -> View {
+        Box::new(())
+    }
+}
+
 /// A runtime of its own.
 pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
     pub(crate) cache: Arc<Cache>,
+    asked: Where,
     limits: Limits,
 }
 
@@ -87,8 +117,9 @@ impl Bench {
     }
 
     fn with(limits: Limits, room: Room, cache: Arc<Cache>) -> Self {
+        let asked = Where::default();
         let lineup = Lineup {
-            capabilities: vec![Arc::new(Refused), Arc::new(Buggy)],
+            capabilities: vec![Arc::new(Refused), Arc::new(Buggy), Arc::new(asked.clone())],
             cache: Arc::clone(&cache),
             ..Lineup::nothing()
         };
@@ -96,6 +127,7 @@ impl Bench {
         Self {
             runtime,
             cache,
+            asked,
             limits,
         }
     }
@@ -186,6 +218,12 @@ impl Bench {
     pub(crate) fn figures(&self, name: &str) -> Figures {
         let live = self.runtime.live(&id(name)).expect("it is live");
         live.stable.payload.figures()
+    }
+
+    /// Of each time that a guest asked where it runs, whether that was behind others.
+    pub(crate) fn behind(&self) -> Vec<bool> {
+        let asked = self.asked.0.lock();
+        asked.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many calls the instance has had that answers this one.

@@ -10,6 +10,7 @@ use marquee_releases::{ComponentReport, Error, Releases};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    console::{Console, sessions::Sessions},
     events::Events,
     health::{Health, Part},
     life::Life,
@@ -21,6 +22,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Api {
     pub(crate) releases: Releases,
+    pub(crate) console: Console,
+    pub(crate) sessions: Sessions,
     pub(crate) events: Events,
     /// Of each component that has one.
     pub(crate) databases: Arc<BTreeMap<ComponentId, Database>>,
@@ -42,6 +45,7 @@ impl Api {
     /// What it tells of and changes. Without a token it is not for who asks over TCP.
     pub fn new(
         releases: Releases,
+        console: Console,
         events: Events,
         databases: BTreeMap<ComponentId, Database>,
         parts: Vec<Part>,
@@ -50,6 +54,8 @@ impl Api {
     ) -> Self {
         Self {
             releases,
+            console,
+            sessions: Sessions::default(),
             events,
             databases: Arc::new(databases),
             health: Health {

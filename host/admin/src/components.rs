@@ -13,6 +13,7 @@ use axum::{
 };
 use marquee_database::Migrations;
 use marquee_manifest::ComponentId;
+use marquee_problem::INTERNAL;
 use marquee_registry::{Digest, Event, NotADigest, Refused};
 use marquee_releases::{
     Back, ComponentReport, Deployment, Error, HostReport, NotASignature, Promotion, Signature,
@@ -25,7 +26,7 @@ use crate::{
     extract::{Document, Named, named},
     peer::Who,
     problem::Problem,
-    upload,
+    upload, wit,
 };
 
 pub(crate) fn routes() -> Router<Api> {
@@ -38,6 +39,7 @@ pub(crate) fn routes() -> Router<Api> {
             &format!("{component}/versions/{{version}}"),
             get(bytes).put(keep),
         )
+        .route(&format!("{component}/versions/{{version}}/wit"), get(shown))
         .route("/steps", post(release))
         .route(&format!("{component}/migrations"), post(migrate))
         .route(&format!("{component}/promote"), post(promote))
@@ -254,6 +256,20 @@ async fn bytes(
     let bytes = api.releases.bytes(&component, &version).await?;
     let kind = [(header::CONTENT_TYPE, "application/wasm")];
     Ok((kind, Bytes::from(bytes)).into_response())
+}
+
+/// What it imports and exports.
+async fn shown(
+    State(api): State<Api>,
+    Path((component, version)): Path<(String, String)>,
+) -> Result<String, Problem> {
+    let component = named(&component)?;
+    let bytes = api.releases.bytes(&component, &version).await?;
+    let shown = tokio::task::spawn_blocking(move || wit::describe(&bytes)).await;
+    let problem = |error: anyhow::Error| Problem::from(INTERNAL.with(format!("{error:#}")));
+    shown
+        .map_err(|error| problem(error.into()))?
+        .map_err(problem)
 }
 
 async fn history(

@@ -1,4 +1,5 @@
-//! What operators use: health and the admin API, on a socket in the data folder and on a TCP listener, and its client.
+//! What operators use: health, the admin API and the console, on a socket in the data folder and on a TCP listener, and the
+//! API's client.
 //!
 //! Promise: every change is in the history and the log with who asked for it; nobody else learns or changes anything, health
 //! apart. Data flows from requests to `marquee-releases` and `marquee-delivery`; nothing of what they do is here. Not here:
@@ -7,6 +8,7 @@
 mod api;
 pub mod client;
 mod components;
+mod console;
 mod consumers;
 mod desk;
 mod documents;
@@ -20,9 +22,12 @@ mod peer;
 mod problem;
 mod routes;
 pub mod socket;
+mod state;
 mod upload;
+pub mod wit;
 
 pub use api::Api;
+pub use console::{Console, samples::Samples};
 pub use desk::Desk;
 pub use documents::{
     BulkReport, LeftMessage, MessageState, MessagesOf, Migrate, Migrated, OneOf, Pin, Promote,

@@ -38,7 +38,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route(&format!("{message}/retry"), one(Act::Retry))
         .route(&format!("{message}/skip"), one(Act::Skip))
         .route(&format!("{message}/discard"), one(Act::Discard))
-        .route(&format!("{message}/payload"), put(edit))
+        .route(&format!("{message}/payload"), put(edit).get(payload))
 }
 
 type Message = Result<Path<(String, i64)>, PathRejection>;
@@ -172,6 +172,15 @@ async fn edit(
     let payload = payload?;
     messages::edit(api.database(&name)?, number, &payload, &who).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Byte for byte.
+async fn payload(State(api): State<Api>, message: Message) -> Result<Bytes, Problem> {
+    let Path((name, number)) = message?;
+    let detail = messages::show(database(&api, &name)?, number).await;
+    let detail = detail.map_err(|error| failed(&error))?;
+    let unknown = || ActError::Unknown(number).into();
+    detail.map(|detail| detail.value.into()).ok_or_else(unknown)
 }
 
 async fn show(State(api): State<Api>, message: Message) -> Result<Json<Value>, Problem> {

@@ -18,14 +18,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::Api,
-    components, consumers, health, messages, outbox,
-    peer::admit,
+    components, console, consumers, health, messages, outbox,
+    peer::{Gate, admit},
     problem::{self, Problem, nothing},
+    state,
 };
 
 impl Api {
     /// Its routes, and those of health.
     pub fn router(self) -> Router {
+        let gate = Gate {
+            token: self.token.clone(),
+            sessions: self.sessions.clone(),
+        };
         let admin = Router::new()
             .route("/health", get(health::parts))
             .route("/openapi.json", get(openapi))
@@ -33,13 +38,16 @@ impl Api {
             .merge(consumers::routes())
             .merge(messages::routes())
             .merge(outbox::routes())
+            .merge(state::routes())
+            .merge(console::routes())
             .fallback(async || nothing())
-            .layer(middleware::from_fn_with_state(self.token.clone(), admit));
+            .layer(middleware::from_fn_with_state(gate, admit));
         Router::new()
             .nest("/admin/v1", admin)
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
             .route("/problems/{name}", get(problem::kind))
+            .merge(console::page())
             .fallback(async || nothing())
             .method_not_allowed_fallback(async || {
                 let detail = "see /admin/v1/openapi.json for what there is";

@@ -3,6 +3,7 @@
 //! The only crate that opens a connection to a database. It knows no component, no message and no bus: those
 //! who do hold a [`Database`] and say SQL.
 
+mod activity;
 mod backoff;
 mod cancel;
 mod config;
@@ -25,6 +26,7 @@ mod tls;
 mod undone;
 mod unit;
 
+pub use activity::{Activity, Running};
 pub use backoff::Backoff;
 pub use config::{Config, Secret};
 pub use connection::Connection;

@@ -9,6 +9,7 @@ use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 use marquee_database::{Backoff, Database, Unit};
+use serde::Serialize;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -32,6 +33,29 @@ pub enum Due {
     In(Duration),
 }
 
+/// A job as its database has it, for people.
+#[derive(Debug, Clone, Serialize)]
+pub struct Standing {
+    /// The component's id in the manifest.
+    pub component: String,
+    /// What the manifest calls it.
+    pub name: String,
+    /// What its due times follow.
+    pub schedule: String,
+    /// When the next run is due, or the one that is under way was.
+    pub due_at: DateTime<Utc>,
+    /// Tries of that run so far.
+    pub attempts: i32,
+    /// When it is tried next; while it runs, when another host may.
+    pub next_attempt_at: DateTime<Utc>,
+    /// Whether it runs somewhere.
+    pub runs: bool,
+    /// Why the last try failed, if it did.
+    pub error: Option<String>,
+    /// When a run was done last.
+    pub done_at: Option<DateTime<Utc>>,
+}
+
 /// A run that this host may do now.
 #[derive(Debug, Clone)]
 pub struct Claimed {
@@ -39,6 +63,24 @@ pub struct Claimed {
     claim: Uuid,
     due_at: DateTime<Utc>,
     attempt: u32,
+}
+
+/// All jobs of a database.
+pub async fn all(database: &Database) -> Result<Vec<Standing>, Error> {
+    let mut connection = database.connection().await?;
+    let rows = connection.query(ALL, &[]).await?;
+    let standing = rows.iter().map(|row| Standing {
+        component: row.get("component"),
+        name: row.get("name"),
+        schedule: row.get("schedule"),
+        due_at: row.get("due_at"),
+        attempts: row.get("attempts"),
+        next_attempt_at: row.get("next_attempt_at"),
+        runs: row.get("runs"),
+        error: row.get("error"),
+        done_at: row.get("done_at"),
+    });
+    Ok(standing.collect())
 }
 
 impl Job {
@@ -130,6 +172,11 @@ impl fmt::Display for Job {
 }
 
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(600));
+
+const ALL: &str = "
+select component, name, schedule, due_at, attempts, next_attempt_at, error, done_at,
+    claim is not null and next_attempt_at > now() as runs
+from marquee.jobs order by component, name";
 
 /// $1 component, $2 name, $3 schedule, $4 first due time.
 const ENSURE: &str = "

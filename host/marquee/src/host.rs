@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use marquee_admin::{Api, Desk, Events, Phase, Token, health, serve, socket};
+use marquee_admin::{Api, Console, Desk, Events, Phase, Samples, Token, health, serve, socket};
 use marquee_bus::{BatchLimits, Bus, embedded, kafka};
 use marquee_database::Database;
 use marquee_delivery::{Begin, Consumer, Policy, outbox::Relay};
@@ -47,6 +47,8 @@ pub(crate) struct Host {
     desk: Desk,
     background: Tasks,
     admin_token: Option<Token>,
+    /// Whether browsers reach the admin listener.
+    browsed: bool,
     thresholds: Thresholds,
 }
 
@@ -153,6 +155,7 @@ impl Host {
                 desk,
                 background,
                 admin_token,
+                browsed: matches!(settings.admin_listen.value, Address::Tcp(_)),
                 thresholds: settings.thresholds(),
             })),
             // What was started for the application ends with it.
@@ -184,6 +187,9 @@ impl Host {
         };
         if let Some(keys) = keys {
             let _ = writeln!(text, "admin      {admin}/admin/v1 (with {keys})");
+        }
+        if self.browsed {
+            let _ = writeln!(text, "console    {admin}/console/ (see `marquee console`)");
         }
         let _ = writeln!(text, "data       {}", settings.data.value.display());
         for (name, place) in self.databases.describe(settings) {
@@ -227,8 +233,17 @@ impl Host {
             triggers.part("triggers"),
             background.part("tasks"),
         ]);
+        let samples = Samples::default();
+        let address = self.browsed.then(|| desk.listener.to_string());
+        let (releases, events) = (parts.releases.clone(), parts.events.clone());
+        let taken = samples.clone();
+        background.keep("samples", &behind, move |stop| {
+            let (releases, events) = (releases.clone(), events.clone());
+            taken.clone().run(releases, events, stop)
+        });
         let api = Api::new(
             parts.releases.clone(),
+            Console { samples, address },
             parts.events,
             databases.by_component.clone(),
             asked,

@@ -1,10 +1,10 @@
 //! What is live, for people and programs.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use marquee_manifest::ComponentId;
 use marquee_registry::{Active, Digest, Entry, Rising, State, Trial, Weight};
-use marquee_runtime::Prepared;
+use marquee_runtime::{Figures, Prepared};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Releases, lock, ms};
@@ -59,6 +59,9 @@ pub struct VersionReport {
     pub calls: Option<u64>,
     /// How many of them failed.
     pub errors: Option<u64>,
+    /// Half of the calls took no longer, in microseconds.
+    #[serde(default)]
+    pub p50_us: Option<u64>,
     /// 99 of 100 calls took no longer, in microseconds.
     pub p99_us: Option<u64>,
     /// Calls under way.
@@ -98,6 +101,20 @@ impl Releases {
             reports.push(self.of(id, &state, &stored));
         }
         Ok(reports)
+    }
+
+    /// What was counted of each version that gets calls, or got some that have not ended, since it was loaded.
+    pub fn figures(&self) -> Vec<(ComponentId, Digest, Figures)> {
+        let mut all = Vec::new();
+        for id in self.0.components.keys() {
+            let live = self.0.runtime.live(id);
+            let live = live.iter().flat_map(|live| live.called());
+            let live = live.map(|version| version.payload.clone());
+            for version in live.chain(self.0.draining.of(id)) {
+                all.push((id.clone(), version.version(), version.figures()));
+            }
+        }
+        all
     }
 
     fn of(&self, component: ComponentId, state: &State, stored: &[Entry]) -> ComponentReport {
@@ -175,9 +192,9 @@ impl VersionReport {
         self.calls = Some(figures.calls);
         self.errors = Some(figures.errors);
         self.in_flight = Some(figures.in_flight);
-        self.p99_us = figures
-            .percentile(99)
-            .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.p50_us = figures.percentile(50).map(us);
+        self.p99_us = figures.percentile(99).map(us);
         self
     }
 }
@@ -196,6 +213,7 @@ fn row(state: &State, stored: &[Entry], digest: Digest, name: &str) -> VersionRe
         weight: None,
         calls: None,
         errors: None,
+        p50_us: None,
         p99_us: None,
         in_flight: None,
         since_ms: None,

@@ -5,6 +5,7 @@
 mod audit;
 mod compile;
 mod config;
+mod console;
 mod consumers;
 mod deploy;
 mod health;
@@ -18,6 +19,7 @@ mod remote;
 mod shadow;
 mod sign;
 mod text;
+mod top;
 mod up;
 mod versions;
 mod watch;
@@ -70,6 +72,8 @@ enum Verb {
     Outbox(outbox::Outbox),
     Messages(messages::Messages),
     Audit(audit::Audit),
+    Console(console::Console),
+    Top(top::Top),
     Config(config::Config),
     Compile(compile::Compile),
 }
@@ -98,6 +102,8 @@ impl Command {
             Verb::Outbox(verb) => verb.run().await,
             Verb::Messages(verb) => verb.run().await,
             Verb::Audit(verb) => verb.run().await,
+            Verb::Console(verb) => verb.run().await,
+            Verb::Top(verb) => verb.run().await,
             Verb::Config(verb) => verb.run(),
             Verb::Compile(verb) => verb.run(),
         }

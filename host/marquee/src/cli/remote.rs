@@ -53,17 +53,24 @@ impl RemoteFlags {
 
     fn place(&self) -> anyhow::Result<(Place, Settings)> {
         let settings = self.settings()?;
-        let url = match (&self.admin, settings.in_environment("MARQUEE_ADMIN")) {
-            (Some(url), _) => Some(url.clone()),
-            (None, Some(set)) => Some(set.parse("a URL")?.value),
-            (None, None) => None,
-        };
+        let url = self.url(&settings)?;
         let tls = self.tls.decide(&settings, url.as_ref())?;
         let place = match &url {
             None => Place::Socket(socket::path(&settings.data.value)),
             Some(url) => Place::at(url, tls)?,
         };
         Ok((place, settings))
+    }
+
+    /// Where it is, if they or the environment say so.
+    pub(crate) fn url(&self, settings: &Settings) -> anyhow::Result<Option<Url>> {
+        Ok(
+            match (&self.admin, settings.in_environment("MARQUEE_ADMIN")) {
+                (Some(url), _) => Some(url.clone()),
+                (None, Some(set)) => Some(set.parse("a URL")?.value),
+                (None, None) => None,
+            },
+        )
     }
 
     /// The settings, of whoever asks no host.

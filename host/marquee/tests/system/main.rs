@@ -14,6 +14,7 @@ mod api;
 mod bus;
 mod caching;
 mod cli;
+mod console;
 mod consumers;
 mod contract;
 mod counter;

@@ -48,7 +48,7 @@ export function chart({ title, lines, say, look, redraw, zero = "nothing in the 
     <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" tabindex="0" aria-label="${title}, the last hour; arrow keys go through it"
       @pointermove=${point} @pointerleave=${() => move(null)} @keydown=${key} @blur=${() => move(null)}>
       ${ticks.map((tick) => svg`<line class="grid" x1=${LEFT} x2=${WIDTH} y1=${y(tick)} y2=${y(tick)}></line>
-        <text class="axis" x=${LEFT - 6} y=${y(tick) + 3.5} text-anchor="end">${tick === 0 ? "0" : say(tick).replace(".0 ", " ")}</text>`)}
+        <text class="axis" x=${LEFT - 6} y=${y(tick) + 3.5} text-anchor="end">${tick === 0 ? "0" : say(tick).replace(/\.0(?= |$)/, "")}</text>`)}
       ${marks.map((at) => svg`<text class="axis" x=${x(at)} y=${HEIGHT - 4} text-anchor="middle">${clock(at)}</text>`)}
       ${lines.map((line, index) => svg`<path class="line c${index % 6}" d=${path(line.points, begin, x, y)}></path>`)}
       ${seen === null || look.at === null || look.at === undefined ? nothing

@@ -84,10 +84,10 @@ export function view(data, app) {
     ${tile("Errors", minute.calls ? percent(minute.errors, minute.calls) : "–", `${number(minute.errors)} in a minute`)}
     ${tile("Slowest p99", span(minute.p99), minute.slowest ?? "no calls in the last minute")}
     ${tile("In flight", number(newest ? newest.work.reduce((sum, it) => sum + it.in_flight, 0) : 0), "calls under way")}
-    ${tile("Lag", number(lag), "messages to be read")}
+    ${tile("Lag", number(lag), "unread")}
     ${tile("Outbox", number(waiting), "rows to publish")}
     ${tile("Parked", number(parked), "to be retried")}
-    ${tile("Dead", number(dead), "a person decides")}
+    ${tile("Dead", number(dead), "for a person")}
   </dl>
   <section class="charts" aria-label="The last hour">
     ${plot("calls", "Calls a second", lines(components, (it) => it.rate), rate, "No calls in the last hour.")}

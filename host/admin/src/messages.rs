@@ -177,8 +177,7 @@ async fn edit(
 /// Byte for byte.
 async fn payload(State(api): State<Api>, message: Message) -> Result<Bytes, Problem> {
     let Path((name, number)) = message?;
-    let detail = messages::show(database(&api, &name)?, number).await;
-    let detail = detail.map_err(|error| failed(&error))?;
+    let detail = messages::show(api.database(&name)?, number).await?;
     let unknown = || ActError::Unknown(number).into();
     detail.map(|detail| detail.value.into()).ok_or_else(unknown)
 }

@@ -6,7 +6,7 @@ use axum::{Json, Router, extract::State, routing::get};
 use marquee_delivery::job;
 use serde_json::{Value, json};
 
-use crate::{api::Api, messages::failed, problem::Problem};
+use crate::{api::Api, problem::Problem};
 
 pub(crate) fn routes() -> Router<Api> {
     Router::new()
@@ -17,7 +17,7 @@ pub(crate) fn routes() -> Router<Api> {
 async fn schedules(State(api): State<Api>) -> Result<Json<Vec<Value>>, Problem> {
     let mut all = Vec::new();
     for database in api.events.databases.iter() {
-        let jobs = job::all(database).await.map_err(|error| failed(&error))?;
+        let jobs = job::all(database).await?;
         let rows = jobs
             .into_iter()
             .map(|job| json!({ "database": database.name(), "job": job }));

@@ -3,10 +3,6 @@
 //!
 //! Every database stands behind a proxy that counts. What the host does without requests is measured for as long before each
 //! kind, and taken off. A database's answer to several statements that were sent together is one round trip.
-//!
-//! With `--perf` each kind is asked once more, and what the kernel sees is counted: see `perf`.
-
-mod perf;
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
@@ -21,19 +17,15 @@ use serde_json::json;
 
 use crate::{
     host::{self, Host},
-    load::{self, Ask, Load, Report, Until},
+    load::{self, Ask, Load, Until},
     movies::{self, JSON, pick},
     servers,
     table::table,
 };
 
-use self::perf::Probes;
-
 /// Count what a request takes.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example, after scripts/components:\n  marquee-bench steps\n  marquee-bench steps --perf"
-)]
+#[command(after_help = "Example, after scripts/components:\n  marquee-bench steps")]
 pub(crate) struct Steps {
     /// The host's program [default: beside this one]
     #[arg(long)]
@@ -47,9 +39,6 @@ pub(crate) struct Steps {
     /// Requests at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     connections: u16,
-    /// Count system calls, allocations, clock reads and polls of tasks too. Needs root and perf, and a program with symbols.
-    #[arg(long)]
-    perf: bool,
 }
 
 /// Counted since the host began.
@@ -122,11 +111,7 @@ async fn count(command: &Steps, server: &Server, port: u16) -> anyhow::Result<St
         connections: usize::from(command.connections),
         pause: Duration::ZERO,
     };
-    let probes = match command.perf {
-        true => Some(Probes::new(&marquee).await?),
-        false => None,
-    };
-    let (mut rows, mut seen) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for (name, ask) in kinds {
         // What was idle is awake, statements are prepared.
         let warm = Until::after(Duration::from_secs(1));
@@ -134,27 +119,10 @@ async fn count(command: &Steps, server: &Server, port: u16) -> anyhow::Result<St
         let begin = Counts::of(&host, &proxies)?;
         tokio::time::sleep(length).await;
         let idle = Counts::of(&host, &proxies)?;
-        let run = async || {
-            let until = Until::after(length);
-            load::run(&[&host.address], load, until, Arc::clone(&ask)).await
-        };
-        let report = run().await?;
+        let report = load::run(&[&host.address], load, Until::after(length), ask).await?;
         let end = Counts::of(&host, &proxies)?;
-        rows.push((name.to_owned(), figures(begin, idle, end, answers(&report))));
-        let Some(probes) = &probes else { continue };
-        let folder = tempfile::tempdir()?;
-        let count = async || probes.count(host.id(), &folder.path().join("counts")).await;
-        let counting = count().await?;
-        tokio::time::sleep(length).await;
-        let idle = probes.end(counting).await?;
-        let counting = count().await?;
-        let report = run().await?;
-        let busy = probes.end(counting).await?;
-        let each = busy.iter().zip(idle).map(|(busy, idle)| {
-            let own = load::precise(busy.saturating_sub(idle));
-            format!("{:.1}", own / load::precise(answers(&report).max(1)))
-        });
-        seen.push((name.to_owned(), each.collect()));
+        let answers: u64 = report.statuses.values().sum();
+        rows.push((name.to_owned(), figures(begin, idle, end, answers)));
     }
     let header = [
         "a request of",
@@ -164,25 +132,7 @@ async fn count(command: &Steps, server: &Server, port: u16) -> anyhow::Result<St
         "page faults",
         "CPU us",
     ];
-    let mut told = table(header, rows);
-    if command.perf {
-        let [calls, futex, epoll, polls, allocations, clock] = perf::NAMES;
-        let header = [
-            "a request of",
-            calls,
-            futex,
-            epoll,
-            polls,
-            allocations,
-            clock,
-        ];
-        told = format!("{told}\n\n{}", table(header, seen));
-    }
-    Ok(told)
-}
-
-fn answers(report: &Report) -> u64 {
-    report.statuses.values().sum()
+    Ok(table(header, rows))
 }
 
 fn figures(begin: Counts, idle: Counts, end: Counts, answers: u64) -> Vec<String> {

@@ -19,7 +19,6 @@ use axum::{
 use marquee_problem::{FORBIDDEN, INTERNAL};
 use marquee_registry::Digest;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::{api::Api, peer::Who, problem::Problem};
 
@@ -100,12 +99,31 @@ struct Opens {
     read_only: bool,
 }
 
+/// What is told of somebody who asks.
+#[derive(Debug, Serialize)]
+struct Told {
+    who: String,
+    may: May,
+    /// None: not by a session, so it does not end.
+    until_ms: Option<u64>,
+}
+
+/// What is told once, to who opened a session.
+#[derive(Serialize)]
+struct Opened {
+    #[serde(flatten)]
+    session: Told,
+    secret: String,
+    /// Where a browser reaches the host. None: nowhere.
+    address: Option<String>,
+}
+
 async fn open(
     State(api): State<Api>,
     Who(who): Who,
     Extension(current): Extension<Current>,
     query: Result<Query<Opens>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Opened>, Problem> {
     let Query(Opens { read_only }) = query?;
     if current.is_some() {
         return Err(FORBIDDEN.with("a session opens no other one").into());
@@ -119,17 +137,23 @@ async fn open(
         "{} opened a session of the console",
         session.who
     );
-    let mut told = session.told();
-    told["secret"] = secret.into();
-    told["address"] = api.console.address.into();
-    Ok(Json(told))
+    let address = api.console.address;
+    Ok(Json(Opened {
+        session: session.told(),
+        secret,
+        address,
+    }))
 }
 
 /// Who asks, and what they may do.
-async fn current(Who(who): Who, Extension(current): Extension<Current>) -> Json<Value> {
+async fn current(Who(who): Who, Extension(current): Extension<Current>) -> Json<Told> {
     Json(match current {
         Some((_, session)) => session.told(),
-        None => json!({ "who": who, "may": May::Change, "until_ms": null }),
+        None => Told {
+            who,
+            may: May::Change,
+            until_ms: None,
+        },
     })
 }
 
@@ -141,10 +165,13 @@ async fn close(State(api): State<Api>, Extension(current): Extension<Current>) -
 }
 
 impl Session {
-    fn told(&self) -> Value {
+    fn told(&self) -> Told {
         let until = self.until.duration_since(SystemTime::UNIX_EPOCH);
-        let until_ms = until.map_or(0, |until| until.as_millis());
-        json!({ "who": self.who, "may": self.may, "until_ms": u64::try_from(until_ms).ok() })
+        Told {
+            who: self.who.clone(),
+            may: self.may,
+            until_ms: until.ok().and_then(|it| u64::try_from(it.as_millis()).ok()),
+        }
     }
 }
 

@@ -1,20 +1,49 @@
 //! Ending what a session does, by the protocol's own request.
 //!
 //! Promise: once it is made, the server has told the session, so that nothing which is sent to it later is met by the request.
-//! It waits for that as libpq does, by the end of the request's own connection; the driver's does not.
+//! It waits for that as libpq does, by the end of the request's own connection; the driver's does not. Bound: [`Pace`].
 
 use std::{
     io,
+    num::NonZeroU32,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
+use governor::{
+    DefaultDirectRateLimiter, Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 use tokio_postgres::{CancelToken, Config, NoTls, config::Host, tls::MakeTlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How often a server is asked to cancel: it begins a process for each request, which takes milliseconds of a CPU that others
+/// need too. So what gives up all that it asks for, over and over, is not ended over and over.
+pub(crate) struct Pace(DefaultDirectRateLimiter);
+
+impl Pace {
+    /// Wait for the turn of a request, and take it.
+    pub(crate) async fn turn(&self) {
+        let clock = DefaultClock::default();
+        while let Err(later) = self.0.check() {
+            tokio::time::sleep(later.wait_time_from(clock.now())).await;
+        }
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let [a_second, at_once] =
+            [A_SECOND, AT_ONCE].map(|few| NonZeroU32::new(few).unwrap_or(NonZeroU32::MIN));
+        Self(RateLimiter::direct(
+            Quota::per_second(a_second).allow_burst(at_once),
+        ))
+    }
+}
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,4 +150,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ToItsEnd<S> {
     }
 }
 
+/// As many as a component has connections by default: a single call that hangs up is ended at once, with all that it asked.
+const AT_ONCE: u32 = 16;
+/// A database of 100 connections is free of what was given up in as long as a statement may take.
+const A_SECOND: u32 = 20;
 const PORT: u16 = 5432;

@@ -3,11 +3,16 @@
 //! Promise: it goes back to the pool only when it is known to be as it was. One that is dropped while a statement is under way
 //! has the statement cancelled, and one that is dropped in a transaction is rolled back; when the server has answered to that
 //! in time, it is as it was. Anything else is closed: so time-outs of clients are no storm of new connections, and
-//! at no time are there more of them than the pool may have.
+//! at no time are there more of them than the pool may have. Bound: of what is given up in great numbers so much is cancelled
+//! as [`cancel::Pace`](crate::cancel::Pace) says, and the rest ends by itself, or when its turn comes.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use deadpool_postgres::{ClientWrapper, Object};
+use tokio::time::timeout;
 use tokio_postgres::{Row, Statement, types::ToSql};
 
 use crate::{
@@ -123,7 +128,7 @@ impl Connection {
         self.left = Left::Statement;
         let answered = match self.patience {
             None => Ok(work(object).await),
-            Some(patience) => tokio::time::timeout(patience, work(object)).await,
+            Some(patience) => timeout(patience, work(object)).await,
         };
         let Ok(result) = answered else {
             return Err(self.database.silent());
@@ -235,23 +240,39 @@ async fn settle(database: Database, doubted: Doubted, settling: Settling) {
     let Some(object) = doubted.0.as_ref() else {
         return;
     };
-    let settled = tokio::time::timeout(SETTLED_IN, async {
-        if settling.is_under_way {
-            let request = database.cancel(object).await;
-            if settling.tainted || request != Some(Request::Told) {
+    if ended(&database, object, &settling).await {
+        doubted.clear();
+    }
+}
+
+/// Whether the session is as it was.
+async fn ended(database: &Database, client: &ClientWrapper, settling: &Settling) -> bool {
+    // The answer to it comes when what is under way has ended.
+    let mut end = pin!(client.batch_execute(settling.end));
+    let mut by_itself = None;
+    if settling.is_under_way {
+        by_itself = tokio::select! {
+            biased;
+            ended = end.as_mut() => Some(ended),
+            () = database.turn_to_cancel() => None,
+        };
+        if by_itself.is_none() {
+            let request = timeout(SETTLED_IN, database.cancel(client)).await;
+            if request != Ok(Some(Request::Told)) {
                 return false;
             }
         }
-        let ended = object.batch_execute(settling.end).await.is_ok();
-        if settling.littered {
-            object.statement_cache.clear();
-            return ended && object.batch_execute("deallocate all").await.is_ok();
-        }
-        ended
-    });
-    if settled.await == Ok(true) {
-        doubted.clear();
     }
+    let ended = match by_itself {
+        Some(ended) => ended.is_ok(),
+        None => matches!(timeout(SETTLED_IN, end).await, Ok(Ok(()))),
+    };
+    if !ended || settling.tainted || !settling.littered {
+        return ended && !settling.tainted;
+    }
+    client.statement_cache.clear();
+    let cleared = client.batch_execute("deallocate all");
+    matches!(timeout(SETTLED_IN, cleared).await, Ok(Ok(())))
 }
 
 impl Database {

@@ -21,6 +21,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     Config, Connection, Error, Listener, Unit,
+    cancel::Pace,
     connect::Connector,
     error::{chain, is_of_the_session, is_read_only, is_stale},
     known::Known,
@@ -42,6 +43,7 @@ struct Inner {
     sessions: Arc<Mutex<Sessions>>,
     known: Known,
     shared: Shared,
+    cancels: Pace,
     /// For connections that are not the pool's.
     postgres: tokio_postgres::Config,
     tls: Option<MakeRustlsConnect>,
@@ -124,6 +126,7 @@ impl Database {
             sessions,
             known: Known::default(),
             shared: Shared::default(),
+            cancels: Pace::default(),
             postgres,
             tls,
             runtime,
@@ -288,6 +291,11 @@ impl Database {
 
     pub(crate) fn known(&self) -> &Known {
         &self.0.known
+    }
+
+    /// Wait until the server may be asked to end something that nobody waits for.
+    pub(crate) async fn turn_to_cancel(&self) {
+        self.0.cancels.turn().await;
     }
 
     pub(crate) fn lines(&self) -> &Shared {

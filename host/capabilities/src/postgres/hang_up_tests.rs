@@ -71,13 +71,54 @@ async fn a_call_that_hangs_up_ends_its_statement_and_leaves_its_connection_to_th
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_statement_that_was_given_up_is_not_the_end_of_the_next() {
     let bench = bench().await;
-    let (client, _) = on(&bench, |config| config.pool_size = 1);
-    for after_us in 0..100 {
-        let given_up = client.query(ONE, "select pg_sleep(0.001)", Vec::new());
-        let _ = tokio::time::timeout(Duration::from_micros(30 * after_us), given_up).await;
-        number(&client, "select 1::bigint").await;
+    for after_us in 0..10 {
+        // Of one that has none to cancel yet each is cancelled at once.
+        let (client, _) = on(&bench, |config| config.pool_size = 1);
+        for more_us in 0..10 {
+            let after = Duration::from_micros(30 * (after_us + 10 * more_us));
+            let given_up = client.query(ONE, "select pg_sleep(0.001)", Vec::new());
+            let _ = tokio::time::timeout(after, given_up).await;
+            number(&client, "select 1::bigint").await;
+        }
     }
 }
+
+/// Each request to cancel is a process more for the server to begin: who gives up all that it asks for, over and over, would
+/// take from others what the server has of CPUs.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_statements_that_are_given_up_not_all_are_cancelled() {
+    let bench = bench().await;
+    let (client, _) = on(&bench, |config| config.pool_size = MANY);
+    let mut gate = bench.database.connection().await.expect("a connection");
+    gate.batch("begin; select pg_advisory_xact_lock(7)")
+        .await
+        .expect("closed");
+    let mut calls = JoinSet::new();
+    for _ in 0..MANY {
+        let client = another(&client);
+        calls.spawn(async move { client.execute(ONE, THROUGH, Vec::new()).await });
+    }
+    let at_work = async |wanted: i64| {
+        let mut asks = bench.database.connection().await.expect("a connection");
+        let sql = "select count(*) from pg_stat_activity
+            where datname = current_database() and state = 'active' and query = $1";
+        let rows = asks.query(sql, &[&THROUGH]).await.expect("a count");
+        rows[0].get::<_, i64>(0) == wanted
+    };
+    let many = i64::try_from(MANY).expect("few");
+    let soon = Duration::from_secs(20);
+    eventually(soon, "all are begun", async || at_work(many).await).await;
+    gate.batch("commit").await.expect("open");
+    drop(calls);
+    eventually(soon, "none is left", async || at_work(0).await).await;
+    let done = bench.count("notes").await;
+    assert!((4..many - 4).contains(&done), "{done} came to their end");
+}
+
+const MANY: usize = 28;
+const THROUGH: &str = "with passed as materialized (select pg_advisory_xact_lock_shared(7)),
+    waited as materialized (select pg_sleep(0.15) from passed)
+    insert into notes select gen_random_uuid()::text from waited";
 
 #[tokio::test]
 async fn a_statement_that_was_given_up_while_it_was_prepared_is_not_kept_by_the_server() {

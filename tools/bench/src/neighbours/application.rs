@@ -66,4 +66,6 @@ source = "target/wasm32-wasip2/guest/crowd.wasm"
 
 [component.crowd.tool.marquee]
 database = { name = "crowd" }
+# A statement under way has two.
+limits = { handles = 2000 }
 "#;

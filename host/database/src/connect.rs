@@ -2,10 +2,19 @@
 //!
 //! Promise: a connection lives on the runtime that the database was made on, whoever asked for it. Whoever needs the first
 //! one may be a thread of low priority that rests most of the time; whoever uses it later is not to wait for that.
+//!
+//! A server begins a process for each, and looks up much before it serves: milliseconds of its CPUs. So one that is being opened
+//! for somebody who goes away goes on, and serves who asks next. Bounds: each began within the pool's bound, and is counted again
+//! before another one begins, so there are never more than the pool may have; it takes `patience` at the most.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use deadpool_postgres::Connect;
 use futures::{future, future::BoxFuture};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
 use tokio_postgres::{
     Client, Config, Error, NoTls, Socket,
     tls::{MakeTlsConnect, TlsConnect},
@@ -18,36 +27,108 @@ pub(crate) struct Connector {
     pub(crate) runtime: Handle,
     /// None: without TLS.
     pub(crate) tls: Option<MakeRustlsConnect>,
+    /// How long one may take to open.
+    pub(crate) patience: Duration,
+    pub(crate) left: Arc<Left>,
+}
+
+/// What was being opened when whoever asked for it went away.
+#[derive(Default)]
+pub(crate) struct Left(Mutex<Vec<Opening>>);
+
+type Opened = Result<(Client, JoinHandle<()>), Error>;
+/// None: it took too long.
+type Opening = AbortOnDropHandle<Option<Opened>>;
+
+/// Somebody waits for it.
+struct Waiting<'a> {
+    left: &'a Left,
+    opening: Option<Opening>,
 }
 
 impl Connect for Connector {
-    fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), Error>> {
-        let (config, tls, here) = (config.clone(), self.tls.clone(), self.runtime.clone());
-        let connecting = self.runtime.spawn(async move {
-            match tls {
-                Some(tls) => open(&here, &config, tls).await,
-                None => open(&here, &config, NoTls).await,
-            }
-        });
-        let connecting = AbortOnDropHandle::new(connecting);
+    fn connect(&self, config: &Config) -> BoxFuture<'_, Opened> {
+        let config = config.clone();
         Box::pin(async move {
-            match connecting.await {
-                Ok(connected) => connected,
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    // The runtime stops, and whoever waits with it.
-                    Err(_) => future::pending().await,
-                },
+            while let Some(opening) = self.left.take() {
+                if let Some(Ok((client, driver))) = self.wait(opening).await
+                    && !client.is_closed()
+                {
+                    return Ok((client, driver));
+                }
+            }
+            match self.wait(self.begin(config)).await {
+                Some(opened) => opened,
+                // The pool has as much patience, and says so.
+                None => future::pending().await,
             }
         })
     }
 }
 
-async fn open<T>(
-    runtime: &Handle,
-    config: &Config,
-    tls: T,
-) -> Result<(Client, JoinHandle<()>), Error>
+impl Connector {
+    fn begin(&self, config: Config) -> Opening {
+        let (tls, here) = (self.tls.clone(), self.runtime.clone());
+        let patience = self.patience;
+        AbortOnDropHandle::new(self.runtime.spawn(async move {
+            let opening = async {
+                match tls {
+                    Some(tls) => open(&here, &config, tls).await,
+                    None => open(&here, &config, NoTls).await,
+                }
+            };
+            timeout(patience, opening).await.ok()
+        }))
+    }
+
+    async fn wait(&self, opening: Opening) -> Option<Opened> {
+        let waiting = Waiting {
+            left: &self.left,
+            opening: Some(opening),
+        };
+        waiting.opened().await
+    }
+}
+
+impl Left {
+    /// None of them is used.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn take(&self) -> Option<Opening> {
+        self.lock().pop()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Opening>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting<'_> {
+    async fn opened(mut self) -> Option<Opened> {
+        let joined = self.opening.as_mut()?.await;
+        self.opening = None;
+        match joined {
+            Ok(opened) => opened,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime stops, and whoever waits with it.
+                Err(_) => future::pending().await,
+            },
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(opening) = self.opening.take() {
+            self.left.lock().push(opening);
+        }
+    }
+}
+
+async fn open<T>(runtime: &Handle, config: &Config, tls: T) -> Opened
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,

@@ -22,7 +22,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::{
     Config, Connection, Error, Listener, Unit,
     cancel::Pace,
-    connect::Connector,
+    connect::{Connector, Left},
     error::{chain, is_of_the_session, is_read_only, is_stale},
     known::Known,
     shared::Shared,
@@ -44,6 +44,8 @@ struct Inner {
     known: Known,
     shared: Shared,
     cancels: Pace,
+    /// Connections that are not the pool's yet.
+    left: Arc<Left>,
     /// For connections that are not the pool's.
     postgres: tokio_postgres::Config,
     tls: Option<MakeRustlsConnect>,
@@ -89,9 +91,12 @@ impl Database {
             postgres.ssl_mode(SslMode::Disable);
             None
         };
+        let left = Arc::new(Left::default());
         let connector = Connector {
             runtime: runtime.clone(),
             tls: tls.clone(),
+            patience: config.acquire_timeout,
+            left: Arc::clone(&left),
         };
         let manager_config = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
@@ -127,6 +132,7 @@ impl Database {
             known: Known::default(),
             shared: Shared::default(),
             cancels: Pace::default(),
+            left,
             postgres,
             tls,
             runtime,
@@ -199,6 +205,7 @@ impl Database {
         sessions.since = Some(Instant::now());
         sessions.read_only = true;
         drop(sessions);
+        self.0.left.clear();
         self.0.shared.retire();
     }
 
@@ -221,6 +228,7 @@ impl Database {
     /// Give no more connections, and wait until the last reaper is done.
     pub async fn close(&self) {
         self.0.pool.close();
+        self.0.left.clear();
         self.0.reapers.close();
         self.0.reapers.wait().await;
     }

@@ -27,6 +27,7 @@ struct Shared {
     is_cut: AtomicBool,
     delay_ms: AtomicU64,
     round_trips: AtomicU64,
+    accepted: AtomicU64,
     connections: Mutex<CancellationToken>,
     swallowed: Mutex<CancellationToken>,
 }
@@ -41,6 +42,7 @@ pub async fn proxy(target: SocketAddr) -> Proxy {
         is_cut: AtomicBool::new(false),
         delay_ms: AtomicU64::new(0),
         round_trips: AtomicU64::new(0),
+        accepted: AtomicU64::new(0),
         connections: Mutex::new(CancellationToken::new()),
         swallowed: Mutex::new(CancellationToken::new()),
     });
@@ -49,6 +51,7 @@ pub async fn proxy(target: SocketAddr) -> Proxy {
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((client, _)) = listener.accept().await {
+            serving.accepted.fetch_add(1, Ordering::SeqCst);
             // First the token, then the flag: a cut in between ends the connection either way.
             let stop = serving.connections.lock().expect("no panic").clone();
             if serving.is_cut.load(Ordering::SeqCst) {
@@ -107,6 +110,11 @@ impl Proxy {
             u64::try_from(delay.as_millis()).expect("short"),
             Ordering::SeqCst,
         );
+    }
+
+    /// How often a client connected, also while it was cut.
+    pub fn connections(&self) -> u64 {
+        self.shared.accepted.load(Ordering::SeqCst)
     }
 
     /// How often the server answered after the client had sent something.

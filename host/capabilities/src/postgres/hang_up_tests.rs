@@ -120,6 +120,24 @@ const THROUGH: &str = "with passed as materialized (select pg_advisory_xact_lock
     waited as materialized (select pg_sleep(0.15) from passed)
     insert into notes select gen_random_uuid()::text from waited";
 
+/// To open one costs the server more than most statements.
+#[tokio::test]
+async fn a_connection_that_was_given_up_while_it_was_opened_serves_the_next() {
+    let bench = bench().await;
+    let (proxy, url) = bench.proxied().await;
+    let (_, database) = on(&bench, |config| {
+        config.url = url;
+        config.pool_size = 1;
+    });
+    proxy.delay(Duration::from_secs(1));
+    for _ in 0..5 {
+        let asked = tokio::time::timeout(Duration::from_millis(20), database.connection());
+        assert!(asked.await.is_err(), "it is not open yet");
+    }
+    drop(database.connection().await.expect("it is open"));
+    assert_eq!(proxy.connections(), 1);
+}
+
 #[tokio::test]
 async fn a_statement_that_was_given_up_while_it_was_prepared_is_not_kept_by_the_server() {
     let bench = bench().await;

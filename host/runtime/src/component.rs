@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
 use marquee_manifest::{ComponentId, Dependencies};
@@ -51,8 +54,8 @@ pub(crate) struct Component {
     pub(crate) log: Arc<Budget>,
     pub(crate) exports: HashMap<String, HashMap<String, Export>>,
     pub(crate) shelves: Shelves,
-    /// The last time that an instance was made, it took long.
-    pub(crate) is_slow_to_make: AtomicBool,
+    /// How often in a row making an instance took long; it counts to [`OFTEN`].
+    pub(crate) slow_makings: AtomicU8,
 }
 
 /// Capabilities, with what a component has of each.
@@ -73,6 +76,21 @@ impl Component {
         let views = views.map(|(capability, grant)| capability.view(grant, call));
         let hooks = self.outbound.hooks(&self.spec.id, call);
         state.begin(call.clone(), views.collect(), hooks);
+    }
+
+    /// Whether instances of it are to be made behind others.
+    pub(crate) fn is_slow_to_make(&self) -> bool {
+        self.slow_makings.load(Ordering::Relaxed) >= OFTEN
+    }
+
+    /// An instance of it was made.
+    pub(crate) fn was_made(&self, slowly: bool) {
+        let before = self.slow_makings.load(Ordering::Relaxed);
+        let now = if slowly { OFTEN.min(before + 1) } else { 0 };
+        // Written where it changes only: all that make one share it.
+        if now != before {
+            self.slow_makings.store(now, Ordering::Relaxed);
+        }
     }
 
     /// Who speaks where an instance of it does.
@@ -130,6 +148,9 @@ impl Component {
             .collect()
     }
 }
+
+/// The first one of a version finds nothing warm.
+const OFTEN: u8 = 2;
 
 /// The functions of all interfaces that a component exports.
 pub(crate) fn exports(engine: &Engine, code: &Code) -> HashMap<String, HashMap<String, Export>> {

@@ -11,7 +11,7 @@ use std::{
     future::poll_fn,
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -378,7 +378,7 @@ impl Task {
         let component = Arc::clone(first.owner.component());
         let behind = first.behind;
         let first = begin(control, desk, first);
-        if component.is_slow_to_make.load(Ordering::Relaxed) {
+        if component.is_slow_to_make() {
             control.fall_behind();
             // Whoever drives this looks where it belongs before it goes on.
             tokio::task::yield_now().await;
@@ -391,7 +391,7 @@ impl Task {
             tokio::select! {
                 biased;
                 (made, is_slow) = making.as_mut() => {
-                    component.is_slow_to_make.store(is_slow, Ordering::Relaxed);
+                    component.was_made(is_slow);
                     made
                 }
                 why = end.as_mut() => {

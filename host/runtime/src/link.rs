@@ -3,7 +3,7 @@
 //!
 //! An import is satisfied by WASI, by the host's capabilities, or by another component.
 
-use std::sync::{Arc, Weak, atomic::AtomicBool};
+use std::sync::{Arc, Weak, atomic::AtomicU8};
 
 use futures::future::BoxFuture;
 use marquee_manifest::ComponentId;
@@ -93,7 +93,7 @@ impl Offer {
             log,
             exports,
             shelves,
-            is_slow_to_make: AtomicBool::new(false),
+            slow_makings: AtomicU8::new(0),
         })
     }
 

@@ -149,7 +149,7 @@ mod tests {
         // One thread waits for sockets, the other one to be woken.
         let until = Instant::now() + Duration::from_secs(20);
         let metrics = runtime.metrics();
-        while (0..2).any(|worker| metrics.worker_park_unpark_count(worker) % 2 == 0) {
+        while (0..2).any(|worker| metrics.worker_park_unpark_count(worker).is_multiple_of(2)) {
             assert!(Instant::now() < until, "the threads do not rest");
             std::thread::yield_now();
         }

@@ -14,6 +14,7 @@ use crate::{
     events::Events,
     health::{Health, Part},
     life::Life,
+    metrics::Metrics,
     peer::Token,
     problem::{self, Problem},
 };
@@ -28,6 +29,7 @@ pub struct Api {
     /// Of each component that has one.
     pub(crate) databases: Arc<BTreeMap<ComponentId, Database>>,
     health: Health,
+    pub(crate) metrics: Metrics,
     /// None: there is no API over TCP.
     pub(crate) token: Option<Token>,
     uploads: Arc<Semaphore>,
@@ -50,6 +52,7 @@ impl Api {
         databases: BTreeMap<ComponentId, Database>,
         parts: Vec<Part>,
         life: Life,
+        metrics: Metrics,
         token: Option<Token>,
     ) -> Self {
         Self {
@@ -62,6 +65,7 @@ impl Api {
                 parts: parts.into(),
                 life,
             },
+            metrics,
             token,
             uploads: Arc::new(Semaphore::new(UPLOADS)),
         }

@@ -81,7 +81,7 @@ pub struct ConsumerReport {
     /// As its database has it.
     pub standing: Standing,
     /// What this host does with the partitions that it holds.
-    here: BTreeMap<i32, State>,
+    pub(crate) here: BTreeMap<i32, State>,
 }
 
 /// A topic on the bus.

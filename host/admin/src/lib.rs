@@ -1,5 +1,5 @@
-//! What operators use: health, the admin API and the console, on a socket in the data folder and on a TCP listener, and the
-//! API's client.
+//! What operators use: health, metrics, the admin API and the console, on a socket in the data folder and on a TCP listener,
+//! and the API's client.
 //!
 //! Promise: every change is in the history and the log with who asked for it; nobody else learns or changes anything, health
 //! apart. Data flows from requests to `marquee-releases` and `marquee-delivery`; nothing of what they do is here. Not here:
@@ -17,6 +17,7 @@ mod extract;
 pub mod health;
 mod life;
 mod messages;
+pub mod metrics;
 mod outbox;
 mod peer;
 mod problem;
@@ -35,5 +36,6 @@ pub use documents::{
 };
 pub use events::Events;
 pub use life::{Life, Phase};
+pub use metrics::Metrics;
 pub use peer::Token;
 pub use routes::serve;

@@ -1,4 +1,4 @@
-//! All routes, and answering by them: `/admin/v1` for who may ask, and beside it, for whoever asks, health.
+//! All routes, and answering by them: `/admin/v1` for who may ask, and beside it, for whoever asks, health and metrics.
 
 use std::sync::Arc;
 
@@ -18,14 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::Api,
-    components, console, consumers, health, messages, outbox,
+    components, console, consumers, health, messages, metrics, outbox,
     peer::{Gate, admit},
     problem::{self, Problem, nothing},
     state,
 };
 
 impl Api {
-    /// Its routes, and those of health.
+    /// Its routes, and those of health and metrics.
     pub fn router(self) -> Router {
         let gate = Gate {
             token: self.token.clone(),
@@ -46,6 +46,7 @@ impl Api {
             .nest("/admin/v1", admin)
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
+            .route("/metrics", get(metrics::metrics))
             .route("/problems/{name}", get(problem::kind))
             .merge(console::page())
             .fallback(async || nothing())

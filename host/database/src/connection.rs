@@ -100,7 +100,7 @@ impl Connection {
     pub async fn prepare(&mut self, sql: &str) -> Result<Statement, Error> {
         self.littered = true;
         let prepared = self
-            .during(async |client| client.prepare_cached(sql).await)
+            .answered(async |client| client.prepare_cached(sql).await)
             .await;
         self.littered = self.left == Left::Statement;
         prepared
@@ -117,8 +117,20 @@ impl Connection {
         result
     }
 
-    /// Do something with the driver's client.
+    /// Do something with the driver's client: a statement, in the figures.
     pub async fn during<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Error> {
+        let begun = Instant::now();
+        let result = self.answered(work).await;
+        let tally = self.database.tally();
+        tally.statement(begun.elapsed(), result.is_err());
+        result
+    }
+
+    /// The same of what is no statement, or is known already.
+    async fn answered<T>(
         &mut self,
         work: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, Error> {

@@ -22,6 +22,7 @@ pub mod seeded;
 mod session;
 mod shared;
 mod statements;
+pub mod telemetry;
 mod tls;
 mod undone;
 mod unit;

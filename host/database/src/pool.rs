@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool::managed::QueueMode;
+use deadpool::{Status, managed::QueueMode};
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime,
 };
@@ -26,6 +26,7 @@ use crate::{
     error::{chain, is_of_the_session, is_read_only, is_stale},
     known::Known,
     shared::Shared,
+    telemetry::Tally,
     tls,
 };
 
@@ -46,6 +47,7 @@ struct Inner {
     cancels: Pace,
     /// Connections that are not the pool's yet.
     left: Arc<Left>,
+    tally: Tally,
     /// For connections that are not the pool's.
     postgres: tokio_postgres::Config,
     tls: Option<MakeRustlsConnect>,
@@ -133,6 +135,7 @@ impl Database {
             shared: Shared::default(),
             cancels: Pace::default(),
             left,
+            tally: Tally::default(),
             postgres,
             tls,
             runtime,
@@ -147,12 +150,10 @@ impl Database {
 
     /// A connection outside any transaction: each statement stands alone.
     pub async fn connection(&self) -> Result<Connection, Error> {
-        let object = self
-            .0
-            .pool
-            .get()
-            .await
-            .map_err(|error| self.pool_error(error))?;
+        let begun = Instant::now();
+        let object = self.0.pool.get().await;
+        self.0.tally.waited(begun.elapsed(), object.is_ok());
+        let object = object.map_err(|error| self.pool_error(error))?;
         if object.statement_cache.size() > STATEMENTS_CACHED {
             object.statement_cache.clear();
         }
@@ -218,11 +219,21 @@ impl Database {
 
     /// Connections in use and the most there can be.
     pub fn usage(&self) -> (usize, usize) {
-        let status = self.0.pool.status();
+        let status = self.pool();
         (
             status.size.saturating_sub(status.available),
             status.max_size,
         )
+    }
+
+    /// How the pool is.
+    pub(crate) fn pool(&self) -> Status {
+        self.0.pool.status()
+    }
+
+    /// What is counted.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.0.tally
     }
 
     /// Give no more connections, and wait until the last reaper is done.
@@ -320,13 +331,13 @@ impl Database {
 
     /// Whether whoever asks for a connection now has to wait.
     pub(crate) fn is_exhausted(&self) -> bool {
-        let status = self.0.pool.status();
+        let status = self.pool();
         status.available == 0 && status.size >= status.max_size
     }
 
     /// Whether somebody waits for a connection.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.0.pool.status().waiting > 0
+        self.pool().waiting > 0
     }
 
     /// Do something on the threads that connections live on, to its end or until the caller goes away: whoever reads an

@@ -154,18 +154,25 @@ impl Database {
             match timeout(HELD, answer.as_mut()).await {
                 Ok(answer) => break answer,
                 Err(_) if begun.elapsed() > self.patience() => {
+                    self.tally().statement(begun.elapsed(), true);
                     return Err(Rode::Failed(Alone::Sent(self.silent())));
                 }
                 Err(_) => ride.hurry_others(),
             }
         };
+        let elapsed = begun.elapsed();
         match answer {
             Ok((value, bytes)) => {
+                self.tally().statement(elapsed, false);
                 manner.was(is_light(ride.answered(), bytes));
                 Ok(value)
             }
             Err(error) => {
                 let (took, error) = self.failed(ride, &line, error);
+                // One that was cut is sent again, and counted then.
+                if error.is_some() {
+                    self.tally().statement(elapsed, true);
+                }
                 match error {
                     None => {
                         manner.was(took < HELD);

@@ -17,6 +17,7 @@ use crate::{
     connection::planned,
     kind::{Kind, is_suspect},
     seeded::{Bug, seeded},
+    telemetry::End,
 };
 
 /// A transaction that begins with its first statement.
@@ -259,14 +260,19 @@ impl Unit {
                     .during(async |client| client.batch_execute(&commit).await)
                     .await
                 {
-                    Ok(()) => Ok(()),
+                    Ok(()) => {
+                        self.database.tally().unit(End::Committed);
+                        Ok(())
+                    }
                     Err(error) if error.code() == Some(&SqlState::DIVISION_BY_ZERO) => {
                         connection.discard();
+                        self.database.tally().unit(End::RolledBack);
                         let database = self.database.name().to_owned();
                         Err(CommitError::RolledBack(Error::Lost { database }))
                     }
                     Err(error @ Error::Unavailable { .. }) => {
                         connection.discard();
+                        self.database.tally().unit(End::Unknown);
                         Err(CommitError::Unknown(error.to_string()))
                     }
                     // A deferred constraint or a serialization failure: the server has rolled back. It has not yet where
@@ -295,6 +301,7 @@ impl Unit {
             } => return,
         };
         let mut connection = connection;
+        self.database.tally().unit(End::RolledBack);
         if connection
             .during(async |client| client.batch_execute("rollback").await)
             .await

@@ -23,6 +23,7 @@ pub mod outbox;
 pub mod partition;
 mod policy;
 pub mod retry;
+pub mod telemetry;
 pub mod touches;
 
 pub use error::Error;

@@ -10,9 +10,10 @@ use std::{
 };
 
 use chrono::Utc;
-use marquee_admin::{Events, health::Part};
-use marquee_delivery::{Error, consumers::PartitionStanding, lag};
+use marquee_admin::{Events, health::Part, metrics::Audited};
+use marquee_delivery::{Error, consumers::PartitionStanding, lag, telemetry};
 use marquee_runtime::chain;
+use marquee_telemetry::Readings;
 use tokio_util::sync::CancellationToken;
 
 /// When the host is not ready, although all that it needs answers. Where none is set, it is ready however far behind.
@@ -31,6 +32,7 @@ pub(crate) struct Alarms {
     events: Events,
     thresholds: Thresholds,
     known: Known,
+    audited: Audited,
 }
 
 /// What was seen at the last look.
@@ -50,7 +52,13 @@ impl Alarms {
             events,
             thresholds,
             known: Known::default(),
+            audited: Audited::default(),
         }
+    }
+
+    /// What the last audit came to, for metrics.
+    pub(crate) fn audited(&self) -> Audited {
+        self.audited.clone()
     }
 
     /// Ready while nothing is beyond its threshold, and no partition that is held fails.
@@ -108,8 +116,10 @@ impl Alarms {
     async fn audit(&self, known: &mut BTreeSet<String>) -> Result<(), Error> {
         let mut found = BTreeSet::new();
         let mut unattended = Vec::new();
+        let mut readings = Readings::default();
         for audited in self.events.audit().await?.databases {
             let database = &audited.database;
+            telemetry::audit(database, &audited.audit, &mut readings);
             unattended.extend(audited.unattended.iter().map(ToString::to_string));
             for finding in audited.audit.findings {
                 let text = format!("{}: {}", finding.place, finding.what);
@@ -122,6 +132,8 @@ impl Alarms {
                 found.insert(text);
             }
         }
+        telemetry::audited(Utc::now(), &mut readings);
+        self.audited.set(readings);
         *known = found;
         lock(&self.known).unattended = unattended;
         Ok(())

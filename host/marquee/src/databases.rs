@@ -238,7 +238,7 @@ impl Databases {
     }
 
     /// Those of the host beside those of components.
-    fn all(&self) -> impl Iterator<Item = &Database> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Database> {
         let components = self.by_component.values();
         components.chain(&self.bus).chain(&self.releases)
     }

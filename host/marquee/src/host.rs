@@ -9,7 +9,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use marquee_admin::{Api, Console, Desk, Events, Phase, Samples, Token, health, serve, socket};
+use marquee_admin::{
+    Api, Console, Desk, Events, Metrics, Phase, Samples, Token, health, serve, socket,
+};
 use marquee_bus::{BatchLimits, Bus, embedded, kafka};
 use marquee_database::Database;
 use marquee_delivery::{Begin, Consumer, Policy, outbox::Relay};
@@ -19,6 +21,7 @@ use marquee_runtime::{Room, Runtime};
 use marquee_triggers::{
     Deliverer, Proxies, Watch, Worker, bus, http, retry, schedule,
     server::{self, Address, Listener},
+    telemetry::{DeliveryTally, HttpTally},
 };
 use tokio::{net::TcpSocket, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +34,7 @@ use crate::{
     logging::Omissions,
     settings::Settings,
     tasks::Tasks,
+    telemetry::Counting,
 };
 
 /// Built and bound, not started.
@@ -64,7 +68,7 @@ struct Parts {
     caches: Caches,
     subscriptions: Vec<bus::Trigger>,
     retries: Vec<retry::Trigger>,
-    schedules: Vec<schedule::Trigger>,
+    schedules: Vec<Arc<schedule::Trigger>>,
 }
 
 /// Started.
@@ -227,6 +231,32 @@ impl Host {
         let triggers = Tasks::default();
 
         let alarms = Arc::new(Alarms::new(parts.events.clone(), self.thresholds));
+        let routes = self.routes.iter().map(|(pattern, _)| pattern.clone());
+        let http_tally = Arc::new(HttpTally::new(routes));
+        let listener = Arc::new(self.listener);
+        let relays = parts.relays.iter().filter_map(|(id, relay)| {
+            let database = databases.by_component.get(id)?;
+            Some((database.name().to_owned(), relay.tally()))
+        });
+        let subscriptions = parts.subscriptions.iter();
+        let counting = Counting {
+            runtime: parts.runtime.clone(),
+            releases: parts.releases.clone(),
+            databases: databases.all().cloned().collect(),
+            relays: relays.collect(),
+            deliverers: subscriptions
+                .map(|one| (one.topic.clone(), Arc::clone(&one.deliverer)))
+                .collect(),
+            schedules: parts.schedules.clone(),
+            http: Arc::clone(&http_tally),
+            listeners: [
+                ("public", Arc::clone(&listener)),
+                ("admin", Arc::clone(&desk.listener)),
+            ],
+            tasks: [triggers.clone(), background.clone()],
+            omissions: omissions.clone(),
+        };
+        let metrics = Metrics::new(counting.source(), parts.events.clone(), alarms.audited());
         let mut asked = asked(&databases, parts.bus.as_ref(), parts.releases.clone());
         asked.extend([
             alarms.part(),
@@ -248,6 +278,7 @@ impl Host {
             databases.by_component.clone(),
             asked,
             desk.life.clone(),
+            metrics,
             self.admin_token,
         );
         if let Some(socket) = parts.socket {
@@ -293,7 +324,6 @@ impl Host {
             triggers.keep(name, &intake, move |stop| Arc::clone(&retry).run(stop));
         }
         for schedule in parts.schedules {
-            let schedule = Arc::new(schedule);
             let name = format!("schedule {}", schedule.name());
             triggers.keep(name, &intake, move |stop| Arc::clone(&schedule).run(stop));
         }
@@ -304,8 +334,9 @@ impl Host {
             rates: self.rates,
             proxies: self.proxies,
             bounds: self.bounds,
+            tally: http_tally,
         };
-        let (runtime, listener) = (parts.runtime.clone(), Arc::new(self.listener));
+        let runtime = parts.runtime.clone();
         let abort = http.abort.clone();
         triggers.keep("HTTP", &http.drain, move |drain| {
             let stop = server::Stop {
@@ -446,7 +477,8 @@ impl Parts {
                 poke: caches.poke(&component.id, relays.get(&component.id)),
             };
             for schedule in &component.schedules {
-                schedules.push(schedule::Trigger::new(worker(), schedule.clone()));
+                let trigger = schedule::Trigger::new(worker(), schedule.clone());
+                schedules.push(Arc::new(trigger));
             }
             for subscription in &component.subscriptions {
                 let deliverer = Arc::new(Deliverer {
@@ -466,6 +498,7 @@ impl Parts {
                     partitions: AtomicI32::new(subscription.partitions),
                     budget: Arc::clone(&budget),
                     suspects: Arc::clone(&suspects),
+                    tally: DeliveryTally::default(),
                 });
                 subscriptions.push(bus::Trigger {
                     deliverer: Arc::clone(&deliverer),

@@ -13,6 +13,7 @@ mod logging;
 mod settings;
 mod shutdown;
 mod tasks;
+mod telemetry;
 
 use std::process::ExitCode;
 

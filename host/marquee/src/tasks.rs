@@ -21,6 +21,8 @@ pub(crate) struct Tasks {
     running: TaskTracker,
     /// What was begun again and is not known to be well.
     failing: Arc<Mutex<BTreeMap<String, &'static str>>>,
+    /// How often each was begun again.
+    restarts: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 impl Tasks {
@@ -34,6 +36,7 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         let (tasks, name, stop) = (self.clone(), name.into(), stop.clone());
+        lock(&self.restarts).entry(name.clone()).or_default();
         self.running.spawn(async move {
             for failures in 1_u32.. {
                 let mut running = JoinSet::new();
@@ -44,6 +47,7 @@ impl Tasks {
                 }
                 tracing::error!(task = name, "the task {name} {how}; it is begun again");
                 lock(&tasks.failing).insert(name.clone(), how);
+                *lock(&tasks.restarts).entry(name.clone()).or_default() += 1;
                 BACKOFF.pause(failures, &stop).await;
                 if stop.is_cancelled() {
                     return;
@@ -66,6 +70,11 @@ impl Tasks {
             Some(Err(error)) if error.is_panic() => "panicked",
             _ => "ended",
         }
+    }
+
+    /// How often each was begun again.
+    pub(crate) fn restarts(&self) -> BTreeMap<String, u64> {
+        lock(&self.restarts).clone()
     }
 
     /// When all of them have ended.
@@ -138,6 +147,7 @@ mod tests {
         assert_eq!(told, Err("sweep ended and is begun again".to_owned()));
         tokio::time::sleep(WELL).await;
         assert_eq!((part.ask)().await, Ok(None));
+        assert_eq!(tasks.restarts(), BTreeMap::from([("sweep".to_owned(), 2)]));
         stop.cancel();
         tasks.ends().await;
         assert_eq!(runs.load(Ordering::Relaxed), 3);

@@ -144,6 +144,11 @@ impl<T> Canary<T> {
         }
     }
 
+    /// Its share of the calls.
+    pub fn weight(&self) -> Weight {
+        self.weight
+    }
+
     fn gets(&self, choice: &Choice) -> bool {
         choice.place(self.salt) < self.weight.per_mille()
     }

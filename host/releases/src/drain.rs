@@ -9,7 +9,7 @@ use marquee_manifest::ComponentId;
 use marquee_runtime::Prepared;
 use tokio::sync::Notify;
 
-use super::lock;
+use super::{lock, telemetry::Drained};
 
 /// Those under way.
 #[derive(Clone, Default)]
@@ -20,6 +20,7 @@ struct Inner {
     all: Mutex<Vec<Leaving>>,
     /// Told when one has ended.
     ended: Notify,
+    drained: Drained,
 }
 
 struct Leaving {
@@ -41,6 +42,11 @@ impl Draining {
     pub(crate) fn all(&self) -> Vec<Prepared> {
         let all = lock(&self.0.all);
         all.iter().map(|one| one.version.clone()).collect()
+    }
+
+    /// What is counted.
+    pub(crate) fn drained(&self) -> &Drained {
+        &self.0.drained
     }
 
     /// Wait until this version of these is drained.
@@ -85,6 +91,7 @@ impl Draining {
             let digest = version.version();
             let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             lock(&draining.0.all).retain(|one| !(one.version.is(&version) && one.begun == begun));
+            draining.0.drained.ended(begun.elapsed(), ended);
             draining.0.ended.notify_waiters();
             if ended > 0 {
                 tracing::warn!(

@@ -20,6 +20,7 @@ mod remember;
 mod report;
 mod start;
 mod step;
+pub mod telemetry;
 mod versions;
 mod waves;
 
@@ -79,6 +80,7 @@ struct Inner {
     /// When each live version became so, as far as this process knows.
     since: Mutex<BTreeMap<(ComponentId, Digest), SystemTime>>,
     draining: drain::Draining,
+    tally: telemetry::Tally,
     /// Of each component, what was live until the last step: to go back to it, nothing is read or compiled.
     left: Mutex<BTreeMap<ComponentId, Vec<Prepared>>>,
     tasks: TaskTracker,
@@ -112,6 +114,7 @@ impl Inner {
             watched: Mutex::default(),
             since: Mutex::default(),
             draining: drain::Draining::default(),
+            tally: telemetry::Tally::default(),
             left: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -21,6 +21,7 @@ use marquee_registry::{
     together,
 };
 use marquee_runtime::{Beside, Health, LoadError, Prepared};
+use marquee_telemetry::Histogram;
 use tokio::sync::OwnedRwLockReadGuard;
 
 use super::{Error, Inner, Ledger, blocking, desired::Written, lock, now_ms};
@@ -71,6 +72,15 @@ enum Committed {
     Behind,
     /// A version that is on its way out still has calls that need what this step takes away.
     Waits(Prepared),
+}
+
+/// Notes how long it was there.
+struct Timed<'a>(&'a Histogram, Instant);
+
+impl Drop for Timed<'_> {
+    fn drop(&mut self) {
+        self.0.observe(self.1.elapsed());
+    }
 }
 
 /// Versions that are prepared.
@@ -160,8 +170,10 @@ impl Inner {
         }
         loop {
             let wanted = next(&self.states(step).await?)?;
-            self.bounded(step, self.prepare(step, &wanted, ready))
-                .await?;
+            let begun = Instant::now();
+            let prepared = self.bounded(step, self.prepare(step, &wanted, ready)).await;
+            self.tally.prepare.observe(begun.elapsed());
+            prepared?;
             match Box::pin(self.commit(step, next, ready)).await? {
                 Committed::Done(states, later) => {
                     self.were_live(ready).await;
@@ -200,6 +212,7 @@ impl Inner {
             let version = step.versions.entry(id.clone());
             version.or_insert(state.active.stable);
         }
+        self.tally.step(step.action, &result);
         self.note(&step, result.as_ref()).await;
         drop(step);
         if result.is_ok() {
@@ -321,6 +334,7 @@ impl Inner {
         ready: &Ready,
     ) -> Result<Committed, Error> {
         let mut desired = self.desired.lock().await;
+        let _timed = Timed(&self.tally.commit, Instant::now());
         let mut states = States::new();
         for id in &step.components {
             let state = desired.state(id);

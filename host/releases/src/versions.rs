@@ -1,6 +1,6 @@
 //! Versions of components on this machine: from the bytes of one to what the runtime can load.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
 use marquee_manifest::ComponentId;
 use marquee_registry::{Digest, Entry, Need, Store, StoreError};
@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::{
     Error, Signature, Trust,
     compiler::{self, Meanwhile},
+    telemetry::Compiling,
 };
 
 /// A version as hosts give it to each other.
@@ -34,6 +35,7 @@ struct Inner {
     trust: Trust,
     /// One at a time: it takes memory, and all CPUs but one or all of them.
     compiling: Semaphore,
+    tally: Compiling,
 }
 
 impl Versions {
@@ -51,12 +53,18 @@ impl Versions {
             kept,
             trust,
             compiling: Semaphore::new(1),
+            tally: Compiling::default(),
         })))
     }
 
     /// Where they are.
     pub fn folder(&self) -> &Path {
         self.0.store.folder()
+    }
+
+    /// What is counted of compiling.
+    pub(crate) fn compiling(&self) -> &Compiling {
+        &self.0.tally
     }
 
     /// Those of a component, the newest first.
@@ -176,7 +184,10 @@ impl Versions {
             return Ok(artifact);
         }
         let bytes = self.bytes(digest).await?;
-        let artifact = compiler::compile(&bytes, meanwhile).await?;
+        let begun = Instant::now();
+        let artifact = compiler::compile(&bytes, meanwhile).await;
+        self.0.tally.ended(begun.elapsed(), artifact.is_ok());
+        let artifact = artifact?;
         self.blocking(move |inner| {
             let bytes = artifact.bytes();
             if let Err(error) = inner.store.put_artifact(&digest, &inner.engine, bytes) {

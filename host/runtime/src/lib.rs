@@ -39,6 +39,8 @@ mod runtime;
 mod shadow;
 mod state;
 mod stats;
+mod tally;
+pub mod telemetry;
 mod turns;
 mod types;
 

@@ -30,7 +30,10 @@ pub(crate) struct Budget {
     lines: DefaultDirectRateLimiter,
     /// Of being told that lines were left out.
     notices: DefaultDirectRateLimiter,
+    /// Lines so far.
     left_out: AtomicU64,
+    /// How many of them were told.
+    told: AtomicU64,
 }
 
 impl Budget {
@@ -40,7 +43,13 @@ impl Budget {
             lines: RateLimiter::direct(Quota::per_second(lines)),
             notices: RateLimiter::direct(Quota::per_second(NonZeroU32::MIN)),
             left_out: AtomicU64::new(0),
+            told: AtomicU64::new(0),
         }
+    }
+
+    /// How many lines were left out so far.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// Whether a line may be logged.
@@ -54,11 +63,13 @@ impl Budget {
 
     /// How many lines were left out since this was told, if it is to be told again: once a second.
     fn notice(&self) -> Option<u64> {
-        let left_out = self.left_out.load(Ordering::Relaxed);
-        if left_out == 0 || self.notices.check().is_err() {
+        let is_news = self.left_out() > self.told.load(Ordering::Relaxed);
+        if !is_news || self.notices.check().is_err() {
             return None;
         }
-        Some(self.left_out.swap(0, Ordering::Relaxed))
+        let left_out = self.left_out();
+        let told = self.told.fetch_max(left_out, Ordering::Relaxed);
+        Some(left_out.saturating_sub(told))
     }
 }
 

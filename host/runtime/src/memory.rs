@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use marquee_manifest::ComponentId;
+use marquee_registry::Digest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{ResourceLimiter, bail};
 
@@ -37,8 +39,11 @@ impl Default for Room {
 pub(crate) struct Budget {
     /// As many as the engine has room for.
     slots: Arc<Semaphore>,
+    most_instances: usize,
     most_bytes: u64,
     bytes: AtomicU64,
+    /// How many were let go for the sake of others.
+    evicted: AtomicU64,
     pools: Mutex<Vec<Weak<dyn Evict>>>,
 }
 
@@ -52,15 +57,42 @@ pub(crate) trait Evict: Send + Sync {
 
     /// End all that is under way in it.
     fn end_calls(&self);
+
+    /// How they are. None where nobody is to know: dry runs.
+    fn standing(&self) -> Option<Standing>;
+}
+
+/// How the instances of a version are.
+pub(crate) struct Standing {
+    pub(crate) component: ComponentId,
+    pub(crate) version: Digest,
+    /// In a call.
+    pub(crate) busy: usize,
+    pub(crate) idle: usize,
+    pub(crate) memory_bytes: u64,
+    /// Calls that wait for their turn.
+    pub(crate) waiting: usize,
+}
+
+/// What all of them use.
+pub(crate) struct Usage {
+    pub(crate) instances: usize,
+    pub(crate) most_instances: usize,
+    pub(crate) bytes: u64,
+    pub(crate) most_bytes: u64,
+    /// Instances that were let go for the sake of others, so far.
+    pub(crate) evicted: u64,
 }
 
 impl Budget {
     pub(crate) fn new(room: Room) -> Self {
-        let instances = room.instances.min(INSTANCES);
+        let instances = usize::try_from(room.instances.min(INSTANCES)).unwrap_or(1);
         Self {
-            slots: Arc::new(Semaphore::new(usize::try_from(instances).unwrap_or(1))),
+            slots: Arc::new(Semaphore::new(instances)),
+            most_instances: instances,
             most_bytes: room.bytes,
             bytes: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
             pools: Mutex::default(),
         }
     }
@@ -75,6 +107,18 @@ impl Budget {
     pub(crate) fn pools(&self) -> Vec<Arc<dyn Evict>> {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         pools.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// What is in use now.
+    pub(crate) fn usage(&self) -> Usage {
+        let free = self.slots.available_permits();
+        Usage {
+            instances: self.most_instances.saturating_sub(free),
+            most_instances: self.most_instances,
+            bytes: self.bytes.load(Ordering::Relaxed),
+            most_bytes: self.most_bytes,
+            evicted: self.evicted.load(Ordering::Relaxed),
+        }
     }
 
     /// A place for one more instance, within this time.
@@ -118,6 +162,7 @@ impl Budget {
                 return;
             };
             pool.evict(&oldest);
+            self.evicted.fetch_add(1, Ordering::Relaxed);
             freed += oldest.memory_bytes().max(1);
         }
     }

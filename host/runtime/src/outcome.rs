@@ -31,6 +31,11 @@ pub enum Kind {
     Undone,
 }
 
+/// How many kinds there are.
+pub(crate) const KINDS: usize = 7;
+/// How many there are to blame.
+pub(crate) const BLAMES: usize = 4;
+
 /// Whose doing a failure was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
@@ -42,6 +47,48 @@ pub enum Blame {
     Dependency,
     /// The component's own code. Only this speaks against a version.
     Version,
+}
+
+impl Kind {
+    /// All of them, each at its own number.
+    pub(crate) const ALL: [Self; KINDS] = [
+        Self::Done,
+        Self::Failed,
+        Self::Trapped,
+        Self::Late,
+        Self::Cancelled,
+        Self::Refused,
+        Self::Undone,
+    ];
+
+    /// In a word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Trapped => "trapped",
+            Self::Late => "late",
+            Self::Cancelled => "cancelled",
+            Self::Refused => "refused",
+            Self::Undone => "undone",
+        }
+    }
+}
+
+impl Blame {
+    /// All of them, each at its own number.
+    pub(crate) const ALL: [Self; BLAMES] =
+        [Self::Client, Self::Host, Self::Dependency, Self::Version];
+
+    /// In a word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Host => "host",
+            Self::Dependency => "dependency",
+            Self::Version => "version",
+        }
+    }
 }
 
 impl Outcome {

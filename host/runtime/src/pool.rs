@@ -23,9 +23,10 @@ use crate::{
     driver::Driver,
     instance::{Ended, IDLE, Instance, Job, Owner, Ticket, Work, Workshop},
     lane,
-    memory::Evict,
+    memory::{Evict, Standing},
     outcome::{Blame, Kind, Outcome},
     stats::Stats,
+    tally::Tallies,
 };
 
 /// What all pools share for the life of the process.
@@ -33,12 +34,15 @@ pub(crate) struct Floor {
     pub(crate) workshop: Arc<Workshop>,
     /// Every call under way, and every one that waits for its turn.
     pub(crate) calls: TaskTracker,
+    /// What became of the calls of all versions.
+    pub(crate) tallies: Tallies,
 }
 
 /// A version with its instances.
 pub(crate) struct Pool {
     pub(crate) component: Arc<Component>,
-    pub(crate) stats: Stats,
+    pub(crate) stats: Arc<Stats>,
+    purpose: Purpose,
     floor: Arc<Floor>,
     idle: Mutex<Idle>,
     permits: Arc<Semaphore>,
@@ -47,6 +51,15 @@ pub(crate) struct Pool {
     stopped: AtomicBool,
     /// For calls of which nothing stands.
     beside: OnceLock<Arc<Self>>,
+}
+
+/// What the calls of a pool are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// They are what somebody asks for.
+    Service,
+    /// Nothing of them stands, and nobody is told of them.
+    DryRun,
 }
 
 struct Idle {
@@ -117,13 +130,22 @@ impl Drop for Running {
 
 impl Pool {
     pub(crate) fn new(floor: &Arc<Floor>, component: Arc<Component>) -> Arc<Self> {
+        Self::with_purpose(floor, component, Purpose::Service)
+    }
+
+    fn with_purpose(floor: &Arc<Floor>, component: Arc<Component>, purpose: Purpose) -> Arc<Self> {
         let limits = &component.spec.limits;
+        let stats = match purpose {
+            Purpose::Service => floor.tallies.open(&component.spec.id, component.version),
+            Purpose::DryRun => Arc::new(Stats::new()),
+        };
         let permits = Arc::new(Semaphore::new(limits.concurrent_calls));
         let waiting = Arc::new(Semaphore::new(limits.queue));
         let pool = Arc::new(Self {
             permits,
             waiting,
-            stats: Stats::new(),
+            stats,
+            purpose,
             floor: Arc::clone(floor),
             component,
             idle: Mutex::new(Idle {
@@ -143,7 +165,10 @@ impl Pool {
     /// The same version with instances of its own, for calls of which nothing stands: no other call meets what they left in
     /// memory, waits for a place of theirs, or is counted with them.
     pub(crate) fn beside(&self) -> Arc<Self> {
-        let beside = || Self::new(&self.floor, Arc::clone(&self.component));
+        let beside = || {
+            let component = Arc::clone(&self.component);
+            Self::with_purpose(&self.floor, component, Purpose::DryRun)
+        };
         Arc::clone(self.beside.get_or_init(beside))
     }
 
@@ -221,8 +246,10 @@ impl Pool {
         // Counted for as long as it waits, whether it gets its turn, gives up or goes away.
         let place = Arc::clone(&self.waiting).try_acquire_owned();
         let _place = place.map_err(|_| overloaded())?;
-        let turn = tokio::time::timeout(self.patience(deadline), permits.acquire_owned());
-        match turn.await {
+        let waits = Instant::now();
+        let turn = tokio::time::timeout(self.patience(deadline), permits.acquire_owned()).await;
+        self.stats.waited(waits.elapsed());
+        match turn {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(overloaded()),
         }
@@ -340,6 +367,27 @@ impl Evict for Pool {
         let gone = place.map(|place| idle.instances.remove(place));
         drop(idle);
         drop(gone);
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        if self.purpose == Purpose::DryRun {
+            return None;
+        }
+        let lists = self.lock();
+        let idle = lists.instances.iter().filter(|one| !one.is_gone()).count();
+        let all: Vec<_> = lists.controls.iter().filter_map(Weak::upgrade).collect();
+        drop(lists);
+        let limits = &self.component.spec.limits;
+        Some(Standing {
+            component: self.component.spec.id.clone(),
+            version: self.component.version,
+            busy: all.len().saturating_sub(idle),
+            idle,
+            memory_bytes: all.iter().map(|control| control.memory_bytes()).sum(),
+            waiting: limits
+                .queue
+                .saturating_sub(self.waiting.available_permits()),
+        })
     }
 
     fn end_calls(&self) {

@@ -33,6 +33,7 @@ use crate::{
     outcome::Kind,
     pool::{Floor, Pool},
     shadow::{Asked, Copied, Shadows},
+    tally::Tallies,
 };
 
 /// Runs components. Cheap to clone.
@@ -127,7 +128,11 @@ impl Runtime {
             lane: SlowLane::new(&calls)?,
             tasks: TaskTracker::new(),
         });
-        let floor = Arc::new(Floor { workshop, calls });
+        let floor = Arc::new(Floor {
+            workshop,
+            calls,
+            tallies: Tallies::default(),
+        });
         Ok(Self(Arc::new_cyclic(|shared: &Weak<Shared>| Shared {
             engine_key,
             floor,
@@ -216,6 +221,15 @@ impl Shared {
             .entry(spec.id.clone())
             .or_insert_with(|| Arc::new(LogBudget::new(spec.limits.log_lines)));
         Arc::clone(budget)
+    }
+
+    /// How many lines of each component were left out so far.
+    pub(crate) fn left_out(&self) -> Vec<(ComponentId, u64)> {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = logs.iter();
+        lines
+            .map(|(id, budget)| (id.clone(), budget.left_out()))
+            .collect()
     }
 
     /// The version that a call gets.

@@ -1,21 +1,32 @@
 //! What became of the calls of a version: counted without locks.
 //!
-//! Latencies are kept in buckets of which each is an eighth wider than the one before, so a percentile is right to 13 %.
+//! One set of counters that statistics, the guard of releases and metrics read. Latencies are kept in buckets of which each is
+//! an eighth wider than the one before, so a percentile is right to 13 %.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use crate::outcome::{Blame, Outcome};
+use marquee_telemetry::Histogram;
+
+use crate::{
+    outcome::{BLAMES, Blame, KINDS, Outcome},
+    tally::Tally,
+};
 
 /// The counters of a version.
 pub(crate) struct Stats {
     calls: AtomicU64,
-    errors: AtomicU64,
-    excused: AtomicU64,
+    /// By what happened and whose doing it was.
+    failures: [[AtomicU64; BLAMES]; KINDS],
+    /// Calls that did not begin.
+    refused: AtomicU64,
     in_flight: AtomicU64,
     buckets: Box<[AtomicU64]>,
+    took_ns: AtomicU64,
+    /// How long calls waited for their turn, those that had to.
+    waits: Histogram,
 }
 
 /// The counters at one moment, or the difference of two.
@@ -36,10 +47,12 @@ impl Stats {
     pub(crate) fn new() -> Self {
         Self {
             calls: AtomicU64::new(0),
-            errors: AtomicU64::new(0),
-            excused: AtomicU64::new(0),
+            failures: Default::default(),
+            refused: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            took_ns: AtomicU64::new(0),
+            waits: Histogram::default(),
         }
     }
 
@@ -52,6 +65,8 @@ impl Stats {
         if let Some(bucket) = self.buckets.get(bucket(took)) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
+        let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.took_ns.fetch_add(took_ns, Ordering::Relaxed);
         self.failed(outcome);
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -59,24 +74,39 @@ impl Stats {
 
     /// A call did not begin after all.
     pub(crate) fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A call waited so long for its turn, whether it got it or not.
+    pub(crate) fn waited(&self, time: Duration) {
+        self.waits.observe(time);
     }
 
     /// A call that has been counted, or will be, turns out to have failed.
     pub(crate) fn failed(&self, outcome: Outcome) {
-        let counter = match outcome.blame {
-            None => return,
-            Some(Blame::Version) => &self.errors,
-            Some(Blame::Client | Blame::Host | Blame::Dependency) => &self.excused,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        let Some(blame) = outcome.blame else { return };
+        let kinds = self.failures.get(outcome.kind as usize);
+        if let Some(counter) = kinds.and_then(|blames| blames.get(blame as usize)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many failed by these doings.
+    fn failures(&self, blamed: impl Fn(usize) -> bool) -> u64 {
+        let blames = self
+            .failures
+            .iter()
+            .flat_map(|kind| kind.iter().enumerate());
+        let blames = blames.filter(|(blame, _)| blamed(*blame));
+        blames.map(|(_, count)| count.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn figures(&self) -> Figures {
         Figures {
             calls: self.calls.load(Ordering::Relaxed),
-            errors: self.errors.load(Ordering::Relaxed),
-            excused: self.excused.load(Ordering::Relaxed),
+            errors: self.failures(|blame| blame == Blame::Version as usize),
+            excused: self.failures(|blame| blame != Blame::Version as usize),
             in_flight: self.in_flight.load(Ordering::Relaxed),
             buckets: self
                 .buckets
@@ -84,6 +114,30 @@ impl Stats {
                 .map(|bucket| bucket.load(Ordering::Relaxed))
                 .collect(),
         }
+    }
+
+    /// All that is counted, for metrics.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = Tally {
+            calls: self.calls.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            waits: self.waits.read(),
+            ..Tally::default()
+        };
+        let counted = tally.failures.iter_mut().zip(&self.failures);
+        for (counts, kinds) in counted {
+            for (count, failures) in counts.iter_mut().zip(kinds) {
+                *count = failures.load(Ordering::Relaxed);
+            }
+        }
+        for (doublings, eighths) in (0_u32..).zip(self.buckets.chunks(8)) {
+            let calls = eighths.iter();
+            let calls = calls.map(|bucket| bucket.load(Ordering::Relaxed)).sum();
+            tally.took.add(doublings, calls);
+        }
+        tally.took.and_took(self.took_ns.load(Ordering::Relaxed));
+        tally
     }
 }
 
@@ -196,5 +250,27 @@ mod tests {
         let since = stats.figures().since(&before);
         assert_eq!((since.calls, since.errors, since.excused), (1, 1, 0));
         assert!(since.percentile(50).expect("one") >= Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_failure_is_an_error_or_excused_by_whose_doing_it_was_and_a_refusal_is_neither() {
+        let stats = Stats::new();
+        for blame in [
+            Blame::Client,
+            Blame::Host,
+            Blame::Dependency,
+            Blame::Version,
+        ] {
+            stats.begin();
+            stats.end(Outcome::new(Kind::Late, blame), Duration::from_millis(3));
+        }
+        stats.begin();
+        stats.refuse();
+        let figures = stats.figures();
+        let counted = (figures.calls, figures.errors, figures.excused);
+        assert_eq!((counted, figures.in_flight), ((4, 1, 3), 0));
+        let tally = stats.tally();
+        assert_eq!((tally.calls, tally.refused, tally.took.count()), (4, 1, 4));
+        assert_eq!(tally.failures[Kind::Late as usize], [1; BLAMES]);
     }
 }

@@ -26,7 +26,10 @@ use marquee_runtime::Call;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use crate::work::{Refusal, Work, Worker};
+use crate::{
+    telemetry::DeliveryTally,
+    work::{Refusal, Work, Worker},
+};
 
 /// Hands messages to a component.
 pub struct Deliverer {
@@ -43,6 +46,8 @@ pub struct Deliverer {
     /// One place for all of this host: of what two hosts did not survive, one is delivered at a time. What was delivered
     /// beside it would be counted with its deaths.
     pub suspects: Arc<Semaphore>,
+    /// Where it is counted.
+    pub tally: DeliveryTally,
 }
 
 /// Room for one delivery after the other. Nothing is counted as begun without it.
@@ -55,9 +60,12 @@ pub(crate) struct Place {
 impl Deliverer {
     /// Wait for a place: deliveries leave connections to everything else.
     pub(crate) async fn place(&self) -> Place {
+        let begun = Instant::now();
+        let budget = Arc::clone(&self.budget).acquire_owned().await;
+        self.tally.waits.observe(begun.elapsed());
         Place {
             _suspect: None,
-            _budget: Arc::clone(&self.budget).acquire_owned().await.ok(),
+            _budget: budget.ok(),
         }
     }
 
@@ -73,6 +81,13 @@ impl Deliverer {
 
     /// Take a stretch through the component.
     pub(crate) async fn attempt(&self, stretch: Stretch<'_>, _in: &Place) -> Delivered {
+        let (begun, tally) = (Instant::now(), self.tally.of(&stretch));
+        let delivered = self.delivered(stretch).await;
+        tally.ended(&delivered, begun.elapsed());
+        delivered
+    }
+
+    async fn delivered(&self, stretch: Stretch<'_>) -> Delivered {
         // What panics here is a fault of this host, seen with these messages: they are not tried with it for ever.
         let messages = AtomicUsize::new(1);
         let settled = AssertUnwindSafe(self.settled(stretch, &messages)).catch_unwind();

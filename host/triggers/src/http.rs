@@ -27,6 +27,7 @@ use crate::{
     problem::{self, Problem, Protocol},
     rates::Limits,
     server::{self, Held, Listener, Peer, RequestBody, Share, Shares, Stop, TooSlow},
+    telemetry::{HttpTally, RouteTally},
 };
 
 /// Where requests go, and their bounds.
@@ -42,6 +43,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// What clients may do. Components refuse bodies that are smaller but still too large for them.
     pub bounds: Http,
+    /// Where it is counted, of these routes.
+    pub tally: Arc<HttpTally>,
 }
 
 impl Config {
@@ -76,12 +79,14 @@ pub struct Trigger {
     places: Arc<Semaphore>,
     shares: Arc<Shares>,
     body_bytes: usize,
+    tally: Arc<HttpTally>,
 }
 
 struct Route {
     path: String,
     is_prefix: bool,
     component: ComponentId,
+    tally: Arc<RouteTally>,
 }
 
 /// What is answered: a component's body, or one of the host's own.
@@ -95,13 +100,14 @@ impl Trigger {
         let limits = config.server();
         let trigger = Arc::new(Self {
             runtime,
-            routes: routes(config.routes),
+            routes: routes(config.routes, &config.tally),
             canaries: config.canaries,
             limits: Limits::new(config.rates, &DefaultClock::default()),
             proxies: config.proxies,
             places: Arc::new(Semaphore::new(config.bounds.requests)),
             shares: Arc::new(Shares::new(config.bounds.client_requests)),
             body_bytes: config.bounds.body_bytes,
+            tally: config.tally,
         });
         let handler = move |request, peer| {
             let trigger = Arc::clone(&trigger);
@@ -121,12 +127,24 @@ impl Trigger {
         let started = Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let (mut parts, body) = request.into_parts();
-        let mut response = match self.find(&mut parts) {
-            Ok(component) => self.admit(component, parts, body, peer, &request_id).await,
-            Err(problem) => problem
-                .response(Protocol::of(&parts), &parts.method, &request_id)
-                .map(Either::Right),
+        let found = self.find(&mut parts);
+        let tally: &RouteTally = match &found {
+            Ok(route) => &route.tally,
+            Err(_) => self.tally.none(),
         };
+        let counted = tally.begin(&method, started);
+        let mut response = match found {
+            Ok(Route { component, .. }) => {
+                self.admit(component, parts, body, peer, &request_id).await
+            }
+            Err(problem) => {
+                self.tally.problem(problem.reason());
+                let protocol = Protocol::of(&parts);
+                let response = problem.response(protocol, &parts.method, &request_id);
+                response.map(Either::Right)
+            }
+        };
+        counted.answered(response.status());
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -138,7 +156,7 @@ impl Trigger {
     }
 
     /// Whose request it is, if it is one. Its URI becomes absolute.
-    fn find(&self, parts: &mut request::Parts) -> Result<&ComponentId, Problem> {
+    fn find(&self, parts: &mut request::Parts) -> Result<&Route, Problem> {
         if matches!(parts.method, Method::CONNECT | Method::TRACE) {
             return Err(problem::METHOD);
         }
@@ -178,9 +196,11 @@ impl Trigger {
         };
         let mut response = match answer {
             Ok(response) => response.map(Either::Left),
-            Err(problem) => problem
-                .response(protocol, &method, request_id)
-                .map(Either::Right),
+            Err(problem) => {
+                self.tally.problem(problem.reason());
+                let response = problem.response(protocol, &method, request_id);
+                response.map(Either::Right)
+            }
         };
         if let Some(admission) = admission {
             admission.see_off(response.headers_mut());
@@ -258,34 +278,31 @@ impl Trigger {
         problem
     }
 
-    fn route(&self, path: &str) -> Option<&ComponentId> {
-        let found = self.routes.iter().find(|route| {
+    fn route(&self, path: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| {
             if route.is_prefix {
                 path.strip_prefix(route.path.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             } else {
                 path == route.path
             }
-        });
-        found.map(|route| &route.component)
+        })
     }
 }
 
 /// Exact paths before prefixes, long prefixes before short ones.
-fn routes(config: Vec<(String, ComponentId)>) -> Vec<Route> {
+fn routes(config: Vec<(String, ComponentId)>, tally: &HttpTally) -> Vec<Route> {
     let mut routes: Vec<Route> = config
         .into_iter()
-        .map(|(pattern, component)| match pattern.strip_suffix("/...") {
-            Some(prefix) => Route {
-                path: prefix.to_owned(),
-                is_prefix: true,
+        .map(|(pattern, component)| {
+            let tally = Arc::clone(tally.route(&pattern));
+            let prefix = pattern.strip_suffix("/...");
+            Route {
+                path: prefix.unwrap_or(&pattern).to_owned(),
+                is_prefix: prefix.is_some(),
                 component,
-            },
-            None => Route {
-                path: pattern,
-                is_prefix: false,
-                component,
-            },
+                tally,
+            }
         })
         .collect();
     routes.sort_by_key(|route| (route.is_prefix, std::cmp::Reverse(route.path.len())));

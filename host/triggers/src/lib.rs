@@ -12,6 +12,7 @@ mod rates;
 pub mod retry;
 pub mod schedule;
 pub mod server;
+pub mod telemetry;
 mod watch;
 mod work;
 

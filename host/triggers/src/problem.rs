@@ -13,6 +13,66 @@ pub(crate) struct Problem {
     kind: Kind,
     detail: &'static str,
     again: Again,
+    reason: Reason,
+}
+
+/// Why the host answers itself, for the figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Route,
+    Host,
+    Uri,
+    Method,
+    Protocol,
+    BodySize,
+    Rate,
+    ClientShare,
+    BodyRate,
+    Busy,
+    Stopped,
+    Deadline,
+    Failed,
+}
+
+/// How many there are.
+pub(crate) const REASONS: usize = 13;
+
+impl Reason {
+    /// All of them, each at its own number.
+    pub(crate) const ALL: [Self; REASONS] = [
+        Self::Route,
+        Self::Host,
+        Self::Uri,
+        Self::Method,
+        Self::Protocol,
+        Self::BodySize,
+        Self::Rate,
+        Self::ClientShare,
+        Self::BodyRate,
+        Self::Busy,
+        Self::Stopped,
+        Self::Deadline,
+        Self::Failed,
+    ];
+
+    /// In a word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Host => "host",
+            Self::Uri => "uri",
+            Self::Method => "method",
+            Self::Protocol => "protocol",
+            Self::BodySize => "body_size",
+            Self::Rate => "rate",
+            Self::ClientShare => "client_share",
+            Self::BodyRate => "body_rate",
+            Self::Busy => "busy",
+            Self::Stopped => "stopped",
+            Self::Deadline => "deadline",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Whether, and when, it makes sense to ask again.
@@ -27,12 +87,18 @@ enum Again {
 }
 
 impl Problem {
-    const fn new(kind: Kind, detail: &'static str, again: Again) -> Self {
+    const fn new(reason: Reason, kind: Kind, detail: &'static str, again: Again) -> Self {
         Self {
             kind,
             detail,
             again,
+            reason,
         }
+    }
+
+    /// Why it is answered.
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
     }
 
     /// Seconds until the request may be made again.
@@ -144,70 +210,83 @@ impl From<&CallError> for Problem {
 }
 
 pub(crate) const NOT_FOUND: Problem = Problem::new(
+    Reason::Route,
     catalogue::NO_SUCH_RESOURCE,
     "no component serves this path",
     Again::No,
 );
 pub(crate) const HOST: Problem = Problem::new(
+    Reason::Host,
     catalogue::BAD_REQUEST,
     "the request needs exactly one Host header, or an authority in HTTP/2",
     Again::No,
 );
 pub(crate) const URI_TOO_LONG: Problem = Problem::new(
+    Reason::Uri,
     catalogue::URI_TOO_LONG,
     "path and query have at most 4,096 bytes together",
     Again::No,
 );
 pub(crate) const METHOD: Problem = Problem::new(
+    Reason::Method,
     catalogue::METHOD_NOT_ALLOWED,
     "CONNECT and TRACE are not served",
     Again::No,
 );
 /// As gRPC's own servers answer it.
 pub(crate) const GRPC_OVER_HTTP_1: Problem = Problem::new(
+    Reason::Protocol,
     catalogue::HTTP_VERSION_NOT_SUPPORTED,
     "a call of gRPC needs HTTP/2; a proxy between may have made it HTTP/1.1",
     Again::No,
 );
 pub(crate) const TOO_LARGE: Problem = Problem::new(
+    Reason::BodySize,
     catalogue::BODY_TOO_LARGE,
     "the body is larger than this server takes",
     Again::No,
 );
 /// Whoever answers with it adds when the client may come again.
 pub(crate) const TOO_MANY: Problem = Problem::new(
+    Reason::Rate,
     catalogue::TOO_MANY_REQUESTS,
     "you have asked too often; Retry-After says in how many seconds you may ask again",
     Again::No,
 );
 /// No rate: it ends with one of the others.
 pub(crate) const TOO_MANY_AT_ONCE: Problem = Problem::new(
+    Reason::ClientShare,
     catalogue::TOO_MANY_REQUESTS,
     "you have as many requests under way as one client may; ask again when one of them is answered",
     Again::After(1),
 );
 pub(crate) const TOO_SLOW: Problem = Problem::new(
+    Reason::BodyRate,
     catalogue::BODY_TOO_SLOW,
     "the body came too slowly, and nobody waits for the rest of it",
     Again::No,
 );
 pub(crate) const OVERLOADED: Problem = Problem::new(
+    Reason::Busy,
     catalogue::UNAVAILABLE,
     "the server is busy or stopping; nothing was done",
     Again::After(SOON_S),
 );
 /// The host stops, and its patience is over.
 pub(crate) const BROKEN_OFF: Problem = Problem::new(
+    Reason::Stopped,
     catalogue::DEADLINE_PASSED,
     "the server stopped while it was at it; what was asked for may have happened",
     Again::IfIdempotent(SOON_S),
 );
 pub(crate) const DEADLINE: Problem = Problem::new(
+    Reason::Deadline,
     catalogue::DEADLINE_PASSED,
     "the request was not answered in time; what it asked for may have happened",
     Again::IfIdempotent(SOON_S),
 );
 pub(crate) const INTERNAL: Problem = Problem::new(
+    Reason::Failed,
     catalogue::INTERNAL,
     "the instance of this problem finds it in the server's log",
     Again::No,

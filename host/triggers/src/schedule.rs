@@ -14,13 +14,17 @@ use marquee_runtime::Call;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::work::{BACKOFF, LEASE_MARGIN, Refusal, Worker};
+use crate::{
+    telemetry::ScheduleTally,
+    work::{BACKOFF, LEASE_MARGIN, Refusal, Worker},
+};
 
 /// A scheduled job.
 pub struct Trigger {
     worker: Worker,
     schedule: Schedule,
     job: Job,
+    tally: ScheduleTally,
 }
 
 impl Trigger {
@@ -34,12 +38,23 @@ impl Trigger {
             worker,
             schedule,
             job,
+            tally: ScheduleTally::default(),
         }
     }
 
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.schedule.name
+    }
+
+    /// Whose it is.
+    pub(crate) fn component(&self) -> &str {
+        self.worker.component.as_str()
+    }
+
+    /// What is counted.
+    pub(crate) fn tally(&self) -> &ScheduleTally {
+        &self.tally
     }
 
     /// Run it each time that it is due, until `stop`.
@@ -94,18 +109,27 @@ impl Trigger {
     }
 
     async fn attempt(&self, claimed: Claimed) {
-        for _ in 0..CONFLICTS {
-            let failure = match self.once(&claimed).await {
-                Ok(()) => return,
-                Err(Refusal::Conflict) => continue,
-                Err(Refusal::Failed(error)) => error,
-                // The try is over all the same: what is away is not asked again at once.
-                Err(Refusal::Error(error)) => marquee_runtime::chain(&error),
-            };
-            return self.failed(&claimed, &failure).await;
+        self.tally.begins(claimed.due_at().timestamp_millis());
+        let begun = Instant::now();
+        let failure = self.tried(&claimed).await;
+        self.tally.ended(begun.elapsed(), failure.is_none());
+        if let Some(failure) = failure {
+            self.failed(&claimed, &failure).await;
         }
-        self.failed(&claimed, "other transactions were in the way each time")
-            .await;
+    }
+
+    /// Why the run came to nothing, if it did.
+    async fn tried(&self, claimed: &Claimed) -> Option<String> {
+        for _ in 0..CONFLICTS {
+            match self.once(claimed).await {
+                Ok(()) => return None,
+                Err(Refusal::Conflict) => {}
+                Err(Refusal::Failed(error)) => return Some(error),
+                // The try is over all the same: what is away is not asked again at once.
+                Err(Refusal::Error(error)) => return Some(marquee_runtime::chain(&error)),
+            }
+        }
+        Some("other transactions were in the way each time".to_owned())
     }
 
     async fn once(&self, claimed: &Claimed) -> Result<(), Refusal> {

@@ -26,13 +26,14 @@ use super::{
     run::{self, Run, Sent, home},
     store,
 };
-use crate::consume::error_text;
+use crate::{consume::error_text, telemetry::RelayTally};
 
 /// Moves the outbox of one database to a bus. Any number of hosts run one for the same database.
 pub struct Relay {
     database: Database,
     bus: Arc<dyn Bus>,
     wake: Poke,
+    tally: RelayTally,
     ttl: Duration,
     leases: Leases,
     /// Shards whose last run failed.
@@ -80,6 +81,7 @@ impl Relay {
             database,
             bus,
             wake: Poke::default(),
+            tally: RelayTally::default(),
             ttl,
             leases: Leases::new(ttl),
             backing_off: BTreeMap::new(),
@@ -93,6 +95,7 @@ impl Relay {
     pub fn anew(&self) -> Self {
         Self {
             wake: self.wake.clone(),
+            tally: self.tally.clone(),
             ..Self::with_lease(self.database.clone(), Arc::clone(&self.bus), self.ttl)
         }
     }
@@ -100,6 +103,11 @@ impl Relay {
     /// A handle that wakes it.
     pub fn poke(&self) -> Poke {
         self.wake.clone()
+    }
+
+    /// What it counts.
+    pub fn tally(&self) -> RelayTally {
+        self.tally.clone()
     }
 
     /// Relay until told to stop; then finish the run under way and hand the leases back.
@@ -181,6 +189,8 @@ impl Relay {
             let (results, ahead) = self.publish(outgoing, &behind, &sent).await?;
             let shards: BTreeSet<i16> = sent.iter().map(|row| home(row.shard)).collect();
             let report = run::report(sent, results);
+            let (acknowledged, refused) = (report.acknowledged.len(), report.refused.len());
+            self.tally.run(acknowledged, refused, report.failed.len());
             moved += report.acknowledged.len();
             self.note(shards, &report.failed).await?;
             behind = report.acknowledged;
@@ -295,7 +305,12 @@ impl Relay {
         flying: &[Sent],
     ) -> Result<(Vec<Result<(), marquee_bus::Error>>, Run), marquee_database::Error> {
         let bus = Arc::clone(&self.bus);
-        let publishing = timeout(PUBLISH_TIMEOUT, bus.publish(records));
+        let (begun, tally) = (Instant::now(), self.tally.clone());
+        let publishing = async {
+            let answered = timeout(PUBLISH_TIMEOUT, bus.publish(records)).await;
+            tally.answered(begun.elapsed());
+            answered
+        };
         tokio::pin!(publishing);
         let beside = self.beside(behind, flying);
         // No answer in time is no acknowledgement of anything.

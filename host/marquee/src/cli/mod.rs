@@ -12,6 +12,7 @@ mod health;
 mod hosts;
 mod inspect;
 mod messages;
+mod metrics;
 mod migrate;
 mod outbox;
 mod pull;
@@ -74,6 +75,7 @@ enum Verb {
     Audit(audit::Audit),
     Console(console::Console),
     Top(top::Top),
+    Metrics(metrics::Metrics),
     Config(config::Config),
     Compile(compile::Compile),
 }
@@ -104,6 +106,7 @@ impl Command {
             Verb::Audit(verb) => verb.run().await,
             Verb::Console(verb) => verb.run().await,
             Verb::Top(verb) => verb.run().await,
+            Verb::Metrics(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
             Verb::Compile(verb) => verb.run(),
         }

@@ -60,6 +60,13 @@ pub(crate) fn start(filter: &str, has_colours: bool) -> anyhow::Result<Logging> 
 }
 
 impl Omissions {
+    /// Lines so far that were left out since one like them repeated, and that were dropped since nobody reads.
+    pub(crate) fn lines(&self) -> (u64, u64) {
+        let dropped = self.dropped.dropped_lines();
+        let dropped = u64::try_from(dropped).unwrap_or(u64::MAX);
+        (self.moderation.all_left_out(), dropped)
+    }
+
     /// Tell, from time to time, until `stop`.
     pub(crate) async fn tell(self, stop: CancellationToken) {
         let mut told = 0;

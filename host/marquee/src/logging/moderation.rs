@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,6 +16,8 @@ use tracing_subscriber::layer::{self, Context};
 #[derive(Debug, Default)]
 pub(super) struct Moderation {
     places: Mutex<HashMap<Identifier, Place>>,
+    /// Lines of all places so far.
+    left_out: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -49,6 +54,7 @@ impl Moderation {
         let is_admitted = place.lines <= LINES;
         if !is_admitted {
             place.left_out += 1;
+            self.left_out.fetch_add(1, Ordering::Relaxed);
         }
         is_admitted
     }
@@ -60,6 +66,11 @@ impl Moderation {
         places
             .map(|place| (place.name.clone(), std::mem::take(&mut place.left_out)))
             .collect()
+    }
+
+    /// How many lines were left out so far.
+    pub(super) fn all_left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Identifier, Place>> {
@@ -113,5 +124,6 @@ mod tests {
         assert!(place.contains("moderation.rs:"), "{place}");
         assert!((60..=80).contains(lines), "{lines}");
         assert!(moderation.left_out().is_empty(), "it is told once");
+        assert_eq!(moderation.all_left_out(), *lines);
     }
 }

@@ -31,6 +31,7 @@ mod kafka;
 mod lifecycle;
 mod limits;
 mod logs;
+mod metrics;
 mod migrations;
 mod operators;
 mod pooler;

@@ -202,6 +202,7 @@ pub(super) async fn run(releases: Releases, stop: CancellationToken) {
             tracing::warn!(component = %id, version = %digest, reason, "a new version does worse than the old one and is rolled back");
             let error = match inner.take_back(&id, digest, &reason).await {
                 Ok(()) => {
+                    inner.tally.rolled_back(&id);
                     again.remove(&id);
                     continue;
                 }

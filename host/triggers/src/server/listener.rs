@@ -7,6 +7,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use http::uri::Scheme;
@@ -27,6 +31,24 @@ pub struct Listener {
     socket: Socket,
     tls: Option<Tls>,
     proxies: Networks,
+    connections: Arc<Connections>,
+}
+
+/// What is counted of a listener.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    pub(crate) open: AtomicU64,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+/// A connection that is open until it is dropped.
+pub(super) struct Open(Arc<Connections>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -111,6 +133,23 @@ impl Listener {
         Self { proxies, ..self }
     }
 
+    /// What is counted.
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// A connection is served.
+    pub(super) fn opened(&self) -> Open {
+        self.connections.accepted.fetch_add(1, Ordering::Relaxed);
+        self.connections.open.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(&self.connections))
+    }
+
+    /// A connection was closed, since its client has as many as it may.
+    pub(super) fn refused(&self) {
+        self.connections.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn scheme(&self) -> Scheme {
         match self.tls {
             Some(_) => Scheme::HTTPS,
@@ -170,6 +209,7 @@ impl From<Socket> for Listener {
             socket,
             tls: None,
             proxies: Networks::default(),
+            connections: Arc::default(),
         }
     }
 }

@@ -25,6 +25,7 @@ use hyper::{Request, Response};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::listener::Connections;
 pub(crate) use self::{
     body::TooSlow,
     share::{Share, Shares, network},
@@ -127,6 +128,7 @@ where
         // Whom a proxy comes for is known later.
         let early = (!listener.is_proxy(peer)).then(|| clients.take(network(peer.ip())));
         if matches!(early, Some(None)) {
+            listener.refused();
             tracing::debug!(?peer, "a client has as many connections as it may");
             continue;
         }
@@ -156,10 +158,11 @@ where
             let peer = greeted.peer;
             let share = early.flatten().or_else(|| clients.take(network(peer.ip())));
             if share.is_none() {
+                listener.refused();
                 tracing::debug!(?peer, "a client has as many connections as it may");
                 return;
             }
-            let _places = (place, share);
+            let _places = (place, share, listener.opened());
             if connection.serve(greeted, handler).await.is_break() {
                 ended.fetch_add(1, Ordering::Relaxed);
             }

@@ -10,7 +10,7 @@ use marquee_database::{Config, Database, Secret};
 use marquee_delivery::Consumer;
 use marquee_runtime::{Lineup, Room, Runtime};
 use marquee_testkit::TestDatabase;
-use marquee_triggers::{Deliverer, Worker};
+use marquee_triggers::{Deliverer, Worker, telemetry::DeliveryTally};
 use tokio::sync::Semaphore;
 
 /// What is kept of a test's own.
@@ -60,5 +60,6 @@ pub(crate) fn deliverer(
         partitions: AtomicI32::new(partitions),
         budget: Arc::new(Semaphore::new(places)),
         suspects: Arc::new(Semaphore::new(1)),
+        tally: DeliveryTally::default(),
     })
 }

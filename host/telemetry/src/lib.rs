@@ -1,0 +1,19 @@
+//! What the host measures: the form of a metric, what was read of all at one moment, and how that is told.
+//!
+//! Promise: nothing here takes a lock or allocates while a request is served; what is counted is only read when somebody
+//! asks. Each crate has its metrics in a `telemetry.rs`, as constants with unit and meaning, from which `docs/metrics.md`
+//! is made too. Not here: which metrics there are, who may ask.
+
+mod document;
+mod exposition;
+mod histogram;
+pub mod label;
+mod metric;
+mod readings;
+
+pub use document::document;
+pub use exposition::Format;
+pub use histogram::{Durations, Histogram};
+pub use label::Label;
+pub use metric::{Kind, Metric, Unit};
+pub use readings::Readings;

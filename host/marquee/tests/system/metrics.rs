@@ -154,16 +154,13 @@ async fn a_movie_and_its_rating_are_counted_wherever_they_pass() {
         &["component=\"rating\"", "role=\"stable\""],
         1.0,
     );
-    is(
-        "marquee_database_connections_limit",
-        &["database=\"rating\""],
-        8.0,
-    );
     is("marquee_tasks_restarted_total", &[], 0.0);
     is("marquee_components_missing", &[], 0.0);
     is("marquee_metrics_look_failures_total", &[], 0.0);
     assert!(after.sum("marquee_component_memory_bytes", &["component=\"rating\""]) > 0.0);
     assert!(after.sum("process_resident_memory_bytes", &[]) > 1e6);
+    let limit = ["database=\"rating\""];
+    assert!(after.sum("marquee_database_connections_limit", &limit) >= 1.0);
 
     // Every metric is in the document, and nothing else.
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");

@@ -293,6 +293,6 @@ mod tests {
         assert_eq!(budget.notice(), Some(2));
         assert!(!budget.spend());
         assert_eq!(budget.notice(), None, "once a second");
-        assert_eq!(budget.left_out.load(Ordering::Relaxed), 1, "for the next");
+        assert_eq!(budget.left_out(), 3, "in all; the last is told next");
     }
 }

@@ -455,7 +455,7 @@ mod tests {
             "marquee_http_requests_total{route=\"none\",method=\"PUT\",status=\"404\"} 1",
             "marquee_http_problems_total{reason=\"route\"} 1",
             "marquee_http_problems_total{reason=\"busy\"} 0",
-            "marquee_http_requests_under_way{route=\"/v1/...\"} 1",
+            "marquee_http_requests_under_way{route=\"/v1/...\"} 1.0",
             "marquee_http_requests_abandoned_total{route=\"/v1/...\"} 0",
             "marquee_http_request_duration_seconds_count{route=\"/v1/...\"} 5",
         ] {
@@ -464,7 +464,7 @@ mod tests {
         drop(under_way);
         let said = told();
         for line in [
-            "marquee_http_requests_under_way{route=\"/v1/...\"} 0",
+            "marquee_http_requests_under_way{route=\"/v1/...\"} 0.0",
             "marquee_http_requests_abandoned_total{route=\"/v1/...\"} 1",
         ] {
             assert!(said.lines().any(|it| it == line), "{line}: {said}");

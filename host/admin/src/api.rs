@@ -12,8 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     console::{Console, sessions::Sessions},
     events::Events,
-    health::{Health, Part},
-    life::Life,
+    health::Health,
     metrics::Metrics,
     peer::Token,
     problem::{self, Problem},
@@ -50,8 +49,7 @@ impl Api {
         console: Console,
         events: Events,
         databases: BTreeMap<ComponentId, Database>,
-        parts: Vec<Part>,
-        life: Life,
+        health: Health,
         metrics: Metrics,
         token: Option<Token>,
     ) -> Self {
@@ -61,10 +59,7 @@ impl Api {
             sessions: Sessions::default(),
             events,
             databases: Arc::new(databases),
-            health: Health {
-                parts: parts.into(),
-                life,
-            },
+            health,
             metrics,
             token,
             uploads: Arc::new(Semaphore::new(UPLOADS)),

@@ -26,9 +26,17 @@ pub type Answer = Result<Option<String>, String>;
 
 /// What health is told from.
 #[derive(Clone)]
-pub(crate) struct Health {
-    pub(crate) parts: Arc<[Part]>,
-    pub(crate) life: Life,
+pub struct Health {
+    parts: Arc<[Part]>,
+    life: Life,
+}
+
+impl Health {
+    /// Of these parts, and of where the host is in its life.
+    pub fn new(parts: Vec<Part>, life: Life) -> Self {
+        let parts = parts.into();
+        Self { parts, life }
+    }
 }
 
 /// What a part answered.

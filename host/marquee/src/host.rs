@@ -276,8 +276,7 @@ impl Host {
             Console { samples, address },
             parts.events,
             databases.by_component.clone(),
-            asked,
-            desk.life.clone(),
+            health::Health::new(asked, desk.life.clone()),
             metrics,
             self.admin_token,
         );

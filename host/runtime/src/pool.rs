@@ -374,7 +374,7 @@ impl Evict for Pool {
             return None;
         }
         let lists = self.lock();
-        let idle = lists.instances.iter().filter(|one| !one.is_gone()).count();
+        let idle = lists.instances.len();
         let all: Vec<_> = lists.controls.iter().filter_map(Weak::upgrade).collect();
         drop(lists);
         let limits = &self.component.spec.limits;

@@ -195,7 +195,9 @@ impl Runtime {
 
     /// Wait until no call is under way, at most `grace`; then end what is left. Returns how many were ended.
     pub async fn drain(&self, grace: Duration) -> usize {
-        let Floor { workshop, calls } = &*self.0.floor;
+        let Floor {
+            workshop, calls, ..
+        } = &*self.0.floor;
         calls.close();
         if tokio::time::timeout(grace, calls.wait()).await.is_ok() {
             return 0;

@@ -1,7 +1,7 @@
 //! `/metrics`: what everything counts, and what the databases say of the event path.
 //!
 //! Promise: nobody who is served waits for a scrape. Counters are read in memory; databases and the bus are asked once in
-//! [`LOOK`] at the most, on one connection each and for [`PATIENCE`], however many ask; what they did not answer in time is left
+//! ten seconds at the most, on one connection each and for two seconds, however many ask; what they did not answer in time is left
 //! out and counted. Bounds: one scrape at a time. Whoever reaches the listener may ask, as for health: there is no secret in
 //! it, and one who only reads need not hold the token that changes what is live. Not here: what is counted.
 

@@ -214,35 +214,37 @@ async fn a_shadow_that_traps_hangs_or_takes_all_memory_is_counted_and_nobody_wai
         &["deploy", "hello", faulty, "--shadow", "100%", "--widen"],
     );
     let deeds = ["trap", "spin", "wait", "grow"];
-    for deed in deeds {
-        let begun = Instant::now();
-        assert_eq!(status(&host, &format!("GET /faulty/{deed}")).await, 404);
-        assert!(begun.elapsed() < Duration::from_millis(900), "{deed}");
+    let mut asked = 0_u64;
+    for (deed, outcome) in deeds
+        .into_iter()
+        .zip(["trapped", "late", "late", "trapped"])
+    {
+        // A run has a second: on a busy machine one may be late that would have trapped.
+        eventually(PATIENCE, deed, async || {
+            let begun = Instant::now();
+            assert_eq!(status(&host, &format!("GET /faulty/{deed}")).await, 404);
+            assert!(begun.elapsed() < Duration::from_millis(900), "{deed}");
+            asked += 1;
+            let known = all_compared(&setup, "hello", asked).await;
+            let told = at(&known, deed, "outcome").unwrap_or_else(|| panic!("{deed}: {known:#}"));
+            assert_eq!(told["live"], "answered", "{deed}");
+            assert!(
+                ["late", outcome].iter().any(|one| told["shadow"] == *one),
+                "{told}"
+            );
+            told["shadow"] == outcome
+        })
+        .await;
     }
-    let known = all_compared(&setup, "hello", 4).await;
+    let known = compared(&setup, "hello");
     assert_eq!(
         (&known["different"], &known["failed"]),
-        (&4.into(), &4.into())
+        (&asked.into(), &asked.into())
     );
-    // A run has a second, whatever else the machine does: where that was not enough to trap in, it is late.
-    let ends = [
-        &["trapped", "late"][..],
-        &["late"],
-        &["late"],
-        &["trapped", "late"],
-    ];
-    for (deed, ends) in deeds.into_iter().zip(ends) {
-        let told = at(&known, deed, "outcome").unwrap_or_else(|| panic!("{deed}: {known:#}"));
-        assert_eq!(told["live"], "answered", "{deed}");
-        assert!(
-            ends.iter().any(|end| told["shadow"] == *end),
-            "{deed}: {told}"
-        );
-    }
     let stable = &versions(&setup, "hello")[0];
     assert_eq!(
         (&stable["calls"], &stable["errors"]),
-        (&4.into(), &0.into())
+        (&asked.into(), &0.into())
     );
 }
 

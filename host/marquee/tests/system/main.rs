@@ -44,5 +44,6 @@ mod shadows;
 mod signatures;
 mod spin;
 mod tls;
+mod tools;
 mod versions;
 mod worlds;

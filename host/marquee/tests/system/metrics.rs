@@ -3,9 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead as _, BufReader, Write as _},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use crate::{
     host::{Host, Setup},
     raw,
     releases::{done, hello, remade},
+    tools::{Server, program},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -314,10 +315,9 @@ fn check(text: &str) {
     assert!(said.status.success() && words.is_empty(), "{words}");
 }
 
-/// A Prometheus that asks a host each second. Dropped, it is ended.
+/// A Prometheus that asks a host each second.
 struct Prometheus {
-    process: Child,
-    address: String,
+    server: Server,
     _folder: tempfile::TempDir,
 }
 
@@ -335,27 +335,17 @@ impl Prometheus {
         // YAML has all of JSON.
         fs::write(&path, config.to_string()).expect("written");
         let flag = |name: &str, value: &Path| format!("--{name}={}", value.display());
-        let mut process = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .arg(flag("config.file", &path))
             .arg(flag("storage.tsdb.path", &folder.path().join("data")))
-            .arg("--web.listen-address=127.0.0.1:0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut log = BufReader::new(process.stderr.take().expect("piped")).lines();
-        let mut told = Vec::new();
-        let address = log.by_ref().map_while(Result::ok).find_map(|line| {
-            told.push(line.clone());
+            .arg("--web.listen-address=127.0.0.1:0");
+        let listens = |line: &str| {
             let (_, address) = line.split_once("msg=\"Listening on\" address=")?;
             Some(address.trim().to_owned())
-        });
-        // Or it would wait for somebody to read.
-        std::thread::spawn(move || log.map_while(Result::ok).for_each(drop));
+        };
         Self {
-            process,
-            address: address.unwrap_or_else(|| panic!("it listens: {told:?}")),
+            server: Server::start(&mut command, listens),
             _folder: folder,
         }
     }
@@ -363,19 +353,12 @@ impl Prometheus {
     /// What it answers.
     async fn ask(&self, path: &str) -> Value {
         let line = format!("GET /api/v1/{path}");
-        let answer = raw::request(&self.address, &line, &[], "").await;
+        let answer = raw::request(&self.server.address, &line, &[], "").await;
         match answer.status {
             200 => answer.json()["data"].clone(),
             // It is starting.
             _ => Value::Null,
         }
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -424,18 +407,4 @@ async fn a_prometheus_scrapes_a_host_and_sees_requests() {
     let kind = &kinds["marquee_http_request_duration_seconds"][0];
     assert_eq!(kind["type"], "histogram", "{kinds}");
     assert_eq!(kind["unit"], "seconds", "{kinds}");
-}
-
-/// As scripts/setup gets it, if it can be had here.
-fn program(name: &str) -> Option<PathBuf> {
-    let target = Path::new(env!("CARGO_BIN_EXE_marquee")).ancestors().nth(2);
-    let own = target.expect("a folder").join("tools").join(name);
-    if own.exists() {
-        return Some(own);
-    }
-    let found = Command::new(name).arg("--version").output().is_ok();
-    if !found {
-        eprintln!("there is no {name} (scripts/setup test fetches it): it was not tried");
-    }
-    found.then(|| name.into())
 }

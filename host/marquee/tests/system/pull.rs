@@ -1,11 +1,6 @@
 //! Components from a registry: a real one, with what tools push to it.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use marquee_registry::Digest;
 use serde_json::{Value, json};
@@ -14,13 +9,13 @@ use crate::{
     host::Setup,
     releases::{done, guest, hello, refused, remade, versions},
     tls::Own,
+    tools::{Server, program},
 };
 
-/// A running registry, whose one user is `ann`, with the password `secret`. Dropped, it is ended.
+/// A running registry, whose one user is `ann`, with the password `secret`.
 struct Registry {
-    process: Child,
+    server: Server,
     folder: tempfile::TempDir,
-    address: String,
     /// How curl reaches it.
     curl: Vec<String>,
 }
@@ -48,28 +43,15 @@ impl Registry {
         let path = folder.path().join("config.yml");
         // YAML has all of JSON.
         fs::write(&path, config.to_string()).expect("written");
-        let mut process = Command::new(program)
-            .arg("serve")
-            .arg(&path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut log = BufReader::new(process.stderr.take().expect("piped")).lines();
-        let mut told = Vec::new();
-        let address = log.by_ref().map_while(Result::ok).find_map(|line| {
-            let port = line.split("listening on 127.0.0.1:").nth(1);
-            let port = port.map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
-            told.push(line.clone());
-            Some(format!("127.0.0.1:{}", port??))
-        });
-        // Or it would wait for somebody to read.
-        std::thread::spawn(move || log.map_while(Result::ok).for_each(drop));
+        let listens = |line: &str| {
+            let rest = line.split("listening on 127.0.0.1:").nth(1)?;
+            let port = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+            Some(format!("127.0.0.1:{port}"))
+        };
+        let server = Server::start(Command::new(program).arg("serve").arg(&path), listens);
         Self {
-            process,
+            server,
             folder,
-            address: address.unwrap_or_else(|| panic!("it listens: {told:?}")),
             curl,
         }
     }
@@ -91,7 +73,7 @@ impl Registry {
         } else {
             "http"
         };
-        format!("{scheme}://{}/v2/movies/hello/{at}", self.address)
+        format!("{scheme}://{}/v2/movies/hello/{at}", self.server.address)
     }
 
     /// What a manifest says of a file that lies there now.
@@ -160,36 +142,15 @@ impl Registry {
     }
 
     fn reference(&self, version: &str) -> String {
-        format!("oci://{}/movies/hello{version}", self.address)
+        format!("oci://{}/movies/hello{version}", self.server.address)
     }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// As scripts/setup gets it, if it can be had here.
-fn program() -> Option<PathBuf> {
-    let target = Path::new(env!("CARGO_BIN_EXE_marquee")).ancestors().nth(2);
-    let own = target.expect("a folder").join("tools/docker-registry");
-    if own.exists() {
-        return Some(own);
-    }
-    let found = Command::new("docker-registry").arg("--version").output();
-    if found.is_err() {
-        eprintln!(
-            "there is no docker-registry (scripts/setup test fetches it): pulling from it was not tried"
-        );
-    }
-    found.is_ok().then(|| "docker-registry".into())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_is_deployed_from_a_registry_and_the_history_says_from_where() {
-    let Some(program) = program() else { return };
+    let Some(program) = program("docker-registry") else {
+        return;
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let registry = Registry::start(&program, None);
     let docker = folder.path().join("config.json");
@@ -214,7 +175,7 @@ async fn a_component_is_deployed_from_a_registry_and_the_history_says_from_where
     );
 
     // As `docker login` writes it: `ann:secret`.
-    let login = json!({"auths": {&registry.address: {"auth": "YW5uOnNlY3JldA=="}}});
+    let login = json!({"auths": {&registry.server.address: {"auth": "YW5uOnNlY3JldA=="}}});
     fs::write(&docker, login.to_string()).expect("written");
     let shown = done(&setup, &["deploy", "hello", &by_tag, "--label", "2.0"]);
     assert!(shown.contains("2.0"), "{shown}");
@@ -293,7 +254,9 @@ async fn a_component_is_deployed_from_a_registry_and_the_history_says_from_where
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_is_asked_over_tls_with_a_password_from_a_file_and_gives_the_signature_too() {
-    let Some(program) = program() else { return };
+    let Some(program) = program("docker-registry") else {
+        return;
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let own = Own::new(folder.path(), "registry");
     let registry = Registry::start(&program, Some(&own));

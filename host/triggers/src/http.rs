@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{Arc, atomic::Ordering},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use marquee_manifest::{Canary, ComponentId, Http, Rates};
 use marquee_registry::Choice;
 use marquee_runtime::{Call, ResponseBody, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 use wasmtime_wasi_http::Error as HttpError;
 
 use crate::{
@@ -356,15 +356,7 @@ fn request_id(headers: &HeaderMap) -> String {
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .filter(plain);
-    own.map_or_else(|| new_id().to_string(), str::to_owned)
-}
-
-/// In the order of time. The system's own source of chance would be two calls of the kernel each time.
-fn new_id() -> Uuid {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let ms = since.map_or(0, |since| since.as_millis());
-    let ms = u64::try_from(ms).unwrap_or(u64::MAX);
-    Builder::from_unix_timestamp_millis(ms, &rand::random()).into_uuid()
+    own.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
 /// A W3C `traceparent` of version 00, checked for its form; another is as good as none.

@@ -138,8 +138,19 @@ impl Driver {
         .await;
     }
 
+    /// Wait until this is there, driving what may have to be driven for it.
+    pub(crate) async fn wait<F: Future + Unpin>(
+        driver: &mut Option<Self>,
+        awaited: &mut F,
+    ) -> F::Output {
+        match driver {
+            Some(driver) => driver.until(awaited).await,
+            None => awaited.await,
+        }
+    }
+
     /// Drive until this is there. What is left is left as it is.
-    pub(crate) async fn until<F: Future + Unpin>(&mut self, awaited: &mut F) -> F::Output {
+    async fn until<F: Future + Unpin>(&mut self, awaited: &mut F) -> F::Output {
         self.desk.bell.ring();
         poll_fn(|cx| self.poll(cx, awaited)).await
     }

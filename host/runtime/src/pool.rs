@@ -91,10 +91,7 @@ impl Running {
 
     /// Wait for what the call sends before its end. None: it has ended without.
     pub(crate) async fn answer<T>(&mut self, mut answer: oneshot::Receiver<T>) -> Option<T> {
-        let answered = match &mut self.driver {
-            Some(driver) => driver.until(&mut answer).await,
-            None => answer.await,
-        };
+        let answered = Driver::wait(&mut self.driver, &mut answer).await;
         // What it still does is not waited for here.
         self.go_on();
         answered.ok()
@@ -102,10 +99,7 @@ impl Running {
 
     /// Wait until the instance has nothing left to do for this call.
     pub(crate) async fn ended(mut self) -> Result<(), CallError> {
-        let result = match &mut self.driver {
-            Some(driver) => driver.until(&mut self.ended).await,
-            None => (&mut self.ended).await,
-        };
+        let result = Driver::wait(&mut self.driver, &mut self.ended).await;
         self.control = None;
         // The call is gone without a word only when the async runtime shuts down.
         result.unwrap_or_else(|_| Err(CallError::Cancelled(self.version.id().clone())))

@@ -104,16 +104,14 @@ pub(crate) fn bounds() -> impl Iterator<Item = f64> {
 /// Where what took so many microseconds, rounded up, is counted.
 fn place(us: u64) -> usize {
     let doublings = us.saturating_sub(1).max(1).ilog2();
-    let above = usize::try_from(doublings.saturating_sub(FIRST - 1)).unwrap_or(BOUNDS);
+    let above = usize::try_from(doublings + 1).map_or(BOUNDS, |place| place.saturating_sub(FIRST));
     above.min(BOUNDS)
 }
 
 fn bound(place: usize) -> f64 {
-    match i32::try_from(place) {
-        Ok(place) if place < BOUNDS_I32 => {
-            Duration::from_micros(1 << (FIRST_I32 + place)).as_secs_f64()
-        }
-        _ => f64::INFINITY,
+    match place < BOUNDS {
+        true => Duration::from_micros(1 << (FIRST + place)).as_secs_f64(),
+        false => f64::INFINITY,
     }
 }
 
@@ -122,11 +120,9 @@ fn nanoseconds(took: Duration) -> u64 {
 }
 
 /// The first is 2^5 us: less is as good as nothing.
-const FIRST: u32 = 5;
-const FIRST_I32: i32 = 5;
+const FIRST: usize = 5;
 /// The last is 2^25 us, longer than any call may take by default.
 const BOUNDS: usize = 21;
-const BOUNDS_I32: i32 = 21;
 
 #[cfg(test)]
 mod tests {

@@ -45,13 +45,7 @@ impl Metric {
         labels: &'static [&'static Label],
         meaning: &'static str,
     ) -> Self {
-        Self {
-            name,
-            kind: Kind::Counter,
-            unit,
-            labels,
-            meaning,
-        }
+        Self::of(Kind::Counter, name, unit, labels, meaning)
     }
 
     /// Something as it is now. `name` is without the unit.
@@ -61,13 +55,7 @@ impl Metric {
         labels: &'static [&'static Label],
         meaning: &'static str,
     ) -> Self {
-        Self {
-            name,
-            kind: Kind::Gauge,
-            unit,
-            labels,
-            meaning,
-        }
+        Self::of(Kind::Gauge, name, unit, labels, meaning)
     }
 
     /// Durations. `name` is without `_seconds`.
@@ -76,10 +64,20 @@ impl Metric {
         labels: &'static [&'static Label],
         meaning: &'static str,
     ) -> Self {
+        Self::of(Kind::Histogram, name, Unit::Seconds, labels, meaning)
+    }
+
+    const fn of(
+        kind: Kind,
+        name: &'static str,
+        unit: Unit,
+        labels: &'static [&'static Label],
+        meaning: &'static str,
+    ) -> Self {
         Self {
             name,
-            kind: Kind::Histogram,
-            unit: Unit::Seconds,
+            kind,
+            unit,
             labels,
             meaning,
         }

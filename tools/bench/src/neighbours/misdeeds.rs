@@ -137,7 +137,7 @@ pub(super) async fn commit(
     let mut answers = JoinSet::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
     let begun = Instant::now();
-    let mut count = 0;
+    let (mut count, mut number) = (0, 0_usize);
     while begun.elapsed() < length {
         tick.tick().await;
         while let Some(answer) = answers.try_join_next() {
@@ -148,10 +148,13 @@ pub(super) async fn commit(
             continue;
         }
         let host = Arc::clone(host);
+        number += 1;
         match released {
             Ok(version) => answers.spawn(release(host, version.clone())),
             Err(path) => answers.spawn(async move {
-                let request = Request::get(path).body(Full::default())?;
+                let request = Request::get(path)
+                    .header(FORWARDED_FOR, client(number))
+                    .body(Full::default())?;
                 let answer = load::send(&host.address, request).await;
                 // Where many wait it may be refused, or late; a trap would measure something else.
                 if is_to_answer && let Err(error) = answer {
@@ -183,5 +186,12 @@ async fn release(host: Arc<Host>, version: Vec<u8>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// One of some clients, none of which is the one that the load comes from: the host bounds what one has at once.
+fn client(number: usize) -> String {
+    format!("192.0.2.{}", number % CLIENTS + 1)
+}
+
+const CLIENTS: usize = 8;
+const FORWARDED_FOR: &str = "x-forwarded-for";
 /// At once: more are sent away before they have said what they bring.
 const RELEASES: usize = 2;

@@ -24,7 +24,7 @@ use wasmtime::{
     component::{Component, types::ComponentItem},
 };
 
-use crate::{grpc, host::Setup, raw};
+use crate::{grpc, host::Setup, raw, tools};
 
 fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -229,8 +229,8 @@ impl Drop for Spin {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_movie_is_made_rated_and_read_with_its_average_under_spin_up() {
-    if Command::new("spin").arg("--version").output().is_err() {
-        eprintln!("there is no `spin` on the PATH: `spin up` was not tried");
+    if !tools::has("spin") {
+        tools::not_tried("spin");
         return;
     }
     let setup = Setup::databases().await;

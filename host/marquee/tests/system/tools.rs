@@ -1,7 +1,7 @@
 //! Servers of others that tests run, as programs alone.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -45,16 +45,34 @@ impl Drop for Server {
     }
 }
 
-/// As scripts/setup gets it, if it can be had here.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
+/// The folder of what scripts/setup gets for tests.
+pub(crate) fn folder() -> PathBuf {
     let target = Path::new(env!("CARGO_BIN_EXE_marquee")).ancestors().nth(2);
-    let own = target.expect("a folder").join("tools").join(name);
+    target.expect("a folder").join("tools")
+}
+
+/// As scripts/setup gets it, or from the PATH, if it can be had here.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let own = folder().join(name);
     if own.exists() {
         return Some(own);
     }
-    let found = Command::new(name).arg("--version").output().is_ok();
-    if !found {
-        eprintln!("there is no {name} (scripts/setup test fetches it): it was not tried");
+    if !has(name) {
+        not_tried(name);
+        return None;
     }
-    found.then(|| name.into())
+    Some(name.into())
+}
+
+/// Whether a program is on the PATH. What it answers does not matter: not all of them know the flag.
+pub(crate) fn has(name: &str) -> bool {
+    Command::new(name).arg("--version").output().is_ok()
+}
+
+/// Say that something was not tried, since what it takes is not there. What a test prints is not shown when it passes;
+/// this is.
+pub(crate) fn not_tried(missing: &str) {
+    let line =
+        format!("NOT TRIED: there is no {missing} (scripts/setup test fetches what can be had)\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }

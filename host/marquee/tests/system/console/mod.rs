@@ -18,6 +18,7 @@ use crate::{
     host::{Host, Setup},
     raw::{self, Answer},
     releases::{done, hello},
+    tools,
 };
 
 fn address(host: &Host) -> &str {
@@ -220,23 +221,18 @@ async fn databases_and_interfaces_are_told_of() {
 }
 
 /// As scripts/console gets them, if they can be had here.
-fn tools() -> Option<PathBuf> {
-    let target = Path::new(env!("CARGO_BIN_EXE_marquee")).ancestors().nth(2);
-    let own = target.expect("a folder").join("tools/console");
-    let browser = Command::new("chromium").arg("--version").output();
-    let node = Command::new("node").arg("--version").output();
-    if own.join("node_modules").exists() && browser.is_ok() && node.is_ok() {
+fn driver() -> Option<PathBuf> {
+    let own = tools::folder().join("console");
+    if own.join("node_modules").exists() && tools::has("chromium") && tools::has("node") {
         return Some(own);
     }
-    eprintln!(
-        "there is no browser with what drives it (scripts/setup test fetches them): the console was not tried in one"
-    );
+    tools::not_tried("browser with what drives it");
     None
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_releases_versions_and_mends_a_message_in_a_browser() {
-    let Some(tools) = tools() else { return };
+    let Some(tools) = driver() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let setup = Setup::databases().await;
     let host = setup.start().await;

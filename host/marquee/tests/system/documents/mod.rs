@@ -26,11 +26,11 @@ fn follow(reader: &mut Reader, document: &str, text: &str) -> Vec<Block> {
         }
         let expected = blocks.get(at + 1).filter(|next| next.kind == Kind::Printed);
         if let Some(host) = reader::starts_a_host(&block.text) {
-            without_host = host.contains("spin up") && !has_spin();
+            without_host = host.contains("spin up") && !crate::tools::has("spin");
         }
         if without_host {
             let line = block.line;
-            eprintln!("there is no `spin` on the PATH: {document}:{line} was not tried");
+            crate::tools::not_tried(&format!("spin for {document}:{line}"));
             continue;
         }
         let (once, again) = block.around_sleep();
@@ -56,13 +56,6 @@ fn follow(reader: &mut Reader, document: &str, text: &str) -> Vec<Block> {
         eprintln!("{document}:{} took {took_s:.1} s", block.line);
     }
     left_out
-}
-
-fn has_spin() -> bool {
-    std::process::Command::new("spin")
-        .arg("--version")
-        .output()
-        .is_ok()
 }
 
 fn read(document: &str) -> String {

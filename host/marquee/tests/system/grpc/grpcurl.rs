@@ -1,14 +1,17 @@
 //! A client that nobody here wrote, and that knows nothing but the address.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::api::{Api, UNKNOWN};
+use crate::{
+    api::{Api, UNKNOWN},
+    tools::program,
+};
 
 /// Its exit, what it printed, and what it complained of.
-fn grpcurl(arguments: &[&str]) -> (bool, String, String) {
-    let output = Command::new("grpcurl")
+fn run(grpcurl: &Path, arguments: &[&str]) -> (bool, String, String) {
+    let output = Command::new(grpcurl)
         .arg("-plaintext")
         .args(arguments)
         .output();
@@ -23,10 +26,10 @@ fn grpcurl(arguments: &[&str]) -> (bool, String, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grpcurl_lists_describes_and_calls() {
-    if Command::new("grpcurl").arg("-version").output().is_err() {
-        eprintln!("there is no `grpcurl` on the PATH: it was not tried");
+    let Some(grpcurl) = program("grpcurl") else {
         return;
-    }
+    };
+    let grpcurl = |arguments: &[&str]| run(&grpcurl, arguments);
     let api = Api::start().await;
     let address = api.host.address();
     let (_, services, _) = grpcurl(&[address, "list"]);

@@ -1,7 +1,7 @@
-//! What the host measures: the form of a metric, what was read of all at one moment, and how that is told.
+//! What the host tells of itself: metrics (their form, what was read of all at one moment, and how that is told), and traces.
 //!
-//! Promise: nothing here takes a lock or allocates while a request is served; what is counted is only read when somebody
-//! asks. Each crate has its metrics in a `telemetry.rs`, as constants with unit and meaning, from which `docs/metrics.md`
+//! Promise: for metrics nothing here takes a lock or allocates while a request is served; what is counted is only read when
+//! somebody asks. Traces cost nothing while nobody listens. Each crate has its metrics in a `telemetry.rs`, as constants with unit and meaning, from which `docs/metrics.md`
 //! is made too. Not here: which metrics there are, who may ask.
 
 mod document;
@@ -10,6 +10,7 @@ mod histogram;
 pub mod label;
 mod metric;
 mod readings;
+pub mod traces;
 
 pub use document::document;
 pub use exposition::Format;

@@ -91,13 +91,18 @@ async fn the_readme_does_what_it_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operations_do_what_they_say() {
-    // `make test-containers` runs these.
-    let containers = &[
+    let left_out = &[
+        // `make test-containers` runs these.
         "docker compose up",
         "docker compose exec",
         "MARQUEE_ADMIN_TOKEN_FILE",
+        // There is no cluster, nor a Prometheus to be set up.
+        "kubectl apply -k",
+        "kind: PrometheusRule",
+        "kubectl -n marquee port-forward",
+        "promtool check config",
     ];
-    followed("OPERATIONS.md", Reader::in_a_clone, containers).await;
+    followed("OPERATIONS.md", Reader::in_a_clone, left_out).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,6 +210,9 @@ pub trait Bus: Send + Sync + 'static {
     /// What to call it in a summary: `Kafka at 127.0.0.1:9092`, `the embedded bus in database bus`. No secrets.
     fn describe(&self) -> String;
 
+    /// What it is, as traces name it: `kafka`, or a name of its own.
+    fn system(&self) -> &'static str;
+
     /// Flush what was taken and stop. Bounded by its caller.
     async fn close(&self);
 }

@@ -18,6 +18,7 @@ use marquee_delivery::{Begin, Consumer, Policy, outbox::Relay};
 use marquee_manifest::{App, Canary, ComponentId, Http, Outside, Rates, defaults};
 use marquee_releases::{Ledger, Releases, Start, Trust, Versions};
 use marquee_runtime::{Room, Runtime};
+use marquee_telemetry::traces::Traces;
 use marquee_triggers::{
     Deliverer, Proxies, Watch, Worker, bus, http, retry, schedule,
     server::{self, Address, Listener},
@@ -25,6 +26,7 @@ use marquee_triggers::{
 };
 use tokio::{net::TcpSocket, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     alarms::{Alarms, Thresholds},
@@ -49,6 +51,7 @@ pub(crate) struct Host {
     bounds: Http,
     listener: Listener,
     desk: Desk,
+    traces: Traces,
     background: Tasks,
     admin_token: Option<Token>,
     /// Whether browsers reach the admin listener.
@@ -85,6 +88,7 @@ pub(crate) struct Running {
     /// Ends what works behind: the relays, sweeps, alarms.
     behind: CancellationToken,
     background: Tasks,
+    traces: Traces,
 }
 
 impl Host {
@@ -104,6 +108,7 @@ impl Host {
                 Token::new(&token.value).with_context(|| format!("the token of {source}"))
             })
             .transpose()?;
+        let traces = traces(app, settings)?;
         // Ours from now on; whoever connects before it is ready is refused.
         let public = Bound::to(&settings.listen.value, "--listen")?;
         let admin = Bound::to(&settings.admin_listen.value, "--admin-listen")?;
@@ -125,7 +130,7 @@ impl Host {
         // A server of its own is stopped in good order once it has started, and not before.
         let databases = Databases::open(app, settings).await?;
         let parts = async {
-            let parts = Parts::assemble(app, settings, &databases, &desk).await?;
+            let parts = Parts::assemble(app, settings, &databases, &desk, &traces).await?;
             let listener = public.listen()?.with_tls(public_tls);
             let proxies = settings.proxy_protocol.value.clone();
             Ok((parts, listener.with_proxies(proxies)))
@@ -157,6 +162,7 @@ impl Host {
                 bounds: app.http.clone(),
                 listener,
                 desk,
+                traces,
                 background,
                 admin_token,
                 browsed: matches!(settings.admin_listen.value, Address::Tcp(_)),
@@ -224,6 +230,7 @@ impl Host {
             parts,
             desk,
             background,
+            traces,
             ..
         } = self;
         let intake = CancellationToken::new();
@@ -255,6 +262,7 @@ impl Host {
             ],
             tasks: [triggers.clone(), background.clone()],
             omissions: omissions.clone(),
+            traces: traces.clone(),
         };
         let metrics = Metrics::new(counting.source(), parts.events.clone(), alarms.audited());
         let mut asked = asked(&databases, parts.bus.as_ref(), parts.releases.clone());
@@ -334,6 +342,7 @@ impl Host {
             proxies: self.proxies,
             bounds: self.bounds,
             tally: http_tally,
+            traces: traces.clone(),
         };
         let runtime = parts.runtime.clone();
         let abort = http.abort.clone();
@@ -357,6 +366,7 @@ impl Host {
             triggers,
             behind,
             background,
+            traces,
         }
     }
 }
@@ -403,6 +413,7 @@ impl Parts {
         settings: &Settings,
         databases: &Databases,
         desk: &Desk,
+        traces: &Traces,
     ) -> anyhow::Result<Self> {
         desk.starts("looks at the databases");
         databases.check(settings).await?;
@@ -416,7 +427,7 @@ impl Parts {
         }
 
         desk.starts("loads the components");
-        let relays = relays(databases, bus.as_ref());
+        let relays = relays(databases, bus.as_ref(), traces);
         let caches = Caches::new(app, databases);
         let lineup = lineup(app, settings, databases, bus.as_ref(), &relays, &caches)?;
         let memory = app
@@ -476,7 +487,7 @@ impl Parts {
                 poke: caches.poke(&component.id, relays.get(&component.id)),
             };
             for schedule in &component.schedules {
-                let trigger = schedule::Trigger::new(worker(), schedule.clone());
+                let trigger = schedule::Trigger::new(worker(), schedule.clone(), traces.clone());
                 schedules.push(Arc::new(trigger));
             }
             for subscription in &component.subscriptions {
@@ -498,6 +509,8 @@ impl Parts {
                     budget: Arc::clone(&budget),
                     suspects: Arc::clone(&suspects),
                     tally: DeliveryTally::default(),
+                    traces: traces.clone(),
+                    system: bus.as_ref().map_or("", |bus| bus.system()),
                 });
                 subscriptions.push(bus::Trigger {
                     deliverer: Arc::clone(&deliverer),
@@ -576,6 +589,7 @@ impl Running {
         {
             tracing::warn!("the bus did not close in time");
         }
+        self.traces.stop(share).await;
         self.databases.close().await;
     }
 }
@@ -668,6 +682,18 @@ async fn open_bus(
     )))
 }
 
+/// Where traces go.
+fn traces(app: &App, settings: &Settings) -> anyhow::Result<Traces> {
+    let mut traces = settings.traces(&app.name)?;
+    let known = |name: &str| traces.attributes.iter().any(|(known, _)| known == name);
+    if !known(INSTANCE) {
+        // Hosts of one application are told apart by it.
+        let instance = (INSTANCE.to_owned(), Uuid::now_v7().to_string());
+        traces.attributes.push(instance);
+    }
+    Traces::start(&traces, Vec::new()).context("traces cannot be exported")
+}
+
 /// What should be live on all hosts. None: they have no database for it, and each is alone.
 async fn ledger(app: &App, databases: &Databases, desk: &Desk) -> anyhow::Result<Option<Ledger>> {
     let Some(database) = databases.releases.clone() else {
@@ -682,14 +708,21 @@ async fn ledger(app: &App, databases: &Databases, desk: &Desk) -> anyhow::Result
 }
 
 /// The relay of each outbox. Without a bus there are none.
-fn relays(databases: &Databases, bus: Option<&Arc<dyn Bus>>) -> BTreeMap<ComponentId, Relay> {
+fn relays(
+    databases: &Databases,
+    bus: Option<&Arc<dyn Bus>>,
+    traces: &Traces,
+) -> BTreeMap<ComponentId, Relay> {
     let Some(bus) = bus else {
         return BTreeMap::new();
     };
     databases
         .by_component
         .iter()
-        .map(|(id, database)| (id.clone(), Relay::new(database.clone(), Arc::clone(bus))))
+        .map(|(id, database)| {
+            let relay = Relay::new(database.clone(), Arc::clone(bus));
+            (id.clone(), relay.traced(traces.clone()))
+        })
         .collect()
 }
 
@@ -747,6 +780,8 @@ fn answer<E: std::fmt::Display>(pong: Result<(), E>) -> health::Answer {
     pong.map(|()| None).map_err(|error| error.to_string())
 }
 
+/// Which of an application's hosts it is, as OpenTelemetry names it.
+const INSTANCE: &str = "service.instance.id";
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
 /// Often enough that a sweep is short.

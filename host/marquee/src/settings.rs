@@ -4,6 +4,7 @@
 //! anything is opened. What the manifest says about components stays in the manifest.
 
 mod kafka;
+mod traces;
 
 use std::{
     collections::BTreeMap,

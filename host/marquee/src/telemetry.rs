@@ -11,7 +11,10 @@ use marquee_database::Database;
 use marquee_delivery::telemetry::RelayTally;
 use marquee_releases::Releases;
 use marquee_runtime::Runtime;
-use marquee_telemetry::{Metric, Readings, Unit, document, label};
+use marquee_telemetry::{
+    Metric, Readings, Unit, document, label,
+    traces::{self, Traces},
+};
 use marquee_triggers::{Deliverer, schedule, server::Listener, telemetry::HttpTally};
 
 use crate::{logging::Omissions, tasks::Tasks};
@@ -89,6 +92,7 @@ pub(crate) fn page() -> String {
         ("Databases", marquee_database::telemetry::METRICS),
         ("Events", marquee_delivery::telemetry::METRICS),
         ("The host", OWN),
+        ("Traces", traces::METRICS),
         ("Asking for metrics", metrics::METRICS),
     ])
 }
@@ -108,6 +112,7 @@ pub(crate) struct Counting {
     pub(crate) listeners: [(&'static str, Arc<Listener>); 2],
     pub(crate) tasks: [Tasks; 2],
     pub(crate) omissions: Omissions,
+    pub(crate) traces: Traces,
 }
 
 impl Counting {
@@ -143,6 +148,7 @@ impl Counting {
         for (task, restarts) in self.tasks.iter().flat_map(Tasks::restarts) {
             into.count(&RESTARTS, &[&task], restarts);
         }
+        self.traces.read(into);
         let (left_out, dropped) = self.omissions.lines();
         into.count(&LINES_LEFT_OUT, &[], left_out);
         into.count(&LINES_DROPPED, &[], dropped);
@@ -205,6 +211,7 @@ mod tests {
             marquee_database::telemetry::METRICS,
             marquee_delivery::telemetry::METRICS,
             OWN,
+            traces::METRICS,
             metrics::METRICS,
         ]
         .into_iter()

@@ -10,6 +10,7 @@ use std::{
 };
 
 use marquee_registry::Choice;
+use marquee_telemetry::traces::Trace;
 
 use crate::{Beside, DryRun, Pending};
 
@@ -18,8 +19,8 @@ use crate::{Beside, DryRun, Pending};
 pub struct Call {
     /// Names the request or delivery that this call is part of; the same through all components.
     pub request_id: Arc<str>,
-    /// The W3C `traceparent` that came with it, if one did.
-    pub traceparent: Option<Arc<str>>,
+    /// The place in a trace of what it does.
+    pub trace: Trace,
     /// When it must have ended, by wall clock.
     pub deadline: Instant,
     /// Which versions it gets, of this component and of those that it leads to.
@@ -77,7 +78,7 @@ impl Call {
     pub fn new(request_id: impl Into<Arc<str>>, deadline: Instant) -> Self {
         Self {
             request_id: request_id.into(),
-            traceparent: None,
+            trace: Trace::default(),
             deadline,
             choice: Choice::by_chance(rand::random()),
             unit: None,
@@ -96,10 +97,10 @@ impl Call {
         self
     }
 
-    /// The same call with what it came with.
+    /// The same call at another place in a trace.
     #[must_use]
-    pub fn with_traceparent(mut self, traceparent: Option<Arc<str>>) -> Self {
-        self.traceparent = traceparent;
+    pub fn with_trace(mut self, trace: Trace) -> Self {
+        self.trace = trace;
         self
     }
 
@@ -129,7 +130,7 @@ impl Call {
         Self {
             exact,
             request_id: Arc::clone(&self.request_id),
-            traceparent: self.traceparent.clone(),
+            trace: self.trace.clone(),
             deadline: self.deadline.min(deadline),
             choice: self.choice.clone(),
             unit: None,

@@ -119,6 +119,8 @@ pub(crate) struct Ticket {
     pub(crate) begun: Instant,
     /// How long it waits for whoever asked, where somebody outside did.
     pub(crate) client: Option<Arc<ClientTime>>,
+    /// Ends with it.
+    pub(crate) span: marquee_telemetry::traces::Span,
     pub(crate) ended: oneshot::Sender<Result<(), CallError>>,
     /// Its place among the calls of its version, and among all.
     pub(crate) places: (OwnedSemaphorePermit, TaskTrackerToken),
@@ -491,8 +493,7 @@ impl Task {
             Stop::Panicked(panic) => {
                 let said = panic.downcast_ref::<&str>().copied();
                 let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-                let request = &work.call.request_id;
-                let _span = call_span(request, id, component.version).entered();
+                let _span = call_span(&work.call, id, component.version).entered();
                 tracing::error!(
                     panic = said,
                     "the host panicked in a call; its instance is thrown away"

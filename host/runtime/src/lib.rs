@@ -5,7 +5,7 @@
 //!
 //! Layers, each knowing only those before it: the engine; a component (linked, `component`, `link`); an instance (what
 //! runs calls in a store, `instance`, and who drives it, `driver`); a pool (a version's instances and their calls, `pool`); the runtime (what is live, and which
-//! version a call gets, `runtime`); entry points (HTTP, messages, jobs, the probe, `guest`) and loading, which uses them.
+//! version a call gets, `runtime`, and as what it enters it, `entry`); entry points (HTTP, messages, jobs, the probe, `guest`) and loading, which uses them.
 //!
 //! A call runs in an instance from the pool of the version that was active when it began. A caller who goes away gives it
 //! up. It ends by answering, by a trap, or at its deadline; in the last two cases the instance and all that it held are
@@ -22,6 +22,7 @@ mod control;
 mod driver;
 mod dry_run;
 mod engine;
+mod entry;
 mod error;
 mod failure;
 mod guest;

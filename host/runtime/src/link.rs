@@ -257,7 +257,7 @@ impl Forward {
             Err(error) => {
                 // What becomes of a dry run is told by who makes it.
                 if call.dry_run.is_none() {
-                    let _span = call_span(&call.request_id, &self.importer, self.version).entered();
+                    let _span = call_span(&call, &self.importer, self.version).entered();
                     tracing::warn!(
                         callee = %self.target.component, interface = self.target.interface,
                         function = self.target.function, error = %chain(&error),

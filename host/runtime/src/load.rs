@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Instant};
 
 use futures::FutureExt as _;
 use marquee_registry::Digest;
+use marquee_telemetry::traces::Span;
 use tokio::sync::oneshot;
 use wasmtime::component::Component as Code;
 
@@ -142,7 +143,8 @@ async fn start(pool: &Arc<Pool>, beside: &Beside) -> Result<(), LoadError> {
         component: id.clone(),
         source,
     };
-    let running = pool.start(first_call(pool, beside), None, job).await;
+    let call = first_call(pool, beside);
+    let running = pool.start(call, None, Span::default(), job).await;
     running.map_err(unmade)?.ended().await.map_err(unmade)?;
     match receive.await {
         Ok(Some((interface, source))) => Err(LoadError::EntryPoint {

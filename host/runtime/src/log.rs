@@ -19,11 +19,15 @@ use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use marquee_manifest::ComponentId;
 use marquee_registry::Digest;
+use marquee_telemetry::traces::Trace;
 use tokio::io::AsyncWrite;
+use tracing::field::display;
 use wasmtime_wasi::{
     cli::{IsTerminal, StdoutStream},
     p2::{OutputStream, Pollable, StreamResult},
 };
+
+use crate::Call;
 
 /// How much a component may log.
 pub(crate) struct Budget {
@@ -78,10 +82,16 @@ pub(crate) struct Speaker {
     component: ComponentId,
     version: Digest,
     /// On whose behalf, now.
-    request_id: Mutex<Arc<str>>,
+    behalf: Mutex<Behalf>,
     /// In a dry run: it is told to whoever looks closely.
     is_dry: AtomicBool,
     budget: Arc<Budget>,
+}
+
+/// Whose call it is.
+struct Behalf {
+    request_id: Arc<str>,
+    trace: Trace,
 }
 
 impl Speaker {
@@ -89,39 +99,48 @@ impl Speaker {
         Self {
             component,
             version,
-            request_id: Mutex::new(Arc::from("")),
+            behalf: Mutex::new(Behalf {
+                request_id: Arc::from(""),
+                trace: Trace::default(),
+            }),
             is_dry: AtomicBool::new(false),
             budget,
         }
     }
 
     /// From now on it speaks for this one.
-    pub(crate) fn speaks_for(&self, request_id: &Arc<str>, is_dry: bool) {
-        self.is_dry.store(is_dry, Ordering::Relaxed);
-        let mut current = self
-            .request_id
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::clone(request_id);
+    pub(crate) fn speaks_for(&self, call: &Call) {
+        self.is_dry.store(call.dry_run.is_some(), Ordering::Relaxed);
+        let mut behalf = self.behalf.lock().unwrap_or_else(PoisonError::into_inner);
+        *behalf = Behalf::of(call);
     }
 
     /// The span of its lines. Made for a line that is written, since most calls write none.
     fn span(&self) -> tracing::Span {
-        let request_id = self
-            .request_id
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        call_span(&request_id, &self.component, self.version)
+        let behalf = self.behalf.lock().unwrap_or_else(PoisonError::into_inner);
+        behalf.span(&self.component, self.version)
     }
 }
 
 /// What every line that is written about a call has.
-pub(crate) fn call_span(
-    request_id: &str,
-    component: &ComponentId,
-    version: Digest,
-) -> tracing::Span {
-    tracing::info_span!("call", request_id, %component, %version)
+pub(crate) fn call_span(call: &Call, component: &ComponentId, version: Digest) -> tracing::Span {
+    Behalf::of(call).span(component, version)
+}
+
+impl Behalf {
+    fn of(call: &Call) -> Self {
+        Self {
+            request_id: Arc::clone(&call.request_id),
+            trace: call.trace.clone(),
+        }
+    }
+
+    fn span(&self, component: &ComponentId, version: Digest) -> tracing::Span {
+        let trace_id = self.trace.trace_id().map(display);
+        let span_id = self.trace.span_id().map(display);
+        let request_id = &*self.request_id;
+        tracing::info_span!("call", request_id, %component, %version, trace_id, span_id)
+    }
 }
 
 /// One of a guest's two outputs.

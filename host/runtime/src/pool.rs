@@ -12,6 +12,7 @@ use std::{
 };
 
 use marquee_manifest::ComponentId;
+use marquee_telemetry::traces::Span;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -21,6 +22,7 @@ use crate::{
     component::Component,
     control::Control,
     driver::Driver,
+    error::chain,
     instance::{Ended, IDLE, Instance, Job, Owner, Ticket, Work, Workshop},
     lane,
     memory::{Evict, Standing},
@@ -166,17 +168,19 @@ impl Pool {
         Arc::clone(self.beside.get_or_init(beside))
     }
 
-    /// Start a call. `client` says how long it waits for whoever asked, where somebody outside did.
+    /// Start a call. `client` says how long it waits for whoever asked, where somebody outside did. The span ends with it.
     pub(crate) async fn start(
         self: &Arc<Self>,
         call: Call,
         client: Option<Arc<ClientTime>>,
+        mut span: Span,
         job: Job,
     ) -> Result<Running, CallError> {
         self.stats.begin();
-        let started = self.hand_over(call, client, job).await;
-        if started.is_err() {
+        let started = self.hand_over(call, client, &mut span, job).await;
+        if let Err(error) = &started {
             self.stats.refuse();
+            failed(&mut span, error.outcome(self.id()), Some(error));
         }
         started
     }
@@ -185,20 +189,13 @@ impl Pool {
         self: &Arc<Self>,
         call: Call,
         client: Option<Arc<ClientTime>>,
+        span: &mut Span,
         job: Job,
     ) -> Result<Running, CallError> {
         let token = self.floor.calls.token();
         let deadline = call.deadline;
         let permit = self.permit(deadline).await?;
-        let (ended, end) = oneshot::channel();
-        let ticket = Ticket {
-            begun: Instant::now(),
-            client,
-            ended,
-            places: (permit, token),
-        };
-        let owner: Arc<Self> = Arc::clone(self);
-        let work = Work::new(call, owner, ticket);
+        let begun = Instant::now();
         let instance = match self.take() {
             Some(instance) => instance,
             None => self.new_instance(deadline).await?,
@@ -207,6 +204,16 @@ impl Pool {
         if self.stopped.load(Ordering::Acquire) {
             return Err(CallError::Cancelled(self.id().clone()));
         }
+        let (ended, end) = oneshot::channel();
+        let ticket = Ticket {
+            begun,
+            client,
+            span: std::mem::take(span),
+            ended,
+            places: (permit, token),
+        };
+        let owner: Arc<Self> = Arc::clone(self);
+        let work = Work::new(call, owner, ticket);
         let control = Some(Arc::clone(&instance.control));
         let (active, number) = instance.begin(work, job);
         let mut driver = Driver::admit(active);
@@ -329,6 +336,7 @@ impl Owner for Pool {
         let Ticket {
             begun,
             client,
+            mut span,
             ended: tell,
             places,
         } = ended.ticket;
@@ -341,6 +349,11 @@ impl Owner for Pool {
         let waited = client.map_or(Duration::ZERO, |client| client.waited());
         let took = begun.elapsed().saturating_sub(waited);
         self.stats.end(outcome, took);
+        if outcome != Outcome::DONE {
+            failed(&mut span, outcome, ended.result.as_ref().err());
+        }
+        // Before whoever waits for the call goes on.
+        drop(span);
         drop(places);
         // Nobody waits for a call whose caller has gone.
         let _ = tell.send(ended.result.map(drop));
@@ -391,6 +404,15 @@ impl Evict for Pool {
             control.stop();
         }
     }
+}
+
+/// The span says what became of the call.
+fn failed(span: &mut Span, outcome: Outcome, error: Option<&CallError>) {
+    if !span.is_recorded() {
+        return;
+    }
+    let how = error.map_or_else(|| "the component said so".to_owned(), |error| chain(error));
+    span.fail(outcome.kind.word(), how);
 }
 
 /// Let instances go that nobody calls, as long as there are any that may come to that.

@@ -24,6 +24,7 @@ use crate::{
     Body, Call, CallError, Figures, Lineup, Manner, Spec, artifact,
     component::Component,
     engine::Clocked,
+    entry::Entry,
     instance::{Job, Workshop},
     is_error,
     lane::SlowLane,
@@ -239,10 +240,10 @@ impl Shared {
         &self,
         component: &ComponentId,
         choice: &Choice,
-    ) -> Result<Arc<Pool>, CallError> {
+    ) -> Result<Entry, CallError> {
         let live = self.registry.live(component);
         let live = live.ok_or_else(|| CallError::UnknownComponent(component.clone()))?;
-        Ok(Arc::clone(&live.choose(choice).payload.0))
+        Ok(Entry::chosen(live, choice))
     }
 
     /// The version that a call gets; and the copy of it, if the component's shadow gets one.
@@ -251,15 +252,14 @@ impl Shared {
         component: &ComponentId,
         call: &Call,
         asked: impl FnOnce() -> Asked,
-    ) -> Result<(Arc<Pool>, Option<Copied>), CallError> {
+    ) -> Result<(Entry, Option<Copied>), CallError> {
         if let Some(version) = call.beside.stable(component) {
-            return Ok((Arc::clone(&version.0), None));
+            return Ok((Entry::of(Arc::clone(&version.0)), None));
         }
         let live = self.registry.live(component);
         let live = live.ok_or_else(|| CallError::UnknownComponent(component.clone()))?;
-        let version = Arc::clone(&live.choose(&call.choice).payload.0);
         let copied = self.shadows.copied(component, &live, call, asked);
-        Ok((version, copied))
+        Ok((Entry::chosen(live, &call.choice), copied))
     }
 
     /// Make a call of which nothing stands. `would_stand` says of what was answered whether its unit would be committed.
@@ -313,7 +313,8 @@ impl Shared {
             false => Manner::Alone,
         };
         let stands = |answer: &Val| !is_error(answer);
-        let body = |call| function(version, target, params, call);
+        let entry = Entry::of(Arc::clone(version));
+        let body = |call| async move { function(&entry, target, params, call).await };
         self.discard(&target.component, call, manner, stands, body)
             .await
     }
@@ -335,7 +336,8 @@ impl Others for Shared {
         async move {
             let asked = || Asked::Function(Arc::clone(target), Arc::clone(&params));
             // Held until what was asked for is done, and stands.
-            let (version, copied) = self.choose(&target.component, caller, asked)?;
+            let (entry, copied) = self.choose(&target.component, caller, asked)?;
+            let version = &entry.version;
             let spec = &version.component.spec;
             let call = caller.onward(Instant::now() + spec.limits.deadline);
             if call.dry_run.is_some() {
@@ -346,20 +348,19 @@ impl Others for Shared {
             if !spec.transactional.contains(&target.interface) {
                 let shelf = version.component.shelf(&target.interface, &target.function);
                 let Some(shelf) = shelf.filter(|_| !call.exact.is_set()) else {
-                    return function(&version, target, params, call).await;
+                    return function(&entry, target, params, call).await;
                 };
                 let (cache, deadline) = (&self.offer.lineup.cache, call.deadline);
                 let make = || {
                     // What is kept is as old as what it was made of.
                     call.exact.set();
-                    function(&version, target, Arc::clone(&params), call)
+                    function(&entry, target, Arc::clone(&params), call)
                 };
                 return cache.answer(shelf, &params, deadline, make).await;
             }
-            let (of, target_) = (Arc::clone(&version), Arc::clone(target));
+            let (of, target_) = (entry.clone(), Arc::clone(target));
             let body: Body = Box::new(move |call| {
-                let (of, target, params) =
-                    (Arc::clone(&of), Arc::clone(&target_), Arc::clone(&params));
+                let (of, target, params) = (of.clone(), Arc::clone(&target_), Arc::clone(&params));
                 async move { function(&of, &target, params, call).await }.boxed()
             });
             let transactor = &self.offer.lineup.transactor;
@@ -371,12 +372,13 @@ impl Others for Shared {
 
 /// Call a function that a version exports, with whatever types it has.
 async fn function(
-    version: &Arc<Pool>,
+    entry: &Entry,
     target: &Target,
     params: Arc<[Val]>,
     call: Call,
 ) -> Result<Val, CallError> {
-    let export = version
+    let export = entry
+        .version
         .component
         .export(&target.interface, &target.function)?;
     let (send, receive) = oneshot::channel();
@@ -395,7 +397,8 @@ async fn function(
         }
         .boxed()
     });
-    let running = version.start(call, None, job).await?;
+    let what = || format!("{}.{}", target.interface, target.function);
+    let running = entry.start(call, None, what, job).await?;
     running.ended().await?;
     receive
         .await

@@ -87,8 +87,7 @@ impl State {
     }
 
     pub(crate) fn begin(&mut self, call: Call, views: Vec<View>, hooks: Box<dyn WasiHttpHooks>) {
-        self.speaker
-            .speaks_for(&call.request_id, call.dry_run.is_some());
+        self.speaker.speaks_for(&call);
         self.current = Some(Current { call, views, hooks });
     }
 

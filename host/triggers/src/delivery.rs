@@ -19,15 +19,20 @@ use marquee_database::{
     seeded::{Bug, seeded},
 };
 use marquee_delivery::{
-    Consumer, Message, Verdict, apply::Stretch, consume::Settled, partition::Delivered,
+    Consumer, Message, Verdict,
+    apply::{Opened, Stretch},
+    consume::Settled,
+    partition::Delivered,
 };
 use marquee_registry::Choice;
 use marquee_runtime::Call;
+use marquee_telemetry::traces::{Trace, Traces};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::{
     telemetry::DeliveryTally,
+    trace::{self, Coming},
     work::{Refusal, Work, Worker},
 };
 
@@ -48,6 +53,10 @@ pub struct Deliverer {
     pub suspects: Arc<Semaphore>,
     /// Where it is counted.
     pub tally: DeliveryTally,
+    /// Where its spans go.
+    pub traces: Traces,
+    /// What the bus is, as traces name it.
+    pub system: &'static str,
 }
 
 /// Room for one delivery after the other. Nothing is counted as begun without it.
@@ -115,6 +124,10 @@ impl Deliverer {
         given: &AtomicUsize,
     ) -> Result<Delivered, Refusal> {
         let deadline = Instant::now() + self.deadline;
+        let coming = match stretch {
+            Stretch::Fresh { position, .. } => Coming::Fresh(position.partition().number),
+            Stretch::Parked { .. } => Coming::Again,
+        };
         let mut unit = self.worker.database.unit().until(deadline);
         let opened = match stretch.open(&mut unit, &self.consumer).await {
             Ok(opened) => opened,
@@ -127,14 +140,30 @@ impl Deliverer {
             unit.commit().await.map_err(marquee_delivery::Error::from)?;
             unit = self.worker.database.unit().until(deadline);
         }
+        let partition = stretch.partition();
         let messages = opened.messages();
         given.store(messages.len(), Ordering::Relaxed);
         let key = messages.first().map_or("", |message| &message.key);
-        let choice = match stretch.partition() {
+        let choice = match partition {
             Some(partition) => self.choice(partition),
             None => Choice::by_key(key.as_bytes()),
         };
-        let call = self.call(&messages, choice);
+        let name = &self.consumer.name;
+        let mut span = trace::messages(&self.traces, self.system, name, coming, &messages);
+        let call = self.call(span.trace(), choice);
+        let settled = self.judged(opened, unit, messages, call).await;
+        trace::settled(&mut span, &settled);
+        settled
+    }
+
+    /// Have the component judge what was let in, and settle that.
+    async fn judged(
+        &self,
+        opened: Opened,
+        unit: Unit,
+        messages: Vec<Message>,
+        call: Call,
+    ) -> Result<Delivered, Refusal> {
         let messages: Vec<_> = messages.into_iter().map(message).collect();
         let Worker {
             runtime, component, ..
@@ -146,7 +175,7 @@ impl Deliverer {
         };
         let (mut work, verdicts) = self.ask(unit, messages, call).await?;
         match opened.settle(&mut work.unit, &verdicts).await {
-            Ok(Settled::Written(summary)) => match work.commit().await {
+            Ok(Settled::Written(summary)) => match work.commit(&self.worker).await {
                 Ok(()) => Ok(Delivered::Settled(summary)),
                 Err(error) => Err(marquee_delivery::Error::from(error).into()),
             },
@@ -167,16 +196,9 @@ impl Deliverer {
     }
 
     /// The call in which these are judged.
-    fn call(&self, messages: &[Message], choice: Choice) -> Call {
-        let traceparent = messages.iter().find_map(|message| {
-            let found = message
-                .headers
-                .iter()
-                .find(|(name, _)| name == "traceparent");
-            found.map(|(_, value)| Arc::from(value.as_str()))
-        });
+    fn call(&self, trace: &Trace, choice: Choice) -> Call {
         Call::new(Uuid::now_v7().to_string(), Instant::now() + self.deadline)
-            .with_traceparent(traceparent)
+            .with_trace(trace.clone())
             .with_choice(choice)
     }
 

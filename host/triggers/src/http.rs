@@ -18,7 +18,9 @@ use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use marquee_manifest::{Canary, ComponentId, Http, Rates};
 use marquee_registry::Choice;
 use marquee_runtime::{Call, ResponseBody, Runtime};
+use marquee_telemetry::traces::{Span, Trace, Traces};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::field::display;
 use uuid::Uuid;
 use wasmtime_wasi_http::Error as HttpError;
 
@@ -28,6 +30,7 @@ use crate::{
     rates::Limits,
     server::{self, Held, Listener, Peer, RequestBody, Share, Shares, Stop, TooSlow},
     telemetry::{HttpTally, RouteTally},
+    trace,
 };
 
 /// Where requests go, and their bounds.
@@ -45,6 +48,8 @@ pub struct Config {
     pub bounds: Http,
     /// Where it is counted, of these routes.
     pub tally: Arc<HttpTally>,
+    /// Where their spans go.
+    pub traces: Traces,
 }
 
 impl Config {
@@ -80,13 +85,23 @@ pub struct Trigger {
     shares: Arc<Shares>,
     body_bytes: usize,
     tally: Arc<HttpTally>,
+    traces: Traces,
 }
 
 struct Route {
+    /// As the manifest has it.
+    pattern: String,
     path: String,
     is_prefix: bool,
     component: ComponentId,
     tally: Arc<RouteTally>,
+}
+
+/// What a request is known by.
+#[derive(Clone, Copy)]
+struct Ids<'a> {
+    request_id: &'a str,
+    trace: &'a Trace,
 }
 
 /// What is answered: a component's body, or one of the host's own.
@@ -108,6 +123,7 @@ impl Trigger {
             shares: Arc::new(Shares::new(config.bounds.client_requests)),
             body_bytes: config.bounds.body_bytes,
             tally: config.tally,
+            traces: config.traces,
         });
         let handler = move |request, peer| {
             let trigger = Arc::clone(&trigger);
@@ -122,8 +138,13 @@ impl Trigger {
         }
     }
 
-    async fn answer(&self, request: Request<RequestBody>, peer: Peer) -> Response<Body> {
+    async fn answer(
+        &self,
+        request: Request<RequestBody>,
+        peer: Peer,
+    ) -> Response<Held<Body, Span>> {
         let request_id = request_id(request.headers());
+        let mut span = trace::request(&self.traces, request.headers(), request.method());
         let started = Instant::now();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let (mut parts, body) = request.into_parts();
@@ -134,8 +155,15 @@ impl Trigger {
         };
         let counted = tally.begin(&method, started);
         let mut response = match found {
-            Ok(Route { component, .. }) => {
-                self.admit(component, parts, body, peer, &request_id).await
+            Ok(Route {
+                component, pattern, ..
+            }) => {
+                trace::routed(&mut span, &method, pattern);
+                let ids = Ids {
+                    request_id: &request_id,
+                    trace: span.trace(),
+                };
+                self.admit(component, parts, body, peer, ids).await
             }
             Err(problem) => {
                 self.tally.problem(problem.reason());
@@ -145,6 +173,7 @@ impl Trigger {
             }
         };
         counted.answered(response.status());
+        trace::answered(&mut span, &path, &request_id, response.status());
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -152,7 +181,8 @@ impl Trigger {
             request_id, %method, path, status = response.status().as_u16(),
             duration_ms = started.elapsed().as_millis(), "answered a request"
         );
-        response
+        // It ends with the last byte of its answer.
+        response.map(|body| Held::new(body, span))
     }
 
     /// Whose request it is, if it is one. Its URI becomes absolute.
@@ -181,7 +211,7 @@ impl Trigger {
         mut parts: request::Parts,
         body: RequestBody,
         peer: Peer,
-        request_id: &str,
+        ids: Ids<'_>,
     ) -> Response<Body> {
         let address = client(peer.ip(), &parts.headers, self.proxies);
         let admission = self.limits.admit(component, &parts, address);
@@ -192,13 +222,13 @@ impl Trigger {
         let (protocol, method) = (Protocol::of(&parts), parts.method.clone());
         let answer = match &admission {
             Some(admission) if admission.is_refused() => Err(problem::TOO_MANY),
-            _ => self.call(component, parts, body, address, request_id).await,
+            _ => self.call(component, parts, body, address, ids).await,
         };
         let mut response = match answer {
             Ok(response) => response.map(Either::Left),
             Err(problem) => {
                 self.tally.problem(problem.reason());
-                let response = problem.response(protocol, &method, request_id);
+                let response = problem.response(protocol, &method, ids.request_id);
                 response.map(Either::Right)
             }
         };
@@ -214,7 +244,7 @@ impl Trigger {
         mut parts: request::Parts,
         body: RequestBody,
         address: IpAddr,
-        request_id: &str,
+        ids: Ids<'_>,
     ) -> Result<Response<Held<ResponseBody, Place>>, Problem> {
         let length = parts
             .headers
@@ -233,10 +263,9 @@ impl Trigger {
             return Err(problem::OVERLOADED);
         };
 
-        if let Ok(value) = HeaderValue::from_str(request_id) {
+        if let Ok(value) = HeaderValue::from_str(ids.request_id) {
             parts.headers.insert(REQUEST_ID, value);
         }
-        let traceparent = traceparent(&parts.headers);
         let slow = body.slow();
         let body = Limited::new(body, self.body_bytes)
             .map_err(body_error)
@@ -244,8 +273,8 @@ impl Trigger {
         let deadline = self
             .runtime
             .deadline(component)
-            .map_err(|error| self.failed(component, request_id, &error))?;
-        let mut call = Call::new(request_id, deadline).with_traceparent(traceparent);
+            .map_err(|error| self.failed(component, ids, &error))?;
+        let mut call = Call::new(ids.request_id, deadline).with_trace(ids.trace.clone());
         if let Some(canary) = self.canaries.get(component) {
             call.choice = choice(canary, &parts.headers, call.choice);
         }
@@ -257,7 +286,7 @@ impl Trigger {
         if slow.load(Ordering::Relaxed) {
             return Err(problem::TOO_SLOW);
         }
-        let response = response.map_err(|error| self.failed(component, request_id, &error))?;
+        let response = response.map_err(|error| self.failed(component, ids, &error))?;
         Ok(response.map(|body| Held::new(body, (place, share))))
     }
 
@@ -265,13 +294,15 @@ impl Trigger {
     fn failed(
         &self,
         component: &ComponentId,
-        request_id: &str,
+        ids: Ids<'_>,
         error: &marquee_runtime::CallError,
     ) -> Problem {
         let problem = Problem::from(error);
         if problem.status().is_server_error() {
+            let Ids { request_id, trace } = ids;
+            let trace_id = trace.trace_id().map(display);
             tracing::warn!(
-                request_id, %component, error = %marquee_runtime::chain(error),
+                request_id, trace_id, %component, error = %marquee_runtime::chain(error),
                 status = problem.status().as_u16(), "a request failed"
             );
         }
@@ -300,6 +331,7 @@ fn routes(config: Vec<(String, ComponentId)>, tally: &HttpTally) -> Vec<Route> {
             Route {
                 path: prefix.unwrap_or(&pattern).to_owned(),
                 is_prefix: prefix.is_some(),
+                pattern,
                 component,
                 tally,
             }
@@ -357,27 +389,6 @@ fn request_id(headers: &HeaderMap) -> String {
         .and_then(|value| value.to_str().ok())
         .filter(plain);
     own.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
-}
-
-/// A W3C `traceparent` of version 00, checked for its form; another is as good as none.
-fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let hex = |part: &str, length| {
-        part.len() == length
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-            && part.bytes().any(|byte| byte != b'0')
-    };
-    let mut parts = text.split('-');
-    let well_formed = parts.next() == Some("00")
-        && parts.next().is_some_and(|trace| hex(trace, 32))
-        && parts.next().is_some_and(|parent| hex(parent, 16))
-        && parts
-            .next()
-            .is_some_and(|flags| flags == "00" || hex(flags, 2))
-        && parts.next().is_none();
-    well_formed.then(|| text.into())
 }
 
 fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {

@@ -13,6 +13,7 @@ pub mod retry;
 pub mod schedule;
 pub mod server;
 pub mod telemetry;
+mod trace;
 mod watch;
 mod work;
 

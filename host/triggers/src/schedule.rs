@@ -11,11 +11,13 @@ use std::{
 use marquee_delivery::job::{Claimed, Due, Job};
 use marquee_manifest::Schedule;
 use marquee_runtime::Call;
+use marquee_telemetry::traces::{Trace, Traces};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     telemetry::ScheduleTally,
+    trace,
     work::{BACKOFF, LEASE_MARGIN, Refusal, Worker},
 };
 
@@ -25,11 +27,12 @@ pub struct Trigger {
     schedule: Schedule,
     job: Job,
     tally: ScheduleTally,
+    traces: Traces,
 }
 
 impl Trigger {
     /// A job of the component that `worker` calls.
-    pub fn new(worker: Worker, schedule: Schedule) -> Self {
+    pub fn new(worker: Worker, schedule: Schedule, traces: Traces) -> Self {
         let job = Job {
             component: worker.component.to_string(),
             name: schedule.name.clone(),
@@ -39,6 +42,7 @@ impl Trigger {
             schedule,
             job,
             tally: ScheduleTally::default(),
+            traces,
         }
     }
 
@@ -133,6 +137,16 @@ impl Trigger {
     }
 
     async fn once(&self, claimed: &Claimed) -> Result<(), Refusal> {
+        let (component, job) = (self.component(), &self.schedule.name);
+        let mut span = trace::job(&self.traces, component, job, claimed.attempt());
+        let done = self.called(claimed, span.trace()).await;
+        if let Err(refusal) = &done {
+            trace::refused(&mut span, refusal);
+        }
+        done
+    }
+
+    async fn called(&self, claimed: &Claimed, trace: &Trace) -> Result<(), Refusal> {
         let Worker {
             runtime,
             component,
@@ -142,7 +156,8 @@ impl Trigger {
         let call = Call::new(
             Uuid::now_v7().to_string(),
             Instant::now() + self.schedule.deadline,
-        );
+        )
+        .with_trace(trace.clone());
         let due_at_ms = u64::try_from(claimed.due_at().timestamp_millis()).unwrap_or(0);
         let (mut work, ()) = self
             .worker
@@ -157,7 +172,7 @@ impl Trigger {
         if let Err(error) = settled {
             return Err(work.unsettled(error).await);
         }
-        work.commit()
+        work.commit(&self.worker)
             .await
             .map_err(|error| marquee_delivery::Error::from(error).into())
     }

@@ -10,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use marquee_capabilities::postgres::{Poke, UnitOfWork};
+use marquee_capabilities::postgres::{self, Poke, UnitOfWork};
 use marquee_database::{Backoff, CommitError, Database, Unit};
 use marquee_manifest::ComponentId;
 use marquee_runtime::{Call, CallError, Runtime};
+use marquee_telemetry::traces::Trace;
 
 /// Calls a component in units of work of its database.
 pub struct Worker {
@@ -32,6 +33,7 @@ pub(crate) struct Work {
     pub(crate) unit: Unit,
     published: Option<Poke>,
     time: Time,
+    trace: Trace,
 }
 
 /// How long a call has taken of what it may.
@@ -62,6 +64,7 @@ impl Worker {
         let begun = Instant::now();
         let half = call.deadline.saturating_duration_since(begun) / 2;
         let time = Time { begun, half };
+        let trace = call.trace.clone();
         let lent = Arc::new(UnitOfWork::new(unit));
         let answer = body(call.with_unit(Arc::clone(&lent) as _)).await;
         let Some(unit) = lent.take().await else {
@@ -79,6 +82,7 @@ impl Worker {
                     unit,
                     published,
                     time,
+                    trace,
                 };
                 return Ok((work, value));
             }
@@ -124,6 +128,7 @@ impl Work {
             unit,
             published: None,
             time,
+            trace: Trace::default(),
         }
     }
 
@@ -140,8 +145,13 @@ impl Work {
     }
 
     /// Make it stand.
-    pub(crate) async fn commit(self) -> Result<(), CommitError> {
-        self.unit.commit().await?;
+    pub(crate) async fn commit(self, worker: &Worker) -> Result<(), CommitError> {
+        let mut span = postgres::commit(&self.trace, worker.database.name());
+        let committed = self.unit.commit().await;
+        if let Err(error) = &committed {
+            span.fail("commit", error.to_string());
+        }
+        committed?;
         if let Some(poke) = self.published {
             poke();
         }

@@ -76,6 +76,10 @@ impl Bus for Buggy {
         self.bus.ping().await
     }
 
+    fn system(&self) -> &'static str {
+        "buggy"
+    }
+
     fn describe(&self) -> String {
         self.bus.describe()
     }

@@ -286,6 +286,10 @@ impl Bus for Embedded {
         store::within(&self.database, self.database.ping()).await
     }
 
+    fn system(&self) -> &'static str {
+        "marquee"
+    }
+
     fn describe(&self) -> String {
         format!("the embedded bus in database {}", self.database.name())
     }

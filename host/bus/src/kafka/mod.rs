@@ -193,6 +193,10 @@ impl Bus for Kafka {
         self.partitions_of("").await.map(drop)
     }
 
+    fn system(&self) -> &'static str {
+        "kafka"
+    }
+
     fn describe(&self) -> String {
         format!("Kafka at {}", self.config.brokers)
     }

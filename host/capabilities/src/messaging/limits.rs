@@ -16,7 +16,10 @@ fn client(bus: Arc<dyn Bus>, topic: &str) -> Client {
         deadline: Instant::now() + Duration::from_secs(60),
         pending: Pending::default(),
         dry_run: None,
-        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        trace: Trace::came_with(
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            None,
+        ),
     }
 }
 

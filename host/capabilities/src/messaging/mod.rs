@@ -15,6 +15,7 @@ use bytes::Bytes;
 use marquee_bus::{Bus, MAX_KEY_BYTES, MAX_OWN_HEADERS, MAX_VALUE_BYTES, Outgoing, Record};
 use marquee_manifest::ComponentId;
 use marquee_runtime::{Call, Capability, DryRun, Grant, LetDown, Pending, Published, State, View};
+use marquee_telemetry::traces::{Span, SpanKind, Trace, names};
 use uuid::Uuid;
 use wasmtime::component::{Accessor, HasData, Linker};
 
@@ -69,7 +70,7 @@ impl Capability for Producer {
             topics: Arc::clone(grant).downcast().unwrap_or_default(),
             deadline: call.deadline,
             let_down: call.let_down.clone(),
-            traceparent: call.traceparent.clone(),
+            trace: call.trace.clone(),
             pending: call.pending.clone(),
             dry_run: call.dry_run.clone(),
         })
@@ -83,7 +84,7 @@ struct Client {
     topics: Arc<BTreeSet<String>>,
     deadline: Instant,
     let_down: LetDown,
-    traceparent: Option<Arc<str>>,
+    trace: Trace,
     pending: Pending,
     dry_run: Option<DryRun>,
 }
@@ -127,9 +128,11 @@ impl Client {
                     .to_owned(),
             ));
         };
+        let mut span = self.span(&messages);
+        let traceparent = span.trace().traceparent().map(Bytes::from);
         let records = messages
             .into_iter()
-            .map(|message| self.record(message))
+            .map(|message| self.record(message, traceparent.as_ref()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(types::PublishError::Refused)?;
         if let Some(dry_run) = &self.dry_run {
@@ -144,8 +147,12 @@ impl Client {
             .await
             .map_err(|_| {
                 self.let_down.set();
+                span.fail("timeout", "the bus did not acknowledge in time");
                 types::PublishError::Unavailable("the bus did not acknowledge in time".to_owned())
             })?;
+        if let Some(Err(error)) = results.iter().find(|result| result.is_err()) {
+            span.fail("bus", error.to_string());
+        }
         match results.into_iter().find_map(Result::err) {
             None => Ok(()),
             Some(marquee_bus::Error::Refused(reason)) => Err(types::PublishError::Refused(reason)),
@@ -159,7 +166,33 @@ impl Client {
         }
     }
 
-    fn record(&self, message: types::Outgoing) -> Result<Outgoing, String> {
+    fn span(&self, messages: &[types::Outgoing]) -> Span {
+        let topic = messages.first().map_or("", |message| &message.topic);
+        let mut span = self
+            .trace
+            .span(SpanKind::Producer, || format!("send {topic}"));
+        if span.is_recorded() {
+            span.set(names::MESSAGING_SYSTEM, self.bus.system());
+            span.set(names::MESSAGING_DESTINATION, topic.to_owned());
+            span.set(names::MESSAGING_OPERATION, "send");
+            span.set(names::MESSAGING_OPERATION_TYPE, "send");
+            match messages {
+                [one] => span.set(names::MESSAGING_MESSAGE_ID, one.event_id.clone()),
+                many => span.set(
+                    names::MESSAGING_BATCH,
+                    i64::try_from(many.len()).unwrap_or(i64::MAX),
+                ),
+            }
+        }
+        span
+    }
+
+    /// With whose work it is.
+    fn record(
+        &self,
+        message: types::Outgoing,
+        traceparent: Option<&Bytes>,
+    ) -> Result<Outgoing, String> {
         if !self.topics.contains(&message.topic) {
             return Err(format!(
                 "topic {:?} was not granted to the component",
@@ -187,11 +220,8 @@ impl Client {
             ));
         }
         let mut headers = vec![(EVENT_ID.to_owned(), Bytes::from(id.to_string()))];
-        if let Some(traceparent) = &self.traceparent {
-            headers.push((
-                TRACEPARENT.to_owned(),
-                Bytes::copy_from_slice(traceparent.as_bytes()),
-            ));
+        if let Some(traceparent) = traceparent {
+            headers.push((TRACEPARENT.to_owned(), traceparent.clone()));
         }
         for (name, value) in message.headers {
             if name.to_ascii_lowercase().starts_with("marquee-") {

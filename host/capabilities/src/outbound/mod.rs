@@ -2,9 +2,12 @@
 //!
 //! **What a guest gets**: the hosts that `allowed_outbound_hosts` names, in Spin's form `scheme://host:port`, with `*` for
 //! any host, `*.example.com` for its subdomains and no port for the scheme's own. **Bounds**: the call's deadline.
+//! A request goes on with the trace of its call, unless the guest gives it another.
 //! **On failure**: a host that was not granted is refused before anything is sent, and so is every request within a
 //! unit of work, since it could not be rolled back, and within a dry run. Whom a request does not reach, or whose gateway does
 //! not, has let the component down: a call that fails then is not the fault of its version.
+
+mod trace;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,6 +15,7 @@ use http::StatusCode;
 use http_body_util::BodyExt as _;
 use marquee_manifest::{ComponentId, OutboundHost};
 use marquee_runtime::{Call, LetDown, Outbound};
+use marquee_telemetry::traces::Trace;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 /// Which hosts each component may reach.
@@ -35,8 +39,11 @@ impl Outbound for AllowedHosts {
     fn hooks(&self, component: &ComponentId, call: &Call) -> Box<dyn WasiHttpHooks> {
         let may_send = call.unit.is_none() && call.dry_run.is_none();
         let hosts = self.hosts.get(component).filter(|_| may_send).cloned();
-        let let_down = call.let_down.clone();
-        Box::new(Hooks { hosts, let_down })
+        Box::new(Hooks {
+            hosts,
+            let_down: call.let_down.clone(),
+            trace: call.trace.clone(),
+        })
     }
 }
 
@@ -44,6 +51,7 @@ impl Outbound for AllowedHosts {
 struct Hooks {
     hosts: Option<Arc<[OutboundHost]>>,
     let_down: LetDown,
+    trace: Trace,
 }
 
 type Sent = Result<
@@ -57,7 +65,7 @@ type Sent = Result<
 impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
@@ -66,10 +74,13 @@ impl WasiHttpHooks for Hooks {
             .as_ref()
             .is_some_and(|hosts| hosts.iter().any(|host| allows(host, request.uri())));
         let let_down = self.let_down.clone();
+        let trace = self.trace.clone();
         Box::new(async move {
             if !allowed {
                 return Err(Error::HttpRequestDenied);
             }
+            let mut span = trace::request(&trace, &request);
+            trace::pass_on(span.trace(), request.headers_mut());
             let sent = wasmtime_wasi_http::default_send_request(request, options).await;
             if !sent
                 .as_ref()
@@ -77,6 +88,7 @@ impl WasiHttpHooks for Hooks {
             {
                 let_down.set();
             }
+            trace::answered(&mut span, &sent);
             let (response, io) = sent?;
             let io: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(io);
             Ok((response.map(|body| body.boxed_unsync()), io))
@@ -153,6 +165,7 @@ mod tests {
             let mut hooks = Hooks {
                 hosts: Some(Arc::from(["http://127.0.0.1:*".parse().unwrap()])),
                 let_down: let_down.clone(),
+                trace: Trace::default(),
             };
             let body = http_body_util::Empty::new().map_err(|never| match never {});
             let mut request = http::Request::new(body.boxed_unsync());

@@ -7,6 +7,7 @@ use futures::TryStreamExt as _;
 use marquee_database::{Alone, Error, Transaction, Work, begins};
 
 use marquee_runtime::{Exact, Held, LetDown, PENDING_BYTES, Pending};
+use marquee_telemetry::traces::{Span, Trace};
 use tokio_postgres::{Row, RowStream, Statement, types::ToSql};
 use tracing::Instrument as _;
 
@@ -15,6 +16,7 @@ use super::{
     config::Granted,
     dry_run::Lent,
     params::{self, Param},
+    trace,
     transactions::Transactions,
     unit::UnitOfWork,
 };
@@ -30,7 +32,7 @@ pub(super) struct Client {
     pub(super) deadline: Instant,
     pub(super) let_down: LetDown,
     pub(super) exact: Exact,
-    pub(super) traceparent: Option<Arc<str>>,
+    pub(super) trace: Trace,
     pub(super) pending: Pending,
 }
 
@@ -80,7 +82,11 @@ impl Client {
             rows,
             bytes,
         };
-        self.send(connection, sql, size, &query).await?
+        let mut span = self.span(sql);
+        let sent = self.send(span.trace(), connection, sql, size, &query).await;
+        let rows = sent.and_then(|rows| rows);
+        trace::read(&mut span, &rows);
+        rows
     }
 
     /// A statement that changes rows.
@@ -92,18 +98,28 @@ impl Client {
     ) -> Result<u64, wit::Error> {
         let (params, size) = checked(sql, params)?;
         let _held = self.hold(sql.len() + size)?;
-        self.send(connection, sql, size, &Execute { params }).await
+        let mut span = self.span(sql);
+        let work = Execute { params };
+        let rows = self.send(span.trace(), connection, sql, size, &work).await;
+        trace::changed(&mut span, &rows);
+        rows
+    }
+
+    fn span(&self, sql: &str) -> Span {
+        let database = self.granted.as_ref().map_or("", |it| it.database.name());
+        trace::statement(&self.trace, database, sql)
     }
 
     async fn send<T>(
         &self,
+        trace: &Trace,
         connection: u32,
         sql: &str,
         size: usize,
         work: &impl Work<Output = T>,
     ) -> Result<T, wit::Error> {
-        let result = match self.send_once(connection, sql, size, work).await {
-            Err(Failed::Stale(_)) => self.send_once(connection, sql, size, work).await,
+        let result = match self.send_once(trace, connection, sql, size, work).await {
+            Err(Failed::Stale(_)) => self.send_once(trace, connection, sql, size, work).await,
             result => result,
         };
         let result = result.map_err(wit::Error::from);
@@ -127,6 +143,7 @@ impl Client {
     /// has begun on this connection, or by itself.
     async fn send_once<T>(
         &self,
+        trace: &Trace,
         connection: u32,
         sql: &str,
         size: usize,
@@ -140,11 +157,7 @@ impl Client {
         // In the same round trip, so that `marquee.publish` can put it into the headers. Set empty too: a connection
         // keeps what an earlier call set.
         let context = publishes.then(|| {
-            let traceparent = self
-                .traceparent
-                .as_deref()
-                .filter(|text| is_plain(text))
-                .unwrap_or_default();
+            let traceparent = trace.traceparent().unwrap_or_default();
             format!("set marquee.traceparent = '{traceparent}'")
         });
         let alone = async |client: &ClientWrapper, statement: &Statement| {
@@ -376,11 +389,6 @@ fn statement_error(error: &tokio_postgres::Error) -> wit::Error {
             .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
             .collect(),
     }))
-}
-
-/// A traceparent goes into the text of a statement: nothing but its own characters may.
-fn is_plain(text: &str) -> bool {
-    text.len() <= 64 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
 /// What makes a statement one of which others are told.

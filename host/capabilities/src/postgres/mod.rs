@@ -38,8 +38,10 @@ mod host;
 mod params;
 #[cfg(test)]
 mod shared_tests;
+mod shown;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod transactions;
 #[cfg(test)]
 mod transactions_tests;
@@ -54,6 +56,7 @@ use marquee_runtime::{Call, Capability, Grant, State, View};
 use wasmtime::component::Linker;
 
 pub use config::{Granted, Poke};
+pub use trace::commit;
 pub use transactor::Transactor;
 pub use unit::UnitOfWork;
 
@@ -107,7 +110,7 @@ impl Capability for Postgres {
             deadline: call.deadline,
             let_down: call.let_down.clone(),
             exact: call.exact.clone(),
-            traceparent: call.traceparent.clone(),
+            trace: call.trace.clone(),
             pending: call.pending.clone(),
         })
     }

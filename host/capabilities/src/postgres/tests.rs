@@ -13,6 +13,7 @@ use futures::FutureExt as _;
 use marquee_database::{Config, Database, Secret};
 use marquee_manifest::ComponentId;
 use marquee_runtime::{Body, Call, CallError, Exact, LetDown, Pending, Transactor as _};
+use marquee_telemetry::traces::Trace;
 use marquee_testkit::{Proxy, TestDatabase};
 use wasmtime::component::Val;
 
@@ -78,7 +79,7 @@ pub(super) async fn bench() -> Bench {
         let_down: LetDown::default(),
         exact: Exact::default(),
         deadline: Instant::now() + Duration::from_secs(60),
-        traceparent: None,
+        trace: Trace::default(),
         pending: Pending::default(),
     };
     let transactor = Arc::new(Transactor::new(BTreeMap::from([(component(), granted)])));

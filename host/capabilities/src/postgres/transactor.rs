@@ -16,7 +16,7 @@ use marquee_manifest::ComponentId;
 use marquee_runtime::{Body, Call, CallError, Discarded, Manner, is_error};
 use wasmtime::component::Val;
 
-use super::{config::Granted, dry_run::Borrowed, unit::UnitOfWork};
+use super::{config::Granted, dry_run::Borrowed, trace::commit, unit::UnitOfWork};
 
 /// Opens, commits and rolls back.
 pub struct Transactor {
@@ -44,6 +44,7 @@ impl Transactor {
         let shared = Arc::new(UnitOfWork::new(
             granted.database.unit().until(call.deadline),
         ));
+        let trace = call.trace.clone();
         let result = body(call.with_unit(Arc::clone(&shared) as _)).await;
         let rolled_back = |reason: String, unavailable| CallError::RolledBack {
             component: component.clone(),
@@ -72,7 +73,12 @@ impl Transactor {
                 unavailable,
             ));
         }
-        match unit.commit().await {
+        let mut span = commit(&trace, granted.database.name());
+        let committed = unit.commit().await;
+        if let Err(error) = &committed {
+            span.fail("commit", error.to_string());
+        }
+        match committed {
             Ok(()) => {
                 if shared.has_published() {
                     (granted.poke)();

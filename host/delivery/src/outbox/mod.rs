@@ -11,6 +11,7 @@ pub mod rows;
 mod run;
 mod store;
 pub(crate) mod totals;
+mod trace;
 
 pub use lease::TTL;
 pub use relay::{Poke, Relay};

@@ -14,6 +14,7 @@ use marquee_database::{
     Backoff, Database,
     seeded::{Bug, seeded, slip},
 };
+use marquee_telemetry::traces::Traces;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until, timeout},
@@ -24,7 +25,7 @@ use super::{
     aside,
     lease::{Leases, TTL},
     run::{self, Run, Sent, home},
-    store,
+    store, trace,
 };
 use crate::{consume::error_text, telemetry::RelayTally};
 
@@ -34,6 +35,7 @@ pub struct Relay {
     bus: Arc<dyn Bus>,
     wake: Poke,
     tally: RelayTally,
+    traces: Traces,
     ttl: Duration,
     leases: Leases,
     /// Shards whose last run failed.
@@ -82,6 +84,7 @@ impl Relay {
             bus,
             wake: Poke::default(),
             tally: RelayTally::default(),
+            traces: Traces::default(),
             ttl,
             leases: Leases::new(ttl),
             backing_off: BTreeMap::new(),
@@ -90,12 +93,19 @@ impl Relay {
         }
     }
 
+    /// The same, which says where it sends rows that are part of a trace.
+    #[must_use]
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
+    }
+
     /// The same once more, for when one has failed: it takes its shards when the leases of the other have run out.
     #[must_use]
     pub fn anew(&self) -> Self {
         Self {
             wake: self.wake.clone(),
             tally: self.tally.clone(),
+            traces: self.traces.clone(),
             ..Self::with_lease(self.database.clone(), Arc::clone(&self.bus), self.ttl)
         }
     }
@@ -300,26 +310,29 @@ impl Relay {
     /// Publish; meanwhile delete what was acknowledged before, read what comes next, and then keep the leases.
     async fn publish(
         &mut self,
-        records: Vec<marquee_bus::Outgoing>,
+        mut records: Vec<marquee_bus::Outgoing>,
         behind: &[Sent],
         flying: &[Sent],
     ) -> Result<(Vec<Result<(), marquee_bus::Error>>, Run), marquee_database::Error> {
         let bus = Arc::clone(&self.bus);
         let (begun, tally) = (Instant::now(), self.tally.clone());
+        let sending = trace::sending(&self.traces, &*bus, &mut records);
+        // No answer in time is no acknowledgement of anything.
         let publishing = async {
             let answered = timeout(PUBLISH_TIMEOUT, bus.publish(records)).await;
             tally.answered(begun.elapsed());
-            answered
+            let results = answered.unwrap_or_default();
+            sending.ended(&results);
+            results
         };
         tokio::pin!(publishing);
         let beside = self.beside(behind, flying);
-        // No answer in time is no acknowledgement of anything.
         let mut results = None;
         let ahead = {
             tokio::pin!(beside);
             loop {
                 tokio::select! {
-                    answered = &mut publishing, if results.is_none() => results = Some(answered.unwrap_or_default()),
+                    answered = &mut publishing, if results.is_none() => results = Some(answered),
                     ahead = &mut beside => break ahead,
                 }
             }
@@ -329,7 +342,7 @@ impl Relay {
                 return Ok((results, ahead?));
             }
             tokio::select! {
-                answered = &mut publishing => results = Some(answered.unwrap_or_default()),
+                answered = &mut publishing => results = Some(answered),
                 () = sleep(self.leases.pause()) => {
                     if let Err(error) = self.leases.keep(&self.database).await {
                         tracing::warn!(database = self.database.name(), "the relay's leases could not be kept: {error}");

@@ -512,6 +512,10 @@ impl Bus for ScriptedBus {
         Ok(())
     }
 
+    fn system(&self) -> &'static str {
+        "scripted"
+    }
+
     fn describe(&self) -> String {
         "a scripted bus".to_owned()
     }

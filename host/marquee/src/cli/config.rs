@@ -120,6 +120,10 @@ impl Config {
                 row(name.into(), value, set.source.to_string());
             }
         }
+        if let Some(export) = settings.traces(&app.name)?.export {
+            let value = redacted(export.endpoint.as_str());
+            row("traces".into(), value, "environment OTEL_*".into());
+        }
         let (value, from) = plain(&settings.log);
         row("log".into(), value, from);
         match &settings.kafka_brokers {

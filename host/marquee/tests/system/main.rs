@@ -45,5 +45,6 @@ mod signatures;
 mod spin;
 mod tls;
 mod tools;
+mod traces;
 mod versions;
 mod worlds;

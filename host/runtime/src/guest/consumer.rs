@@ -1,15 +1,13 @@
 //! `marquee:messaging/consumer`: a batch in, one verdict a message out.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
 
 use crate::{
-    Call, CallError, Runtime, bindings::messaging::marquee::messaging::types as wit, instance::Job,
-    outcome::Kind, pool::Pool,
+    Call, CallError, Runtime, bindings::messaging::marquee::messaging::types as wit, entry::Entry,
+    instance::Job, outcome::Kind,
 };
 
 /// A message as a consumer gets it. See `wit/marquee-messaging/types.wit`.
@@ -50,14 +48,14 @@ impl Runtime {
         messages: Vec<Message>,
         call: Call,
     ) -> Result<Result<Vec<Verdict>, String>, CallError> {
-        let version = self.0.version(component, &call.choice)?;
-        judge(&version, messages, call).await
+        let entry = self.0.version(component, &call.choice)?;
+        judge(&entry, messages, call).await
     }
 }
 
 /// Let a version judge a batch.
 pub(crate) async fn judge(
-    version: &Arc<Pool>,
+    entry: &Entry,
     messages: Vec<Message>,
     call: Call,
 ) -> Result<Result<Vec<Verdict>, String>, CallError> {
@@ -82,9 +80,11 @@ pub(crate) async fn judge(
         }
         .boxed()
     });
-    let running = version.start(call, None, job).await?;
+    let running = entry
+        .start(call, None, || "handle messages".to_owned(), job)
+        .await?;
     running.ended().await?;
-    let id = &version.component.spec.id;
+    let id = &entry.version.component.spec.id;
     receive.await.map_err(|_| CallError::Cancelled(id.clone()))
 }
 

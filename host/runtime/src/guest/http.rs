@@ -30,6 +30,7 @@ use crate::{
     Call, CallError, Runtime,
     bindings::WHOLE,
     client::ClientTime,
+    entry::Entry,
     instance::Job,
     outcome::{Blame, Kind, Outcome},
     pool::{Pool, Running},
@@ -62,18 +63,19 @@ impl Runtime {
         request: Request,
         call: Call,
     ) -> Result<Response, CallError> {
-        let (version, copied) = self.0.choose(component, &call, || Asked::http(&request))?;
-        ask(version, request, call, copied).await
+        let (entry, copied) = self.0.choose(component, &call, || Asked::http(&request))?;
+        ask(entry, request, call, copied).await
     }
 }
 
 /// Let a version answer a request.
 pub(crate) async fn ask(
-    version: Arc<Pool>,
+    entry: Entry,
     request: Request,
     call: Call,
     copied: Option<Copied>,
 ) -> Result<Response, CallError> {
+    let version = &entry.version;
     let component = &version.component.spec.id;
     let seen = copied.as_ref().and_then(Copied::seen);
     let client = Arc::new(ClientTime::default());
@@ -91,7 +93,9 @@ pub(crate) async fn ask(
             send,
         )
     };
-    let mut running = version.start(call, Some(Arc::clone(&client)), job).await?;
+    let mut running = entry
+        .start(call, Some(Arc::clone(&client)), || "handle".to_owned(), job)
+        .await?;
     match running.answer(receive).await {
         Some(response) => {
             let left = response.headers().get(header::CONTENT_LENGTH);
@@ -99,7 +103,7 @@ pub(crate) async fn ask(
             Ok(response.map(|body| ResponseBody {
                 body,
                 running: Some(running),
-                version,
+                version: Arc::clone(version),
                 client,
                 left,
                 _copied: copied,

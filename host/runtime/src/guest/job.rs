@@ -15,8 +15,9 @@ impl Runtime {
         due_at_ms: u64,
         call: Call,
     ) -> Result<Result<(), String>, CallError> {
-        let version = self.0.version(component, &call.choice)?;
+        let entry = self.0.version(component, &call.choice)?;
         let (send, receive) = oneshot::channel();
+        let what = format!("run {name}");
         let job: Job = Box::new(move |accessor, bound| {
             async move {
                 let scheduled = accessor.with(|mut access| bound.scheduled(&mut access))?;
@@ -35,7 +36,7 @@ impl Runtime {
             }
             .boxed()
         });
-        let running = version.start(call, None, job).await?;
+        let running = entry.start(call, None, || what, job).await?;
         running.ended().await?;
         receive
             .await

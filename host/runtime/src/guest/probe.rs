@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use tokio::sync::oneshot;
 
-use crate::{Call, CallError, instance::Job, outcome::Kind, pool::Pool};
+use crate::{Call, CallError, entry::Entry, instance::Job, outcome::Kind, pool::Pool};
 
 /// Ask it. The inner error is the component's own.
 pub(crate) async fn ready(
@@ -23,7 +23,9 @@ pub(crate) async fn ready(
         }
         .boxed()
     });
-    let running = version.start(call, None, job).await?;
+    let running = Entry::of(Arc::clone(version))
+        .start(call, None, || "probe".to_owned(), job)
+        .await?;
     running.ended().await?;
     let id = &version.component.spec.id;
     receive.await.map_err(|_| CallError::Cancelled(id.clone()))

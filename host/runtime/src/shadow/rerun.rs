@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     Call, CallError, DryRun, Manner, Message, Runtime,
+    entry::Entry,
     guest::{consumer, http as web},
     outcome::Kind,
     pool::Pool,
@@ -148,7 +149,8 @@ impl Shared {
                 self.discard(id, call, Manner::Alone, |_| true, ask).await
             }
             Asked::Messages(messages) => {
-                let judge = |call| consumer::judge(&pool, messages.clone(), call);
+                let entry = Entry::of(Arc::clone(&pool));
+                let judge = |call| consumer::judge(&entry, messages.clone(), call);
                 let stands = |verdicts: &Result<_, _>| verdicts.is_ok();
                 let verdicts = self.discard(id, call, Manner::Unit, stands, judge).await;
                 verdicts
@@ -197,7 +199,9 @@ async fn answered(
     request: web::Request,
     call: Call,
 ) -> Result<Value, CallError> {
-    let (head, mut body) = web::ask(version, request, call, None).await?.into_parts();
+    let (head, mut body) = web::ask(Entry::of(version), request, call, None)
+        .await?
+        .into_parts();
     let (mut bytes, mut trailers) = (BytesMut::new(), HeaderMap::new());
     let mut end = "whole";
     while let Some(frame) = body.frame().await {

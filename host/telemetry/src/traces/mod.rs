@@ -94,18 +94,20 @@ impl Traces {
     }
 
     /// Work that others caused begins, in a trace of its own that links to theirs.
-    pub fn linked<'a>(
+    pub fn linked(
         &self,
-        causes: impl IntoIterator<Item = &'a Trace>,
+        causes: impl IntoIterator<Item = Trace>,
         kind: SpanKind,
         name: &'static str,
     ) -> Span {
-        let mut causes = causes.into_iter().filter_map(Trace::context);
+        let mut causes = causes.into_iter();
         let Some(recorder) = &self.0 else {
             // It can go on with one of them.
-            return Span::none(causes.next().map_or_else(Trace::default, Trace::of));
+            let first = causes.find(|cause| cause.context().is_some());
+            return Span::none(first.unwrap_or_default());
         };
-        let links = causes.map(|cause| Link::with_context(cause.clone()));
+        let links = causes.filter_map(|cause| cause.context().cloned());
+        let links = links.map(Link::with_context);
         recorder.open(&Trace::default(), kind, name.into(), links.collect())
     }
 

@@ -9,6 +9,7 @@ use marquee_bus::embedded::{self, Embedded};
 use marquee_database::{Config, Database, Secret};
 use marquee_delivery::Consumer;
 use marquee_runtime::{Lineup, Room, Runtime};
+use marquee_telemetry::traces::Traces;
 use marquee_testkit::TestDatabase;
 use marquee_triggers::{Deliverer, Worker, telemetry::DeliveryTally};
 use tokio::sync::Semaphore;
@@ -61,5 +62,7 @@ pub(crate) fn deliverer(
         budget: Arc::new(Semaphore::new(places)),
         suspects: Arc::new(Semaphore::new(1)),
         tally: DeliveryTally::default(),
+        traces: Traces::default(),
+        system: "test",
     })
 }

@@ -12,7 +12,7 @@ use std::{
 use marquee_registry::Choice;
 use marquee_telemetry::traces::Trace;
 
-use crate::{Beside, DryRun, Pending};
+use crate::{Beside, DryRun, Held, Pending};
 
 /// One call of a component, as everything on its way sees it. Cheap to clone.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub struct Call {
     pub unit: Option<Arc<dyn Any + Send + Sync>>,
     /// What is held for what it has asked for.
     pub pending: Pending,
+    /// What its caller's call holds for it, where that is one of another component.
+    pub(crate) asked: Option<Arc<Held>>,
     /// Whether what the component relies on was there for it.
     pub let_down: LetDown,
     /// Whether all that it is told has to be of this moment.
@@ -85,6 +87,7 @@ impl Call {
             let_down: LetDown::default(),
             exact: Exact::default(),
             pending: Pending::default(),
+            asked: None,
             beside: Beside::default(),
             dry_run: None,
         }
@@ -121,8 +124,8 @@ impl Call {
     }
 
     /// A call that this one makes of another component: the same request, no unit (each component has its own),
-    /// and no more time than is left.
-    pub(crate) fn onward(&self, deadline: Instant) -> Self {
+    /// and no more time than is left. This one holds `asked` for it.
+    pub(crate) fn onward(&self, deadline: Instant, asked: Arc<Held>) -> Self {
         let exact = Exact::default();
         if self.exact.is_set() {
             exact.set();
@@ -136,6 +139,7 @@ impl Call {
             unit: None,
             let_down: LetDown::default(),
             pending: Pending::default(),
+            asked: Some(asked),
             beside: self.beside.clone(),
             dry_run: self.dry_run.clone(),
         }

@@ -30,6 +30,11 @@ pub enum CallError {
     /// Whoever asked did not send the rest of the request, or did not take the answer, before the deadline.
     #[error("the client of component {0} did not do its part in time")]
     Client(ComponentId),
+    /// Calls of others that it has under way hold too much: 32 MiB of arguments and of answers that it has not taken.
+    #[error(
+        "component {0} has more under way than one call may hold; it has to await some of it first"
+    )]
+    TooMuchPending(ComponentId),
     /// It did not end in time and was ended.
     #[error("component {0} did not answer in time")]
     Deadline(ComponentId),
@@ -114,7 +119,7 @@ impl CallError {
                 (of, Kind::Trapped, Version)
             }
             // What this version does brings it out, and going back to the one before is what helps.
-            Self::Panicked(of) => (of, Kind::Trapped, Version),
+            Self::Panicked(of) | Self::TooMuchPending(of) => (of, Kind::Trapped, Version),
             Self::Cancelled(of) => (of, Kind::Cancelled, Client),
             Self::RolledBack { component: of, .. } | Self::Unknown { component: of, .. } => {
                 (of, Kind::Undone, Dependency)

@@ -51,6 +51,8 @@ pub(crate) trait Others: Send + Sync + 'static {
 
 /// A function of an interface that a component exports.
 pub(crate) struct Target {
+    /// Who imports it.
+    pub(crate) importer: ComponentId,
     pub(crate) component: ComponentId,
     pub(crate) interface: String,
     pub(crate) function: String,
@@ -161,9 +163,9 @@ impl Offer {
                     provided(engine, spec, import, &interface, &exporter)?;
                     let to = |function: &str, failure| Forward {
                         others: Weak::clone(&self.others),
-                        importer: spec.id.clone(),
                         version,
                         target: Arc::new(Target {
+                            importer: spec.id.clone(),
                             component: target.clone(),
                             interface: import.to_owned(),
                             function: function.to_owned(),
@@ -239,7 +241,6 @@ fn broken(spec: &Spec, source: wasmtime::Error) -> LoadError {
 /// A function of another component, as its importer calls it.
 struct Forward {
     others: Weak<dyn Others>,
-    importer: ComponentId,
     version: Digest,
     target: Arc<Target>,
     failure: Failure,
@@ -255,16 +256,20 @@ impl Forward {
         match others.call(&self.target, params.into(), &call).await {
             Ok(value) => Ok(value),
             Err(error) => {
+                let importer = &self.target.importer;
                 // What becomes of a dry run is told by who makes it.
                 if call.dry_run.is_none() {
-                    let _span = call_span(&call, &self.importer, self.version).entered();
+                    let _span = call_span(&call, importer, self.version).entered();
                     tracing::warn!(
                         callee = %self.target.component, interface = self.target.interface,
                         function = self.target.function, error = %chain(&error),
                         "a call of another component failed"
                     );
                 }
-                call.let_down.set();
+                // What it has done itself is no excuse.
+                if !matches!(&error, CallError::TooMuchPending(whose) if whose == importer) {
+                    call.let_down.set();
+                }
                 self.failure.result(&error)
             }
         }

@@ -1,4 +1,5 @@
-//! What the host holds for a call while things that it has asked for are under way: their arguments.
+//! What the host holds for a call while things that it has asked for are under way: their arguments, and what other
+//! components have answered before it is taken.
 //!
 //! Bound: [`PENDING_BYTES`] a call, so that a guest cannot fill the host's memory by asking for more and more without
 //! waiting for any of it. An instance runs one call at a time: it is the bound of an instance too.
@@ -17,29 +18,52 @@ pub struct Pending(Arc<AtomicUsize>);
 pub struct Held {
     pending: Pending,
     bytes: usize,
+    answer: AtomicUsize,
 }
 
 impl Pending {
     /// Hold so many bytes more. None: then it would be too much, and whoever asks has to wait for something that it has
     /// asked for before.
     pub fn hold(&self, bytes: usize) -> Option<Held> {
+        self.add(bytes).then(|| Held {
+            pending: self.clone(),
+            bytes,
+            answer: AtomicUsize::new(0),
+        })
+    }
+
+    fn add(&self, bytes: usize) -> bool {
         let more = |held: usize| {
             let sum = held.checked_add(bytes)?;
             (sum <= PENDING_BYTES).then_some(sum)
         };
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .ok()?;
-        Some(Held {
-            pending: self.clone(),
-            bytes,
-        })
+        let added = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        added.is_ok()
+    }
+
+    fn sub(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Held {
+    /// Hold so many bytes of an answer beside the arguments, instead of those of an answer before. Whether that is not too
+    /// much.
+    pub(crate) fn answered(&self, bytes: usize) -> bool {
+        self.pending.sub(self.answer.swap(0, Ordering::Relaxed));
+        let fits = self.pending.add(bytes);
+        if fits {
+            self.answer.store(bytes, Ordering::Relaxed);
+        }
+        fits
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.pending.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.pending.sub(self.bytes + *self.answer.get_mut());
     }
 }
 
@@ -61,5 +85,20 @@ mod tests {
         drop(half);
         assert!(pending.hold(PENDING_BYTES / 2 + 1).is_none());
         assert!(pending.hold(PENDING_BYTES / 2).is_some());
+    }
+
+    #[test]
+    fn an_answer_is_held_beside_what_was_asked_and_only_the_last_one() {
+        let pending = Pending::default();
+        let held = pending.hold(1).expect("there is room");
+        assert!(held.answered(PENDING_BYTES - 1));
+        assert!(pending.hold(1).is_none());
+        assert!(held.answered(PENDING_BYTES - 2));
+        assert!(pending.hold(1).is_some());
+        assert!(!held.answered(PENDING_BYTES));
+        assert!(pending.hold(PENDING_BYTES - 1).is_some(), "it is not held");
+        assert!(held.answered(10));
+        drop(held);
+        assert!(pending.hold(PENDING_BYTES).is_some());
     }
 }

@@ -22,6 +22,7 @@ use wasmtime::{
 
 use crate::{
     Body, Call, CallError, Figures, Lineup, Manner, Spec, artifact,
+    cache::size_of,
     component::Component,
     engine::Clocked,
     entry::Entry,
@@ -334,12 +335,16 @@ impl Others for Shared {
         caller: &'a Call,
     ) -> BoxFuture<'a, Result<Val, CallError>> {
         async move {
+            let held = caller.pending.hold(params.iter().map(size_of).sum());
+            let held = held.ok_or_else(|| CallError::TooMuchPending(target.importer.clone()))?;
+            // Until the caller takes the answer.
+            let held = Arc::new(held);
             let asked = || Asked::Function(Arc::clone(target), Arc::clone(&params));
             // Held until what was asked for is done, and stands.
             let (entry, copied) = self.choose(&target.component, caller, asked)?;
             let version = &entry.version;
             let spec = &version.component.spec;
-            let call = caller.onward(Instant::now() + spec.limits.deadline);
+            let call = caller.onward(Instant::now() + spec.limits.deadline, Arc::clone(&held));
             if call.dry_run.is_some() {
                 let beside = version.beside();
                 return self.discard_function(&beside, target, params, call).await;
@@ -375,8 +380,9 @@ async fn function(
     entry: &Entry,
     target: &Target,
     params: Arc<[Val]>,
-    call: Call,
+    mut call: Call,
 ) -> Result<Val, CallError> {
+    let asked = call.asked.take();
     let export = entry
         .version
         .component
@@ -391,8 +397,10 @@ async fn function(
             let slots = results.get_mut(..export.results).unwrap_or_default();
             function.call_concurrent(accessor, &params, slots).await?;
             let [result] = results;
+            // It lies with the host until its caller has time for it.
+            let fits = asked.is_none_or(|asked| asked.answered(size_of(&result)));
             // The caller may have gone; then nobody needs the answer.
-            let _ = send.send(result);
+            let _ = send.send(fits.then_some(result));
             Ok(Kind::Done)
         }
         .boxed()
@@ -400,9 +408,10 @@ async fn function(
     let what = || format!("{}.{}", target.interface, target.function);
     let running = entry.start(call, None, what, job).await?;
     running.ended().await?;
-    receive
+    let answer = receive
         .await
-        .map_err(|_| CallError::Cancelled(target.component.clone()))
+        .map_err(|_| CallError::Cancelled(target.component.clone()))?;
+    answer.ok_or_else(|| CallError::TooMuchPending(target.importer.clone()))
 }
 
 /// Whoever waits for what a dry run has locked waits that long, and for the statement that it is at.

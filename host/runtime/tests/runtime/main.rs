@@ -9,6 +9,7 @@ mod http;
 mod loading;
 mod making;
 mod misdeeds;
+mod pending;
 mod room;
 mod shadows;
 mod support;

@@ -12,6 +12,7 @@ use marquee_runtime::{
     Beside, Cache, Call, CallError, Capability, Figures, Grant, Health, JOB, Limits, Lineup,
     LoadError, Prepared, Room, Runtime, Spec, State, View,
 };
+use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 
 /// A capability that nobody was granted.
@@ -89,6 +90,35 @@ impl Capability for Where {
     }
 }
 
+/// A host function that keeps its caller's whole store waiting until it is opened.
+pub(crate) struct Gate(pub(crate) Arc<Semaphore>);
+
+impl Capability for Gate {
+    fn interfaces(&self) -> &'static [&'static str] {
+        &["test:gate/it"]
+    }
+
+    fn grant(&self, _: &ComponentId) -> Result<Grant, String> {
+        Ok(Arc::new(()))
+    }
+
+    fn link(&self, linker: &mut Linker<State>) -> wasmtime::Result<()> {
+        let gate = Arc::clone(&self.0);
+        let mut it = linker.instance("test:gate/it")?;
+        it.func_wrap_async("pass", move |_, ()| {
+            let gate = Arc::clone(&gate);
+            Box::new(async move {
+                gate.acquire().await?.forget();
+                Ok(())
+            })
+        })
+    }
+
+    fn view(&self, _: &Grant, _: &Call) -> View {
+        Box::new(())
+    }
+}
+
 /// A runtime of its own.
 pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
@@ -108,18 +138,32 @@ impl Bench {
 
     /// The same with so much room for instances.
     pub(crate) fn with_room(limits: Limits, room: Room) -> Self {
-        Self::with(limits, room, Arc::default())
+        Self::with(limits, room, Arc::default(), None)
+    }
+
+    /// With something of the host's beside the rest.
+    pub(crate) fn giving(capability: Arc<dyn Capability>) -> Self {
+        let limits = Limits::default();
+        Self::with(limits, Room::default(), Arc::default(), Some(capability))
     }
 
     /// The same with answers that are kept.
     pub(crate) fn caching(limits: Limits, cache: Arc<Cache>) -> Self {
-        Self::with(limits, Room::default(), cache)
+        Self::with(limits, Room::default(), cache, None)
     }
 
-    fn with(limits: Limits, room: Room, cache: Arc<Cache>) -> Self {
+    fn with(
+        limits: Limits,
+        room: Room,
+        cache: Arc<Cache>,
+        more: Option<Arc<dyn Capability>>,
+    ) -> Self {
         let asked = Where::default();
+        let mut capabilities: Vec<Arc<dyn Capability>> =
+            vec![Arc::new(Refused), Arc::new(Buggy), Arc::new(asked.clone())];
+        capabilities.extend(more);
         let lineup = Lineup {
-            capabilities: vec![Arc::new(Refused), Arc::new(Buggy), Arc::new(asked.clone())],
+            capabilities,
             cache: Arc::clone(&cache),
             ..Lineup::nothing()
         };

@@ -3,7 +3,7 @@
 //! Its life is a future. While it waits for a call the pool has it, and nobody polls it; while it has a call it belongs to
 //! that, and is driven by whoever waits for the call (`driver`). Between calls the store keeps what is dear to make: the
 //! memory, the exports that were looked up, the event loop. After a trap, a passed deadline or a cancellation the store is
-//! dropped and nothing of it used again, and so it is when nobody has called for [`IDLE`], or when a call has left much in
+//! dropped and nothing of it used again, and so it is when nobody has called for long, or when a call has left much in
 //! it. It is dropped by a task of its own, which no call waits for.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
@@ -182,7 +182,7 @@ impl Work {
 impl Instance {
     /// A new one. What it runs in is made when it has its first call.
     pub(crate) fn new(workshop: Arc<Workshop>, slot: OwnedSemaphorePermit) -> Self {
-        let control = Arc::new(Control::new(IDLE));
+        let control = Arc::new(Control::new(workshop.budget.idle));
         let desk = Arc::new(Desk::default());
         // That of the first of all is where it is made.
         workshop.lane.main();
@@ -433,7 +433,7 @@ impl Task {
                         });
                         calls_left = calls_left.saturating_sub(1);
                         let is_sound = is_sound && calls_left > 0;
-                        control.rest(IDLE);
+                        control.rest(self.workshop.budget.idle);
                         desk.end(Ok(kind), is_sound);
                         let come = poll_fn(|_| desk.poll_next()).await;
                         next = come.map(|(work, job)| (begin(control, desk, work), job));
@@ -541,6 +541,3 @@ fn store(workshop: &Workshop, control: &Arc<Control>, component: &Component) -> 
     store.set_epoch_deadline(1);
     store
 }
-
-/// How long an instance waits for a call. A burst leaves many that nobody needs soon.
-pub(crate) const IDLE: Duration = Duration::from_secs(60);

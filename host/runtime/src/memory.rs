@@ -23,14 +23,17 @@ pub struct Room {
     pub instances: u32,
     /// Their linear memories, in bytes.
     pub bytes: u64,
+    /// How long one waits for a call before it goes. A burst leaves many that nobody needs soon.
+    pub idle: Duration,
 }
 
 impl Default for Room {
-    /// Every place, and half of the memory that the machine or the container has.
+    /// Every place, half of the memory that the machine or the container has, and a minute.
     fn default() -> Self {
         Self {
             instances: INSTANCES,
             bytes: half_of_the_machine(),
+            idle: Duration::from_secs(60),
         }
     }
 }
@@ -42,6 +45,8 @@ pub(crate) struct Budget {
     most_instances: usize,
     most_bytes: u64,
     bytes: AtomicU64,
+    /// How long an instance waits for a call.
+    pub(crate) idle: Duration,
     /// How many were let go for the sake of others.
     evicted: AtomicU64,
     pools: Mutex<Vec<Weak<dyn Evict>>>,
@@ -92,6 +97,7 @@ impl Budget {
             most_instances: instances,
             most_bytes: room.bytes,
             bytes: AtomicU64::new(0),
+            idle: room.idle,
             evicted: AtomicU64::new(0),
             pools: Mutex::default(),
         }

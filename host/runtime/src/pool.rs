@@ -23,7 +23,7 @@ use crate::{
     control::Control,
     driver::Driver,
     error::chain,
-    instance::{Ended, IDLE, Instance, Job, Owner, Ticket, Work, Workshop},
+    instance::{Ended, Instance, Job, Owner, Ticket, Work, Workshop},
     lane,
     memory::{Evict, Standing},
     outcome::{Blame, Kind, Outcome},
@@ -300,7 +300,9 @@ impl Pool {
         }
         idle.instances.push(instance);
         if !std::mem::replace(&mut idle.is_swept, true) {
-            self.floor.workshop.go_on(sweep(Arc::downgrade(self)));
+            self.floor
+                .workshop
+                .go_on(sweep(Arc::downgrade(self), self.floor.workshop.budget.idle));
         }
     }
 
@@ -416,9 +418,9 @@ fn failed(span: &mut Span, outcome: Outcome, error: Option<&CallError>) {
 }
 
 /// Let instances go that nobody calls, as long as there are any that may come to that.
-async fn sweep(pool: Weak<Pool>) {
+async fn sweep(pool: Weak<Pool>, idle: Duration) {
     loop {
-        tokio::time::sleep(IDLE / 4).await;
+        tokio::time::sleep(idle / 4).await;
         let Some(pool) = pool.upgrade() else { return };
         if !pool.let_stale_go() {
             return;

@@ -1,10 +1,11 @@
 //! Where instances are made.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use marquee_runtime::{JOB, Limits, Spec};
+use tokio::sync::Semaphore;
 
-use crate::support::{Bench, IT};
+use crate::support::{Bench, Gate, IT};
 
 /// A job of which each call has an instance of its own, since it has much memory. Its start writes to so many bytes of that,
 /// and then asks where it is.
@@ -51,5 +52,45 @@ async fn instances_that_take_long_to_make_are_made_behind_others_from_the_third_
         // The first one is made when it is tried.
         let behind = [false, false, is_slow, is_slow];
         assert_eq!(bench.behind(), behind, "{bytes} bytes");
+    }
+}
+
+/// Its start says that it has begun, and does not end.
+fn never_starts(code: &str) -> String {
+    format!(
+        r#"(component
+          (import "test:where/it" (instance $it (export "here" (func))))
+          (import "test:gate/it" (instance $gate (export "pass" (func))))
+          (core func $here (canon lower (func $it "here")))
+          (core func $pass (canon lower (func $gate "pass")))
+          (core module $m
+            (import "host" "here" (func $here))
+            (import "host" "pass" (func $pass))
+            (func $start (call $here) {code})
+            (start $start))
+          (core instance (instantiate $m (with "host" (instance
+            (export "here" (func $here)) (export "pass" (func $pass)))))))"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_given_up_ends_whether_it_computes_or_waits() {
+    for code in ["(loop br 0)", "(call $pass)"] {
+        let bench = Bench::giving(Arc::new(Gate(Arc::new(Semaphore::new(0)))));
+        let mut spec = bench.spec(IT);
+        spec.limits.deadline = Duration::from_secs(60);
+        let begun = async {
+            while bench.behind().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let text = never_starts(code);
+        tokio::select! {
+            made = bench.prepare_text(spec, &text) => panic!("{code}: {:?}", made.err()),
+            () = begun => {}
+        }
+        // Nobody waits for it any more.
+        let ended = bench.runtime.drain(Duration::from_secs(10)).await;
+        assert_eq!(ended, 0, "{code}: it goes on");
     }
 }

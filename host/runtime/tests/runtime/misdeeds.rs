@@ -223,6 +223,52 @@ async fn an_instance_that_a_call_left_with_much_memory_is_replaced() {
     assert_eq!(bench.count().await, 1, "a new instance");
 }
 
+/// A job that opens as many handles as its name is long, closes none, and fails with a text as long as its instance has had
+/// calls.
+fn hoarding() -> String {
+    format!(
+        r#"(component
+          (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
+          (alias export $poll "pollable" (type $pollable))
+          (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+            (alias outer 1 $pollable (type $outer))
+            (export "pollable" (type $pollable (eq $outer)))
+            (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
+          (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+          (core module $m
+            (import "clock" "subscribe" (func $subscribe (param i64) (result i32)))
+            (memory (export "memory") 1)
+            (global $calls (mut i32) (i32.const 0))
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 4096)
+            (func (export "run") (param i32 i32 i64) (result i32)
+              (loop $more
+                (drop (call $subscribe (i64.const 1)))
+                (br_if $more (local.tee 1 (i32.sub (local.get 1) (i32.const 1)))))
+              (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+              (i32.store8 (i32.const 2048) (i32.const 1))
+              (i32.store (i32.const 2052) (i32.const 8192))
+              (i32.store (i32.const 2056) (global.get $calls))
+              i32.const 2048))
+          (core instance $i (instantiate $m
+            (with "clock" (instance (export "subscribe" (func $subscribe))))))
+          (func $run async (param "name" string) (param "due-at-ms" u64) (result (result (error string)))
+            (canon lift (core func $i "run") (memory $i "memory") (realloc (func $i "realloc"))))
+          (instance $job (export "run" (func $run)))
+          (export "{JOB}" (instance $job)))"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_calls_left_with_many_handles_is_replaced() {
+    let bench = Bench::empty(Limits::default());
+    let it = bench.prepare_text(bench.spec(IT), &hoarding()).await;
+    bench.go_live(IT, it.expect("prepared"));
+    for (handles, calls) in [(8, 1), (4, 2), (33, 3), (1, 1), (1, 2)] {
+        let had = bench.run(&"x".repeat(handles)).await.expect("a call");
+        assert_eq!(had.expect_err("a text").len(), calls, "{handles} more");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_went_wrong_is_counted_against_the_version() {
     let bench = Bench::misbehaving(Limits::default()).await;

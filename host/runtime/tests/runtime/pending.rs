@@ -112,7 +112,7 @@ async fn what_calls_of_others_hold_for_a_call_is_bounded_and_awaiting_them_makes
         };
         let ended = tokio::select! {
             ended = bench.run_until(&what, until) => ended,
-            () = open => unreachable!("it goes on"),
+            () = open => panic!("it does not end"),
         };
         let refused = matches!(&ended, Err(CallError::TooMuchPending(whose)) if *whose == id(IT));
         assert_eq!(refused, is_too_much, "{call} {times} times: {ended:?}");

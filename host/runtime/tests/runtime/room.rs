@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use marquee_runtime::{CallError, Limits, Room};
+use marquee_runtime::{CallError, Limits, Room, chain};
 use tokio::task::JoinSet;
 
 use crate::support::{Bench, IT};
@@ -40,6 +40,38 @@ async fn the_memories_of_an_instance_count_together() {
         let made = bench.prepare_text(bench.spec(IT), &text).await;
         assert_eq!(made.is_ok(), fits, "four memories of {pages} pages");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_of_an_instance_count_together() {
+    for (elements, fits) in [(2_500, true), (2_501, false)] {
+        let module = format!("(core module $m (table {elements} funcref))");
+        let instance = "(core instance (instantiate $m))";
+        let text = format!("(component {module} {})", instance.repeat(4));
+        let bench = Bench::empty(Limits::default());
+        let made = bench.prepare_text(bench.spec(IT), &text).await;
+        let said = made.as_ref().err().map(|error| chain(error));
+        assert_eq!(made.is_ok(), fits, "four tables of {elements}: {said:?}");
+        let reason = "its tables may have 10000 elements together";
+        assert!(said.is_none_or(|said| said.contains(reason)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_nobody_calls_for_long_go() {
+    let room = Room {
+        idle: Duration::from_millis(200),
+        ..Room::default()
+    };
+    let bench = Arc::new(Bench::with_room(Limits::default(), room));
+    bench.misbehave(IT).await;
+    burst(&bench, IT, 4).await;
+    let until = soon();
+    while bench.places() > 0 {
+        assert!(Instant::now() < until, "{} are there", bench.places());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(bench.count().await, 1, "a new one");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use marquee_runtime::{
     Beside, Cache, Call, CallError, Capability, Figures, Grant, Health, JOB, Limits, Lineup,
     LoadError, Prepared, Room, Runtime, Spec, State, View,
 };
+use marquee_telemetry::{Format, Readings};
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 
@@ -268,6 +269,16 @@ impl Bench {
     pub(crate) fn behind(&self) -> Vec<bool> {
         let asked = self.asked.0.lock();
         asked.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many instances there are, of all components.
+    pub(crate) fn places(&self) -> u64 {
+        let mut readings = Readings::default();
+        self.runtime.read(&mut readings);
+        let text = readings.text(Format::Prometheus).expect("text");
+        let mut lines = text.lines();
+        let number = lines.find_map(|line| line.strip_prefix("marquee_instances "));
+        number.expect("it is told").parse().expect("a number")
     }
 
     /// How many calls the instance has had that answers this one.

@@ -18,6 +18,7 @@ use crate::{
     bus::{client, film, nothing_is_left_over},
     host::Setup,
     releases::{done, guest},
+    tools::not_tried,
 };
 
 const BEFORE: &str = "target/before/spin.toml";
@@ -85,7 +86,9 @@ enum Migrated {
 async fn replaced_one_after_the_other(before: Setup, migrated: Migrated) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     if !root.join(BEFORE).exists() {
-        eprintln!("there is no {BEFORE} (scripts/components --before): nothing was replaced");
+        not_tried(&format!(
+            "{BEFORE} (scripts/components --before, in a clone with its history)"
+        ));
         return;
     }
     let old = before.start().await;

@@ -235,6 +235,16 @@ async fn a_log_that_nobody_reads_keeps_nobody_waiting() {
     for _ in 0..300 {
         assert_eq!(raw::status(address, "GET /Ada").await, 200);
     }
+    let admin = setup.data().join("admin.sock");
+    let ask = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    eventually(PATIENCE, "lines that nobody got are counted", async || {
+        assert_eq!(raw::status(address, "GET /Ada").await, 200);
+        let metrics = raw::send_to_file(&admin, ask).await.body;
+        let mut lines = metrics.lines();
+        let dropped = lines.find_map(|line| line.strip_prefix("marquee_log_lines_dropped_total "));
+        dropped.expect("it is told") != "0"
+    })
+    .await;
 }
 
 /// It ends at a signal, in good order, and so does the server that it started.

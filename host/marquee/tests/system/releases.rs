@@ -13,6 +13,7 @@ use std::{
 
 use futures::StreamExt as _;
 use marquee_import::api::Client;
+use marquee_registry::Digest;
 use marquee_testkit::eventually;
 use serde_json::Value;
 
@@ -61,11 +62,17 @@ pub(crate) fn refused(setup: &Setup, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The versions of a component, as JSON.
-pub(crate) fn versions(setup: &Setup, component: &str) -> Vec<Value> {
+/// What a host says of a component, as JSON.
+fn report(setup: &Setup, component: &str) -> Value {
     let text = done(setup, &["versions", component, "--json"]);
     let reports: Value = serde_json::from_str(&text).expect("JSON");
-    reports[0]["versions"].as_array().expect("a list").clone()
+    reports[0].clone()
+}
+
+/// The versions of a component.
+pub(crate) fn versions(setup: &Setup, component: &str) -> Vec<Value> {
+    let report = report(setup, component);
+    report["versions"].as_array().expect("a list").clone()
 }
 
 /// The live one: its labels and weight.
@@ -351,19 +358,20 @@ async fn what_cannot_start_or_is_native_or_not_granted_never_gets_a_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_that_does_worse_is_taken_back_by_the_host() {
     let folder = tempfile::tempdir().expect("a folder");
-    let more = "[component.hello.tool.marquee]\nguard = { calls = 20 }\ncanary = { label_header = \"x-version\", key_header = \"x-user\" }\n";
+    let more = "[component.hello.tool.marquee]\nguard = { calls = 20 }\nlimits = { deadline = \"1s\" }\n\
+                canary = { label_header = \"x-version\", key_header = \"x-user\" }\n";
     let setup = Setup::application(hello(folder.path(), more), &[]).await;
     let host = setup.start().await;
     let good = stable(&setup, "hello")["version"].clone();
     let faulty = guest("faulty");
     let faulty = faulty.to_str().expect("text");
+    let ramp = ["--ramp", "10%,100%", "--every", "10m", "--label", "next"];
     done(
         &setup,
-        &[
-            "deploy", "hello", faulty, "--weight", "10%", "--label", "next",
-        ],
+        &[&["deploy", "hello", faulty][..], &ramp[..]].concat(),
     );
     assert_eq!(versions(&setup, "hello").len(), 2);
+    assert!(report(&setup, "hello")["rising"].is_object());
     // Whoever asks for it by its label gets it.
     assert_eq!(status(&host, &["x-version: next"]).await, 500);
     // One answer is fine: had it only errors, it would be gone too soon for what follows.
@@ -388,15 +396,41 @@ async fn a_canary_that_does_worse_is_taken_back_by_the_host() {
     for _ in 0..50 {
         assert_eq!(status(&host, &[]).await, 200);
     }
-    let log = host.log();
     assert!(
-        log.contains("a new version does worse than the old one and is rolled back"),
+        report(&setup, "hello")["rising"].is_null(),
+        "nor does it rise"
+    );
+    let log = host.log();
+    let told = "a new version does worse than the old one and is rolled back";
+    let told = log.lines().find(|line| line.contains(told));
+    assert!(
+        told.is_some_and(|line| line.contains("\"level\":\"WARN\"")),
         "{log}"
     );
     let history = done(&setup, &["history", "hello"]);
     assert!(history.contains("host, since "), "{history}");
     let said = refused(&setup, &["rollback", "hello"]);
     assert!(said.contains("nothing to go back to"), "{said}");
+
+    // Once more, and called by clients alone who do not send what they say they do. The guard looks meanwhile.
+    let again = ["--weight", "1%", "--label", "next"];
+    done(
+        &setup,
+        &[&["deploy", "hello", faulty][..], &again[..]].concat(),
+    );
+    let promise = "POST /faulty/read HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-version: next\r\n\
+                   content-length: 100000\r\n\r\nx";
+    for _ in 0..2 {
+        let calls = (0..30).map(|_| raw::send(host.address(), promise.as_bytes()));
+        for answer in futures::future::join_all(calls).await {
+            assert_eq!(answer.status, 408, "{answer:?}");
+        }
+    }
+    let next = &versions(&setup, "hello")[1];
+    assert_eq!(
+        (&next["state"], &next["errors"]),
+        (&"canary".into(), &0.into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -563,7 +597,7 @@ async fn what_a_version_imports_and_exports_can_be_seen_and_compared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_versions_are_removed_but_none_that_is_needed() {
+async fn old_versions_are_removed_but_none_that_is_needed_and_one_goes_back_by_name_and_by_force() {
     let folder = tempfile::tempdir().expect("a folder");
     let setup = Setup::application(hello(folder.path(), ""), &[]).await;
     let setup = setup.with("MARQUEE_KEEP_VERSIONS", "1");
@@ -580,6 +614,27 @@ async fn old_versions_are_removed_but_none_that_is_needed() {
     let stored = fs::read_dir(setup.data().join("versions")).expect("a store");
     let stored = stored.filter(|entry| entry.as_ref().expect("an entry").path().is_dir());
     assert_eq!(stored.count(), 3);
+    let live = stable(&setup, "hello")["version"].clone();
     done(&setup, &["promote", "hello", "labelled"]);
+
+    // One whose file is gone, and whose code is not.
+    let bytes = fs::read(remade("hello", "live", folder.path())).expect("read");
+    let file = format!("versions/{:#}/component.wasm", Digest::of(&bytes));
+    fs::remove_file(setup.data().join(file)).expect("removed");
+    refused(&setup, &["rollback", "hello"]);
+    done(&setup, &["rollback", "hello", "--force"]);
+    assert_eq!(stable(&setup, "hello")["version"], live);
+    done(&setup, &["rollback", "hello", "--to", "labelled"]);
+    let back = stable(&setup, "hello");
+    assert_eq!(back["labels"], serde_json::json!(["labelled"]));
+    let history = done(&setup, &["history", "hello"]);
+    assert!(history.contains("forced rollback"), "{history}");
+
+    done(&setup, &["unlabel", "hello", "labelled"]);
+    let unnamed = stable(&setup, "hello");
+    assert_eq!(unnamed["version"], back["version"]);
+    assert_eq!(unnamed["labels"], serde_json::json!([]));
+    let said = refused(&setup, &["unlabel", "hello", "labelled"]);
+    assert!(said.contains("no version is called"), "{said}");
     drop(host);
 }

@@ -1,6 +1,9 @@
 //! Whose code runs: a host that loads signed versions only, from its first version on.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use marquee_testkit::eventually;
 
@@ -25,11 +28,8 @@ fn path(folder: &Path, name: &str) -> String {
     path.to_str().expect("text").to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_wants_signatures_runs_nothing_without_one_that_it_trusts() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let folder = folder.path();
-    // The manifest's own version is one of a file that nobody else signs.
+/// A manifest whose version is one of a file that nobody else signs, and that file.
+fn with_own_file(folder: &Path) -> (PathBuf, String) {
     let own = path(folder, "own.wasm");
     fs::copy(guest("hello"), &own).expect("a copy");
     let manifest = hello(folder, "");
@@ -37,7 +37,14 @@ async fn a_host_that_wants_signatures_runs_nothing_without_one_that_it_trusts() 
     let source = format!("{:?}", guest("hello"));
     assert!(text.contains(&source), "{text}");
     fs::write(&manifest, text.replace(&source, "\"own.wasm\"")).expect("a manifest");
+    (manifest, own)
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_wants_signatures_runs_nothing_without_one_that_it_trusts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let (manifest, own) = with_own_file(folder);
     let (key, other) = (path(folder, "release"), path(folder, "other"));
     let setup = Setup::application(&manifest, &[])
         .await
@@ -83,4 +90,42 @@ async fn a_host_that_wants_signatures_runs_nothing_without_one_that_it_trusts() 
     let setup = setup.with("MARQUEE_RELEASE_KEYS", &format!("{other}.pub"));
     let said = setup.refused().await;
     assert!(said.contains("not by any of the keys"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_one_host_does_not_trust_is_live_on_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let (manifest, own) = with_own_file(folder);
+    let first = Setup::application(&manifest, &["RELEASES"]).await;
+    let key = path(folder, "release");
+    sign(&first, &["--new-key", &key]);
+    sign(&first, &[&own, "--key", &key]);
+    let second = first
+        .release(manifest.to_str().expect("text"))
+        .with("MARQUEE_RELEASE_KEYS", &format!("{key}.pub"))
+        .with("MARQUEE_REQUIRE_SIGNATURE", "true");
+    let (one, two) = (first.start().await, second.start().await);
+    let live = |setup: &Setup| versions(setup, "hello").remove(0)["version"].clone();
+    let before = live(&first);
+
+    let new = remade("hello", "v2", folder);
+    // Whoever is not there yet is not asked.
+    eventually(PATIENCE, "the other host is asked", async || {
+        let hosts = done(&first, &["hosts", "--json"]);
+        hosts.matches("\"current\"").count() == 2
+    })
+    .await;
+    let said = refused(&first, &["deploy", "hello", &new]);
+    assert!(said.contains("nothing was changed: host "), "{said}");
+    assert!(said.contains("is not signed"), "{said}");
+    assert_eq!(
+        [live(&first), live(&second)],
+        [before.clone(), before.clone()]
+    );
+    sign(&first, &[&new, "--key", &key]);
+    done(&first, &["deploy", "hello", &new]);
+    assert_ne!(live(&first), before);
+    assert_eq!(live(&second), live(&first));
+    drop((one, two));
 }

@@ -58,7 +58,7 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
         return Some(own);
     }
     if !has(name) {
-        not_tried(name);
+        not_tried(&fetched(name));
         return None;
     }
     Some(name.into())
@@ -69,10 +69,14 @@ pub(crate) fn has(name: &str) -> bool {
     Command::new(name).arg("--version").output().is_ok()
 }
 
+/// What is missing, and who may have it.
+pub(crate) fn fetched(name: &str) -> String {
+    format!("{name} (scripts/setup test fetches what can be had)")
+}
+
 /// Say that something was not tried, since what it takes is not there. What a test prints is not shown when it passes;
 /// this is.
 pub(crate) fn not_tried(missing: &str) {
-    let line =
-        format!("NOT TRIED: there is no {missing} (scripts/setup test fetches what can be had)\n");
+    let line = format!("NOT TRIED: there is no {missing}\n");
     let _ = std::io::stderr().write_all(line.as_bytes());
 }

@@ -225,7 +225,7 @@ fn driver() -> Option<PathBuf> {
     if own.join("node_modules").exists() && tools::has("chromium") && tools::has("node") {
         return Some(own);
     }
-    tools::not_tried("browser with what drives it");
+    tools::not_tried(&tools::fetched("browser with what drives it"));
     None
 }
 
@@ -299,7 +299,7 @@ async fn the_library_in_the_repository_is_the_one_that_the_lock_file_names() {
     let run = run.await.expect("it runs");
     let said = String::from_utf8_lossy(&run.stderr);
     if run.status.code() == Some(77) {
-        eprintln!("{said}: the library was not compared");
+        tools::not_tried(&format!("library of the console to compare with: {said}"));
         return;
     }
     assert!(run.status.success(), "{said}");

@@ -12,7 +12,7 @@ use std::{
 use marquee_registry::Choice;
 use marquee_telemetry::traces::Trace;
 
-use crate::{Beside, DryRun, Held, Pending};
+use crate::{DryRun, Held, Pending};
 
 /// One call of a component, as everything on its way sees it. Cheap to clone.
 #[derive(Clone)]
@@ -36,7 +36,8 @@ pub struct Call {
     /// Whether all that it is told has to be of this moment.
     pub exact: Exact,
     /// What it meets instead of what is live: a version is tried before those that it goes live with are.
-    pub(crate) beside: Beside,
+    /// The runtime's; this layer does not look inside.
+    pub(crate) beside: Option<Arc<dyn Any + Send + Sync>>,
     /// Where what it would do is noted, if nothing of it may stand.
     pub dry_run: Option<DryRun>,
 }
@@ -88,7 +89,7 @@ impl Call {
             exact: Exact::default(),
             pending: Pending::default(),
             asked: None,
-            beside: Beside::default(),
+            beside: None,
             dry_run: None,
         }
     }

@@ -11,12 +11,10 @@ use marquee_manifest::ComponentId;
 use wasmtime::component::{Linker, Val};
 use wasmtime_wasi_http::WasiHttpHooks;
 
-use crate::{Cache, Call, CallError, State, state::Closed};
+use crate::{Cache, Call, CallError, State, View, state::Closed};
 
 /// What one component was given of a capability.
 pub type Grant = Arc<dyn Any + Send + Sync>;
-/// What one call has of a capability. Found again by its type, through [`State::view`].
-pub type View = Box<dyn Any + Send>;
 
 /// Interfaces that the host provides.
 pub trait Capability: Send + Sync + 'static {

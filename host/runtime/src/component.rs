@@ -1,14 +1,13 @@
 //! A version of a component, linked: what can be instantiated, and what is known of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
 };
 
-use marquee_manifest::{ComponentId, Dependencies};
 use marquee_registry::Digest;
 use wasmtime::{
     Engine,
@@ -19,27 +18,10 @@ use wasmtime::{
 };
 
 use crate::{
-    Call, CallError, Capability, Grant, Limits, Outbound, State,
+    Call, CallError, Capability, Grant, Outbound, Spec, State,
     cache::{Shelf, Shelves},
     log::{Budget, Speaker},
 };
-
-/// What is to be loaded.
-#[derive(Debug, Clone)]
-pub struct Spec {
-    /// What the manifest calls it.
-    pub id: ComponentId,
-    /// What other components provide to it.
-    pub dependencies: Dependencies,
-    /// The exported interfaces whose calls are units of work.
-    pub transactional: BTreeSet<String>,
-    /// The exported interfaces that the host itself calls, and what for.
-    pub entry_points: BTreeMap<String, String>,
-    /// Environment variables.
-    pub environment: Vec<(String, String)>,
-    /// The bounds of its calls.
-    pub limits: Limits,
-}
 
 /// A version of a component, of which instances can be made.
 pub(crate) struct Component {

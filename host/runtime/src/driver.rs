@@ -14,24 +14,11 @@ use std::{
     cell::RefCell,
     future::{pending, poll_fn},
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
 };
 
-use futures::task::AtomicWaker;
-
-use crate::instance::Active;
-
-/// Says that there is something to do.
-#[derive(Default)]
-pub(crate) struct Bell {
-    rung: AtomicBool,
-    /// The task that is to come then; nobody while it is there.
-    task: AtomicWaker,
-}
+use crate::{bell::Bell, instance::Active};
 
 /// Instances with calls that one task drives.
 pub(crate) struct Driver {
@@ -56,37 +43,6 @@ thread_local! {
 
 /// The driver is at work until this is dropped.
 struct AtWork(Option<Arc<Desk>>);
-
-impl Bell {
-    pub(crate) fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.task.wake();
-        }
-    }
-
-    /// Nobody comes any more.
-    pub(crate) fn leave(&self) {
-        self.task.take();
-    }
-
-    pub(crate) fn is_rung(&self) -> bool {
-        self.rung.load(Ordering::Acquire)
-    }
-
-    fn answer(&self) -> bool {
-        self.rung.swap(false, Ordering::AcqRel)
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.ring();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
-    }
-}
 
 impl Wake for Desk {
     fn wake(self: Arc<Self>) {
@@ -172,7 +128,7 @@ impl Driver {
                     return Poll::Ready(there);
                 }
             }
-            self.bells().for_each(|bell| bell.task.register(cx.waker()));
+            self.bells().for_each(|bell| bell.await_by(cx.waker()));
             // Those that made way are rung too.
             if !self.bells().any(Bell::is_rung) {
                 return Poll::Pending;
@@ -228,37 +184,3 @@ impl Drop for AtWork {
 
 /// So many in a row; a turn is a few microseconds.
 const TURNS: usize = 64;
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    #[test]
-    fn a_bell_wakes_a_task_that_is_away_once_and_none_that_is_there() {
-        let (bell, woken) = (Bell::default(), Arc::new(Woken::default()));
-        bell.ring();
-        assert!(bell.answer(), "it was rung before anybody was away");
-        bell.task.register(&Waker::from(Arc::clone(&woken)));
-        bell.ring();
-        bell.ring();
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        assert!(bell.answer());
-        assert!(!bell.answer());
-        bell.task.register(&Waker::from(Arc::clone(&woken)));
-        bell.leave();
-        bell.ring();
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "it is there");
-        assert!(bell.answer());
-    }
-}

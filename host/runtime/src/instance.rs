@@ -26,11 +26,11 @@ use wasmtime::{
 
 use crate::{
     Call, CallError, State,
+    bell::Bell,
     bindings::Bound,
     client::ClientTime,
     component::Component,
     control::{Control, End, GRACE, weighed},
-    driver::Bell,
     engine::Clocked,
     lane::{self, SlowLane},
     limits,

@@ -12,6 +12,7 @@
 //! thrown away.
 
 mod artifact;
+mod bell;
 mod bindings;
 mod cache;
 mod call;
@@ -33,11 +34,14 @@ mod link;
 mod load;
 mod log;
 mod memory;
+mod message;
 mod outcome;
 mod pending;
 mod pool;
+mod prepared;
 mod runtime;
 mod shadow;
+mod spec;
 mod state;
 mod stats;
 mod tally;
@@ -49,22 +53,21 @@ pub use artifact::{Artifact, compile, what_else};
 pub use bindings::{CONSUMER, HANDLER, JOB};
 pub use cache::{Cache, Look, Source};
 pub use call::{Call, Exact, LetDown};
-pub use capability::{
-    Body, Capability, Discarded, Grant, Lineup, Manner, Outbound, Transactor, View,
-};
-pub use component::Spec;
+pub use capability::{Body, Capability, Discarded, Grant, Lineup, Manner, Outbound, Transactor};
 pub use dry_run::{DryRun, Effects, Published};
 pub use error::{CallError, LoadError, chain};
 pub use failure::is_error;
-pub use guest::consumer::{Message, Verdict};
 pub use guest::http::{Request, Response, ResponseBody};
 pub use lane::background_threads;
 pub use limits::Limits;
 pub use load::Health;
 pub use memory::Room;
+pub use message::{Message, Verdict};
 pub use outcome::{Blame, Kind, Outcome};
 pub use pending::{Held, PENDING_BYTES, Pending};
-pub use runtime::{Beside, Prepared, Runtime};
+pub use prepared::{Beside, Prepared};
+pub use runtime::Runtime;
 pub use shadow::{Comparison, Copied, Difference, Differs};
-pub use state::State;
+pub use spec::Spec;
+pub use state::{State, View};
 pub use stats::Figures;

@@ -17,7 +17,7 @@ use wasmtime::{
 };
 
 use crate::{
-    Beside, Call, CallError, Lineup, LoadError, Spec, State,
+    Call, CallError, Lineup, LoadError, Spec, State,
     cache::shelves,
     component::{Component, Grants, exports, is_types_only},
     error::chain,
@@ -34,6 +34,9 @@ pub(crate) struct Offer {
     /// Those that are live.
     pub(crate) others: Weak<dyn Others>,
 }
+
+/// The version of a component that is to be live together with the one that is linked, if one is.
+pub(crate) type Stable<'a> = &'a dyn Fn(&ComponentId) -> Option<Arc<Component>>;
 
 /// The other components, as one that imports from them sees them.
 pub(crate) trait Others: Send + Sync + 'static {
@@ -67,7 +70,7 @@ impl Offer {
         version: Digest,
         code: Code,
         log: Arc<Budget>,
-        beside: &Beside,
+        beside: Stable<'_>,
     ) -> Result<Component, LoadError> {
         let grants = self.grants(engine, &spec, &code)?;
         let pre = self
@@ -128,7 +131,7 @@ impl Offer {
         version: Digest,
         code: &Code,
         grants: &Grants,
-        beside: &Beside,
+        beside: Stable<'_>,
     ) -> Result<Linker<State>, LoadError> {
         let mut linker = self.wasi.clone();
         for (capability, _) in grants {
@@ -150,10 +153,7 @@ impl Offer {
                     linked.map_err(|source| broken(spec, source))?;
                 }
                 (ComponentItem::ComponentInstance(interface), Some(target)) => {
-                    let exporter = match beside.stable(target) {
-                        Some(version) => Some(Arc::clone(&version.0.component)),
-                        None => self.others.upgrade().and_then(|all| all.stable(target)),
-                    };
+                    let exporter = beside(target).or_else(|| self.others.upgrade()?.stable(target));
                     let exporter = exporter.ok_or_else(|| LoadError::Mismatch {
                         importer: spec.id.clone(),
                         exporter: target.clone(),

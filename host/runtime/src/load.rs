@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Instant};
 
 use futures::FutureExt as _;
+use marquee_manifest::ComponentId;
 use marquee_registry::Digest;
 use marquee_telemetry::traces::Span;
 use tokio::sync::oneshot;
@@ -108,7 +109,8 @@ impl Runtime {
         let log = self.0.log_budget(&spec);
         let engine = self.0.engine();
         let offer = &self.0.offer;
-        let component = offer.link(engine, spec, version, code, log, beside)?;
+        let stable = |id: &ComponentId| Some(Arc::clone(&beside.stable(id)?.0.component));
+        let component = offer.link(engine, spec, version, code, log, &stable)?;
         let component = Arc::new(component);
         // Of its own, so that what it counts are the calls of others.
         let trial = Pool::new(&self.0.floor, Arc::clone(&component));
@@ -178,7 +180,7 @@ fn first_call(pool: &Pool, beside: &Beside) -> Call {
     let component = &pool.component;
     let deadline = Instant::now() + component.spec.limits.deadline;
     Call {
-        beside: beside.clone(),
+        beside: Some(beside.carried()),
         ..Call::new(format!("probe-{}", component.version), deadline)
     }
 }

@@ -1,7 +1,7 @@
 //! The runtime: what is live, and which version a call gets.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     pin::pin,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use wasmtime::{
 };
 
 use crate::{
-    Body, Call, CallError, Figures, Lineup, Manner, Spec, artifact,
+    Beside, Body, Call, CallError, Lineup, Manner, Prepared, Spec, artifact,
     cache::size_of,
     component::Component,
     engine::Clocked,
@@ -31,7 +31,7 @@ use crate::{
     lane::SlowLane,
     link::{Offer, Others, Target},
     log::Budget as LogBudget,
-    memory::{Budget, Evict as _, Room},
+    memory::{Budget, Room},
     outcome::Kind,
     pool::{Floor, Pool},
     shadow::{Asked, Copied, Shadows},
@@ -41,65 +41,6 @@ use crate::{
 /// Runs components. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime(pub(crate) Arc<Shared>);
-
-/// A version that is loaded and may become live.
-#[derive(Clone)]
-pub struct Prepared(pub(crate) Arc<Pool>);
-
-impl Prepared {
-    /// Its name.
-    pub fn version(&self) -> Digest {
-        self.0.component.version
-    }
-
-    /// Whether it is this one, and not the same version loaded once more.
-    pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Whether no call of it is under way, and none waits for its turn.
-    pub fn is_idle(&self) -> bool {
-        self.0.stats.figures().in_flight == 0
-    }
-
-    /// End every call of it that is under way, and every one that still begins: a version that is no longer live and
-    /// whose calls had their time. Each is rolled back and answered with [`CallError::Cancelled`].
-    pub fn end_calls(&self) {
-        self.0.end_calls();
-    }
-
-    /// What became of its calls since it was loaded.
-    pub fn figures(&self) -> Figures {
-        self.0.stats.figures()
-    }
-}
-
-/// Versions that are to be live at the same moment as another one, instead of what is live of their components. Cheap to
-/// clone.
-#[derive(Clone, Default)]
-pub struct Beside(Arc<BTreeMap<ComponentId, Vec<Prepared>>>);
-
-impl Beside {
-    /// These: of each component the stable one first. Of a component without any, nothing is known yet.
-    pub fn of(all: BTreeMap<ComponentId, Vec<Prepared>>) -> Self {
-        Self(Arc::new(all))
-    }
-
-    /// Those of a component; None: what is live stays so.
-    pub(crate) fn versions(&self, component: &ComponentId) -> Option<&[Prepared]> {
-        self.0.get(component).map(Vec::as_slice)
-    }
-
-    /// The one that gets all calls of a component, if it is among them.
-    pub(crate) fn stable(&self, component: &ComponentId) -> Option<&Prepared> {
-        self.versions(component)?.first()
-    }
-
-    /// All of them.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Prepared> {
-        self.0.values().flatten()
-    }
-}
 
 /// What all parts of the runtime share for the life of the process.
 pub(crate) struct Shared {
@@ -254,7 +195,7 @@ impl Shared {
         call: &Call,
         asked: impl FnOnce() -> Asked,
     ) -> Result<(Entry, Option<Copied>), CallError> {
-        if let Some(version) = call.beside.stable(component) {
+        if let Some(version) = Beside::of_call(call).and_then(|beside| beside.stable(component)) {
             return Ok((Entry::of(Arc::clone(&version.0)), None));
         }
         let live = self.registry.live(component);

@@ -9,12 +9,15 @@ use wasmtime_wasi_http::{
 };
 
 use crate::{
-    Call, Spec, View,
+    Call, Spec,
     control::Control,
     limits,
     log::{Output, Speaker},
     memory::Holding,
 };
+
+/// What one call has of a capability. Found again by its type, through [`State::view`].
+pub type View = Box<dyn Any + Send>;
 
 /// The data of a store. An instance runs one call at a time, so there is one set of views.
 pub struct State {

@@ -8,12 +8,9 @@ use std::{
     time::Duration,
 };
 
-use marquee_telemetry::Histogram;
+use marquee_telemetry::{Durations, Histogram};
 
-use crate::{
-    outcome::{BLAMES, Blame, KINDS, Outcome},
-    tally::Tally,
-};
+use crate::outcome::{BLAMES, Blame, KINDS, Outcome};
 
 /// The counters of a version.
 pub(crate) struct Stats {
@@ -41,6 +38,23 @@ pub struct Figures {
     /// Calls under way now, and those that wait for their turn.
     pub in_flight: u64,
     buckets: Vec<u64>,
+}
+
+/// The counters of a version, read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    /// Calls that ended.
+    pub(crate) calls: u64,
+    /// Those of them that failed, by what happened and whose doing it was.
+    pub(crate) failures: [[u64; BLAMES]; KINDS],
+    /// Calls that did not begin.
+    pub(crate) refused: u64,
+    /// Calls under way now, and those that wait for their turn.
+    pub(crate) in_flight: u64,
+    /// How long those that ended took.
+    pub(crate) took: Durations,
+    /// How long calls waited for their turn.
+    pub(crate) waits: Durations,
 }
 
 impl Stats {
@@ -207,6 +221,21 @@ fn upper(bucket: usize) -> Duration {
 
 /// Up to 2^27 us, more than two minutes: no call lasts longer.
 const BUCKETS: usize = 27 * 8;
+
+impl Tally {
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.refused += other.refused;
+        self.in_flight += other.in_flight;
+        for (kinds, others) in self.failures.iter_mut().zip(&other.failures) {
+            for (count, more) in kinds.iter_mut().zip(others) {
+                *count += more;
+            }
+        }
+        self.took.merge(&other.took);
+        self.waits.merge(&other.waits);
+    }
+}
 
 #[cfg(test)]
 mod tests {

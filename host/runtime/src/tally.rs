@@ -7,29 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use marquee_manifest::ComponentId;
 use marquee_registry::Digest;
-use marquee_telemetry::Durations;
 
-use crate::{
-    outcome::{BLAMES, KINDS},
-    stats::Stats,
-};
-
-/// The counters of a version, read.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Tally {
-    /// Calls that ended.
-    pub(crate) calls: u64,
-    /// Those of them that failed, by what happened and whose doing it was.
-    pub(crate) failures: [[u64; BLAMES]; KINDS],
-    /// Calls that did not begin.
-    pub(crate) refused: u64,
-    /// Calls under way now, and those that wait for their turn.
-    pub(crate) in_flight: u64,
-    /// How long those that ended took.
-    pub(crate) took: Durations,
-    /// How long calls waited for their turn.
-    pub(crate) waits: Durations,
-}
+use crate::stats::{Stats, Tally};
 
 /// Those of all versions.
 #[derive(Default)]
@@ -42,21 +21,6 @@ struct Version {
     past: Tally,
     /// Of those that are there: somebody else holds each, too.
     stats: Vec<Arc<Stats>>,
-}
-
-impl Tally {
-    fn merge(&mut self, other: &Self) {
-        self.calls += other.calls;
-        self.refused += other.refused;
-        self.in_flight += other.in_flight;
-        for (kinds, others) in self.failures.iter_mut().zip(&other.failures) {
-            for (count, more) in kinds.iter_mut().zip(others) {
-                *count += more;
-            }
-        }
-        self.took.merge(&other.took);
-        self.waits.merge(&other.waits);
-    }
 }
 
 impl Tallies {

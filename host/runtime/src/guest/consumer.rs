@@ -1,44 +1,14 @@
 //! `marquee:messaging/consumer`: a batch in, one verdict a message out.
 
-use bytes::Bytes;
 use futures::FutureExt as _;
 use marquee_manifest::ComponentId;
 use tokio::sync::oneshot;
 
 use crate::{
-    Call, CallError, Runtime, bindings::messaging::marquee::messaging::types as wit, entry::Entry,
-    instance::Job, outcome::Kind,
+    Call, CallError, Message, Runtime, Verdict,
+    bindings::messaging::marquee::messaging::types as wit, entry::Entry, instance::Job,
+    outcome::Kind,
 };
-
-/// A message as a consumer gets it. See `wit/marquee-messaging/types.wit`.
-#[derive(Debug, Clone)]
-pub struct Message {
-    /// Names the event for ever.
-    pub event_id: String,
-    /// Where it was published.
-    pub topic: String,
-    /// What orders it.
-    pub key: String,
-    /// The payload.
-    pub value: Bytes,
-    /// In the order of publication.
-    pub headers: Vec<(String, String)>,
-    /// In milliseconds since 1970.
-    pub published_at_ms: u64,
-    /// Which try this is, from 1.
-    pub attempt: u32,
-}
-
-/// What came of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// Its effect is in the unit of work.
-    Done,
-    /// Not yet; the reason.
-    Retry(String),
-    /// Never; the reason.
-    Reject(String),
-}
 
 impl Runtime {
     /// Let a component judge a batch. The inner error is the component's own: the batch failed as a whole.

@@ -2,13 +2,51 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use marquee_database::migrate::MigrateError;
+use marquee_database::{CommitError, migrate::MigrateError};
 use marquee_manifest::ComponentId;
 use marquee_registry::{Digest, Refused, StoreError};
 use marquee_runtime::LoadError;
 use tokio::task::JoinError;
 
-use crate::{LedgerError, Unsigned, compiler::CompileError};
+use crate::{Unsigned, compiler::CompileError};
+
+/// Why the ledger cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// The database says no.
+    #[error("the releases of all hosts cannot be had")]
+    Database(#[from] marquee_database::Error),
+    /// A step may stand or not.
+    #[error("whether the step stands is not known; look at what is live when the database answers")]
+    Commit(#[from] CommitError),
+    /// What is written there is not understood.
+    #[error(
+        "what the database says of component {component} is not understood: a later release may have written it"
+    )]
+    Strange {
+        /// Of which component.
+        component: ComponentId,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The bytes of a version are not those that its name says.
+    #[error("the bytes of version {0} in the database of releases are others; deploy it again")]
+    Changed(Digest),
+    /// The bytes of a version are not there.
+    #[error("version {0} is not in the database of releases; deploy it again")]
+    Missing(Digest),
+}
+
+impl LedgerError {
+    pub(crate) fn strange(component: &ComponentId, source: serde_json::Error) -> Self {
+        Self::Strange {
+            component: component.clone(),
+            source,
+        }
+    }
+}
 
 /// Why a step is not taken.
 

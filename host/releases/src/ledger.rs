@@ -17,45 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::{Error, Signature, Versions, versions::Stored};
-
-/// Why the ledger cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LedgerError {
-    /// The database says no.
-    #[error("the releases of all hosts cannot be had")]
-    Database(#[from] marquee_database::Error),
-    /// A step may stand or not.
-    #[error("whether the step stands is not known; look at what is live when the database answers")]
-    Commit(#[from] CommitError),
-    /// What is written there is not understood.
-    #[error(
-        "what the database says of component {component} is not understood: a later release may have written it"
-    )]
-    Strange {
-        /// Of which component.
-        component: ComponentId,
-        /// What is wrong with it.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The bytes of a version are not those that its name says.
-    #[error("the bytes of version {0} in the database of releases are others; deploy it again")]
-    Changed(Digest),
-    /// The bytes of a version are not there.
-    #[error("version {0} is not in the database of releases; deploy it again")]
-    Missing(Digest),
-}
-
-impl LedgerError {
-    fn strange(component: &ComponentId, source: serde_json::Error) -> Self {
-        Self::Strange {
-            component: component.clone(),
-            source,
-        }
-    }
-}
+use crate::{Error, LedgerError, Signature, Versions, versions::Stored};
 
 /// The ledger of an application, as one of its hosts has it. Cheap to clone.
 #[derive(Clone)]

@@ -40,8 +40,8 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use compiler::{CompileError, confine};
-pub use error::Error;
-pub use ledger::{HostReport, Ledger, LedgerError};
+pub use error::{Error, LedgerError};
+pub use ledger::{HostReport, Ledger};
 pub use provenance::{KeyError, NotASignature, Signature, Trust, Unsigned, make_key, sign};
 pub use report::{ComponentReport, Partitions, VersionReport};
 pub use start::{Start, StartError};

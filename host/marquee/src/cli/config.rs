@@ -107,6 +107,13 @@ impl Config {
             settings.require_signature.value.to_string(),
             settings.require_signature.source.to_string(),
         );
+        // Those of components stand with them.
+        for name in ["bus", "releases"] {
+            if let Some(url) = settings.database_url(name) {
+                let (value, from) = (url.value.to_string(), url.source.to_string());
+                row(format!("database {name}"), value, from);
+            }
+        }
         if let Some(lag) = &settings.health_lag {
             let value = format!("{} messages", lag.value);
             row("health lag".into(), value, lag.source.to_string());

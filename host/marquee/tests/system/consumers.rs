@@ -72,7 +72,7 @@ pub(crate) async fn on(kafka: &Server, manifest: PathBuf) -> Setup {
 }
 
 /// Publish so many messages, each with a key of its own: `NAME-0` and so on.
-async fn publish(database: &Client, name: &str, tag: &str, amount: i64) {
+pub(crate) async fn publish(database: &Client, name: &str, tag: &str, amount: i64) {
     let sql = "select marquee.publish('numbers', $1 || '-' || n, '{}',
             convert_to(jsonb_build_array($2::text, 1)::text, 'utf8'))
         from generate_series(0, $3::bigint - 1) as n";

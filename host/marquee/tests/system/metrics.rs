@@ -4,20 +4,19 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Write as _,
-    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use marquee_testkit::{eventually, proxy};
-use serde_json::Value;
 
 use crate::{
     bus::{client, film, served},
     host::{Host, Setup},
+    prometheus::Prometheus,
     raw,
     releases::{done, hello, remade},
-    tools::{Server, program},
+    tools::program,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -315,53 +314,6 @@ fn check(text: &str) {
     assert!(said.status.success() && words.is_empty(), "{words}");
 }
 
-/// A Prometheus that asks a host each second.
-struct Prometheus {
-    server: Server,
-    _folder: tempfile::TempDir,
-}
-
-impl Prometheus {
-    fn start(program: &Path, target: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let config = serde_json::json!({
-            "global": {"scrape_interval": "1s"},
-            "scrape_configs": [{
-                "job_name": "marquee",
-                "static_configs": [{"targets": [target]}],
-            }],
-        });
-        let path = folder.path().join("prometheus.yml");
-        // YAML has all of JSON.
-        fs::write(&path, config.to_string()).expect("written");
-        let flag = |name: &str, value: &Path| format!("--{name}={}", value.display());
-        let mut command = Command::new(program);
-        command
-            .arg(flag("config.file", &path))
-            .arg(flag("storage.tsdb.path", &folder.path().join("data")))
-            .arg("--web.listen-address=127.0.0.1:0");
-        let listens = |line: &str| {
-            let (_, address) = line.split_once("msg=\"Listening on\" address=")?;
-            Some(address.trim().to_owned())
-        };
-        Self {
-            server: Server::start(&mut command, listens),
-            _folder: folder,
-        }
-    }
-
-    /// What it answers.
-    async fn ask(&self, path: &str) -> Value {
-        let line = format!("GET /api/v1/{path}");
-        let answer = raw::request(&self.server.address, &line, &[], "").await;
-        match answer.status {
-            200 => answer.json()["data"].clone(),
-            // It is starting.
-            _ => Value::Null,
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prometheus_scrapes_a_host_and_sees_requests() {
     let Some(program) = program("prometheus") else {
@@ -373,18 +325,9 @@ async fn a_prometheus_scrapes_a_host_and_sees_requests() {
     let token = "0123456789abcdef0123456789abcdef";
     let setup = setup.with("MARQUEE_ADMIN_TOKEN", token);
     let host = setup.start().await;
-    let prometheus = Prometheus::start(&program, host.admin.trim_start_matches("http://"));
-    eventually(PATIENCE, "it has scraped", async || {
-        let targets = prometheus.ask("targets").await;
-        let target = &targets["activeTargets"][0];
-        assert_eq!(
-            target["lastError"].as_str().unwrap_or_default(),
-            "",
-            "{target}"
-        );
-        target["health"] == "up"
-    })
-    .await;
+    let target = host.admin.trim_start_matches("http://");
+    let prometheus = Prometheus::start(&program, target, &[]);
+    prometheus.has_scraped().await;
     for _ in 0..3 {
         let answer = raw::request(host.address(), "GET /Ada", &[], "").await;
         assert_eq!(answer.status, 200, "{answer:?}");

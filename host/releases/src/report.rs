@@ -66,6 +66,9 @@ pub struct VersionReport {
     pub p99_us: Option<u64>,
     /// Calls under way.
     pub in_flight: Option<u64>,
+    /// The linear memory of its instances on this host, in bytes.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
     /// When it became live, in milliseconds since 1970-01-01T00:00:00Z; a restart begins anew.
     pub since_ms: Option<u64>,
     /// When it was stored for the first time, in milliseconds since 1970-01-01T00:00:00Z.
@@ -192,6 +195,7 @@ impl VersionReport {
         self.calls = Some(figures.calls);
         self.errors = Some(figures.errors);
         self.in_flight = Some(figures.in_flight);
+        self.memory_bytes = Some(version.memory_bytes());
         let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.p50_us = figures.percentile(50).map(us);
         self.p99_us = figures.percentile(99).map(us);
@@ -216,6 +220,7 @@ fn row(state: &State, stored: &[Entry], digest: Digest, name: &str) -> VersionRe
         p50_us: None,
         p99_us: None,
         in_flight: None,
+        memory_bytes: None,
         since_ms: None,
         stored_at_ms: metadata.as_ref().map(|metadata| metadata.stored_at_ms),
         size_bytes: metadata.as_ref().map(|metadata| metadata.size_bytes),

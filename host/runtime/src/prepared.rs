@@ -37,6 +37,11 @@ impl Prepared {
     pub fn figures(&self) -> Figures {
         self.0.stats.figures()
     }
+
+    /// The linear memory of its instances, in calls and idle, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.standing().map_or(0, |standing| standing.memory_bytes)
+    }
 }
 
 /// Versions that are to be live at the same moment as another one, instead of what is live of their components. Cheap to

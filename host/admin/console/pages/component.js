@@ -4,7 +4,7 @@ import { at, get, text } from "../api.js";
 import { chart } from "../chart.js";
 import { diff } from "../diff.js";
 import { byVersion, lines } from "../samples.js";
-import { badge, moment, number, percent, plural, rate, short, span, table, time, version } from "../text.js";
+import { badge, bytes, moment, number, percent, plural, rate, short, span, table, time, version } from "../text.js";
 import { split } from "./components.js";
 import { deploy, pin, promote, rollback, unshadow } from "./release.js";
 
@@ -44,7 +44,7 @@ export function view({ it, history, shadow }, app) {
     ${it.shares.length === 0 ? nothing : html`<p>Messages choose by their partition; the canary gets ${it.shares.map((one) =>
       `${number(one.canary)} of ${plural(one.partitions, "partition")} of ${one.topic}`).join(", ")}.</p>`}
     ${it.together?.length > 1 ? html`<p>It came in one step with ${it.together.filter((one) => one !== it.component).join(", ")}; a rollback takes all of them back.</p>` : nothing}
-    ${table("Versions", ["State", "Version", "#Share", "#Calls", "#Errors", "#p50", "#p99", "#In flight", "Live since", "Stored", "Do"],
+    ${table("Versions", ["State", "Version", "#Share", "#Calls", "#Errors", "#p50", "#p99", "#In flight", "#Memory", "Live since", "Stored", "Do"],
       it.versions.map((one) => html`<tr>
         <td>${badge(KINDS[one.state] ?? "calm", one.state)}</td>
         <td>${version(one)}</td>
@@ -54,6 +54,7 @@ export function view({ it, history, shadow }, app) {
         <td class="num">${span(one.p50_us)}</td>
         <td class="num">${span(one.p99_us)}</td>
         <td class="num">${number(one.in_flight)}</td>
+        <td class="num">${bytes(one.memory_bytes)}</td>
         <td>${time(one.since_ms)}</td>
         <td class="by" title=${one.by ?? nothing}>${time(one.stored_at_ms)} <span class="dim">${one.by ?? ""}</span></td>
         <td class="do">${actions(app, it, one)}</td></tr>`))}

@@ -3,7 +3,7 @@ import { html, nothing } from "../vendor/lit-html.js";
 import { get } from "../api.js";
 import { shares } from "../chart.js";
 import { lately, sums } from "../samples.js";
-import { badge, number, percent, rate, span, table, time, version } from "../text.js";
+import { badge, bytes, number, percent, rate, span, table, time, version } from "../text.js";
 import { deploy } from "./release.js";
 
 export const title = () => "Components";
@@ -33,9 +33,10 @@ export function view(all, app) {
       <td class="num">${number(it.calls)}</td>
       <td class="num">${number(it.errors)}</td>
       <td class="num">${number(it.in_flight)}</td>
+      <td class="num">${bytes(it.memory_bytes)}</td>
       <td>${time(it.since_ms)}</td></tr>`;
   }));
   return html`<p class="lead">Calls a second and the share of errors are of the last five minutes, the rest since the version became live on this host.</p>
   ${app.mayChange ? html`<p class="buttons"><button type="button" class="main" @click=${() => deploy(app, all.map((it) => it.component))}>Deploy a file…</button></p>` : nothing}
-  ${table("Components", ["Component", "State", "Version", "#Share", "#Calls/s", "#Errors", "#p50", "#p99", "#Calls", "#Failed", "#In flight", "Live since"], rows)}`;
+  ${table("Components", ["Component", "State", "Version", "#Share", "#Calls/s", "#Errors", "#p50", "#p99", "#Calls", "#Failed", "#In flight", "#Memory", "Live since"], rows)}`;
 }

@@ -11,11 +11,13 @@ import * as messages from "./pages/messages.js";
 import * as overview from "./pages/overview.js";
 import * as schedules from "./pages/schedules.js";
 import * as signin from "./pages/signin.js";
+import * as trace from "./pages/trace.js";
+import * as traces from "./pages/traces.js";
 import { moment } from "./text.js";
 
-const PAGES = { "": overview, components, messages, schedules, databases, audit };
+const PAGES = { "": overview, components, messages, traces, schedules, databases, audit };
 /** Of one thing: the page, and how many parts of the path name it. */
-const DETAILS = { components: [component, 1], messages: [message, 2] };
+const DETAILS = { components: [component, 1], messages: [message, 2], traces: [trace, 1] };
 const MOST = 360;
 const THEME = "marquee.theme";
 

@@ -7,6 +7,7 @@ use marquee_delivery::consumers::ReplayFrom;
 use marquee_manifest::ComponentId;
 use marquee_registry::{Ramp, Weight};
 use marquee_releases::{How, Part, Release, Share};
+use marquee_telemetry::traces::ring::Summary;
 use serde::{Deserialize, Serialize};
 
 /// `POST .../versions`: how to release the bytes.
@@ -290,6 +291,42 @@ pub struct LeftMessage {
     pub message: String,
     /// For a person.
     pub why: String,
+}
+
+/// `GET .../traces`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TracesOf {
+    /// Only those in which this component did something.
+    pub component: Option<String>,
+    /// Only those that began with a request of this route.
+    pub route: Option<String>,
+    /// Only those whose first span took so many microseconds at least.
+    pub at_least_us: Option<u64>,
+    /// Only those in which something failed.
+    #[serde(default)]
+    pub failed: bool,
+    /// Only those that began then or later.
+    pub since: Option<DateTime<Utc>>,
+    /// The newest first, and not those that failed and the slowest.
+    #[serde(default)]
+    pub newest: bool,
+    /// 1 to 1,000; 50 by default.
+    #[serde(default = "fifty")]
+    pub limit: u32,
+}
+
+/// The traces that this host has in its memory.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Traces {
+    /// Whether it keeps any.
+    pub on: bool,
+    /// How many it has.
+    pub kept: usize,
+    /// What they take, roughly.
+    pub bytes: usize,
+    /// Those that were asked for.
+    pub traces: Vec<Summary>,
 }
 
 /// `POST .../replay`.

@@ -24,6 +24,7 @@ mod problem;
 mod routes;
 pub mod socket;
 mod state;
+mod traces;
 mod upload;
 pub mod wit;
 
@@ -32,7 +33,7 @@ pub use console::{Console, samples::Samples};
 pub use desk::Desk;
 pub use documents::{
     BulkReport, LeftMessage, MessageState, MessagesOf, Migrate, Migrated, OneOf, Pin, Promote,
-    Together, UPLOAD_BYTES,
+    Together, Traces, TracesOf, UPLOAD_BYTES,
 };
 pub use events::Events;
 pub use life::{Life, Phase};

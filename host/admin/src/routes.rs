@@ -21,7 +21,7 @@ use crate::{
     components, console, consumers, health, messages, metrics, outbox,
     peer::{Gate, admit},
     problem::{self, Problem, nothing},
-    state,
+    state, traces,
 };
 
 impl Api {
@@ -39,6 +39,7 @@ impl Api {
             .merge(messages::routes())
             .merge(outbox::routes())
             .merge(state::routes())
+            .merge(traces::routes())
             .merge(console::routes())
             .fallback(async || nothing())
             .layer(middleware::from_fn_with_state(gate, admit));

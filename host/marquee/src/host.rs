@@ -18,7 +18,7 @@ use marquee_delivery::{Begin, Consumer, Policy, outbox::Relay};
 use marquee_manifest::{App, Canary, ComponentId, Http, Outside, Rates, defaults};
 use marquee_releases::{Ledger, Releases, Start, Trust, Versions};
 use marquee_runtime::{Room, Runtime};
-use marquee_telemetry::traces::Traces;
+use marquee_telemetry::traces::{Traces, ring::Ring};
 use marquee_triggers::{
     Deliverer, Proxies, Watch, Worker, bus, http, retry, schedule,
     server::{self, Address, Listener},
@@ -52,6 +52,8 @@ pub(crate) struct Host {
     listener: Listener,
     desk: Desk,
     traces: Traces,
+    /// Those of the last minutes. None: they are not kept.
+    kept_traces: Option<Ring>,
     background: Tasks,
     admin_token: Option<Token>,
     /// Whether browsers reach the admin listener.
@@ -108,7 +110,7 @@ impl Host {
                 Token::new(&token.value).with_context(|| format!("the token of {source}"))
             })
             .transpose()?;
-        let traces = traces(app, settings)?;
+        let (traces, kept_traces) = traces(app, settings)?;
         // Ours from now on; whoever connects before it is ready is refused.
         let public = Bound::to(&settings.listen.value, "--listen")?;
         let admin = Bound::to(&settings.admin_listen.value, "--admin-listen")?;
@@ -163,6 +165,7 @@ impl Host {
                 listener,
                 desk,
                 traces,
+                kept_traces,
                 background,
                 admin_token,
                 browsed: matches!(settings.admin_listen.value, Address::Tcp(_)),
@@ -281,7 +284,11 @@ impl Host {
         });
         let api = Api::new(
             parts.releases.clone(),
-            Console { samples, address },
+            Console {
+                samples,
+                traces: self.kept_traces,
+                address,
+            },
             parts.events,
             databases.by_component.clone(),
             health::Health::new(asked, desk.life.clone()),
@@ -682,8 +689,8 @@ async fn open_bus(
     )))
 }
 
-/// Where traces go.
-fn traces(app: &App, settings: &Settings) -> anyhow::Result<Traces> {
+/// Where traces go, and those that are kept here.
+fn traces(app: &App, settings: &Settings) -> anyhow::Result<(Traces, Option<Ring>)> {
     let mut traces = settings.traces(&app.name)?;
     let known = |name: &str| traces.attributes.iter().any(|(known, _)| known == name);
     if !known(INSTANCE) {
@@ -691,7 +698,10 @@ fn traces(app: &App, settings: &Settings) -> anyhow::Result<Traces> {
         let instance = (INSTANCE.to_owned(), Uuid::now_v7().to_string());
         traces.attributes.push(instance);
     }
-    Traces::start(&traces, Vec::new()).context("traces cannot be exported")
+    let ring = settings.keep_traces.value.then(Ring::default);
+    let also = ring.iter().map(Ring::processor).collect();
+    let traces = Traces::start(&traces, also).context("traces cannot be exported")?;
+    Ok((traces, ring))
 }
 
 /// What should be live on all hosts. None: they have no database for it, and each is alone.

@@ -132,6 +132,8 @@ pub(crate) struct Settings {
     pub(crate) health_lag: Option<Set<i64>>,
     pub(crate) health_outbox: Option<Set<Duration>>,
     pub(crate) health_stuck: Option<Set<Duration>>,
+    /// Whether the traces of the last minutes are kept in memory, for the console.
+    pub(crate) keep_traces: Set<bool>,
     environment: BTreeMap<String, String>,
     file: Option<(PathBuf, RuntimeConfig)>,
 }
@@ -156,6 +158,15 @@ struct RuntimeConfig {
     health: Health,
     #[serde(default)]
     releases: Releases,
+    #[serde(default)]
+    traces: Traces,
+}
+
+/// What is kept of traces.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Traces {
+    keep: Option<bool>,
 }
 
 /// Who may vouch for versions.
@@ -364,6 +375,7 @@ impl Settings {
             health_lag: None,
             health_outbox: None,
             health_stuck: None,
+            keep_traces: Set::unset(true),
             environment,
             file,
         };
@@ -388,6 +400,7 @@ impl Settings {
             settings.duration("MARQUEE_HEALTH_OUTBOX", |file| file.health.outbox.as_ref())?;
         settings.health_stuck =
             settings.duration("MARQUEE_HEALTH_STUCK", |file| file.health.stuck.as_ref())?;
+        settings.keep_traces = settings.keep_traces()?;
         Ok(settings)
     }
 
@@ -520,6 +533,17 @@ impl Settings {
             );
         }
         Ok(set)
+    }
+
+    fn keep_traces(&self) -> anyhow::Result<Set<bool>> {
+        if let Some(set) = self.in_environment("MARQUEE_KEEP_TRACES") {
+            return set.parse("true or false");
+        }
+        let in_file = self.file.as_ref().and_then(|(path, file)| {
+            let source = Source::File(path.clone());
+            { file.traces.keep }.map(|value| Set { value, source })
+        });
+        Ok(in_file.unwrap_or_else(|| Set::unset(true)))
     }
 
     /// The files of a listener's TLS, where it has any.

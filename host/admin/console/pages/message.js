@@ -46,6 +46,12 @@ function hex(payload) {
   return rows.join("\n") + (payload.length > HEX ? `\n… ${number(payload.length - HEX)} bytes more` : "");
 }
 
+/** Of who published it, as W3C's traceparent has it. */
+function traceOf(headers) {
+  const trace = headers.find(([name]) => name === "traceparent")?.[1].split("-")[1];
+  return trace ? html`<a href="#/traces/${trace}">${trace.slice(0, 12)}</a>` : "–";
+}
+
 export function view({ it, payload }, app, place) {
   const { kept, headers, message } = { ...it, message: it.message };
   if (state.message !== message) Object.assign(state, { message, view: null, edited: null });
@@ -72,6 +78,7 @@ export function view({ it, payload }, app, place) {
     ["Place on the bus", kept.partition === null ? "–" : `partition ${kept.partition}, offset ${number(kept.offset)}`],
     ["Attempts", number(kept.attempts)], ["Published", time(kept.published_at)], ["Came here", time(kept.parked_at)],
     ["Failed first", time(kept.first_failed_at)], ["Failed last", time(kept.last_failed_at)], ["Tried next", time(kept.next_attempt_at)],
+    ["Trace", traceOf(headers)],
     ["Later ones of its key", kept.blocks ? "wait behind it" : "do not wait"],
   ];
   return html`<p class="path"><a href="#/messages">Messages</a> / ${message}</p>

@@ -14,6 +14,7 @@ use axum::{
     routing::get,
 };
 use marquee_problem::NO_SUCH_RESOURCE;
+use marquee_telemetry::traces::ring::Ring;
 
 use self::samples::Samples;
 use crate::{api::Api, problem::Problem};
@@ -23,6 +24,8 @@ use crate::{api::Api, problem::Problem};
 pub struct Console {
     /// What it did lately.
     pub samples: Samples,
+    /// What requests, messages and jobs were made of lately. None: nothing of it is kept.
+    pub traces: Option<Ring>,
     /// Where a browser finds it, as `http://HOST:PORT`. None: on a socket, which browsers do not open.
     pub address: Option<String>,
 }
@@ -92,7 +95,7 @@ macro_rules! files {
     };
 }
 
-static FILES: [(&str, &str, &str); 22] = files![
+static FILES: [(&str, &str, &str); 24] = files![
     HTML "index.html"
     STYLE "style.css"
     PICTURE "icon.svg"
@@ -110,6 +113,8 @@ static FILES: [(&str, &str, &str); 22] = files![
     SCRIPT "pages/component.js"
     SCRIPT "pages/messages.js"
     SCRIPT "pages/message.js"
+    SCRIPT "pages/traces.js"
+    SCRIPT "pages/trace.js"
     SCRIPT "pages/schedules.js"
     SCRIPT "pages/databases.js"
     SCRIPT "pages/audit.js"

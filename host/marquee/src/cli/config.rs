@@ -131,6 +131,11 @@ impl Config {
             let value = redacted(export.endpoint.as_str());
             row("traces".into(), value, "environment OTEL_*".into());
         }
+        row(
+            "keep traces".into(),
+            settings.keep_traces.value.to_string(),
+            settings.keep_traces.source.to_string(),
+        );
         let (value, from) = plain(&settings.log);
         row("log".into(), value, from);
         match &settings.kafka_brokers {

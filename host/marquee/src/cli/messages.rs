@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::{
     print,
+    query::query,
     remote::RemoteFlags,
     text::{field, plain, text},
 };
@@ -354,18 +355,6 @@ async fn history(remote: &Client, limit: u32, json: bool) -> anyhow::Result<()> 
     }
     print(table.to_string())?;
     Ok(())
-}
-
-/// As the query of a URL.
-fn query(wanted: &MessagesOf) -> anyhow::Result<String> {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    let fields = serde_json::to_value(wanted)?;
-    for (name, value) in fields.as_object().into_iter().flatten() {
-        if !value.is_null() {
-            query.append_pair(name, &text(value));
-        }
-    }
-    Ok(query.finish())
 }
 
 /// Of a message, or of what is done with it.

@@ -16,11 +16,13 @@ mod metrics;
 mod migrate;
 mod outbox;
 mod pull;
+mod query;
 mod remote;
 mod shadow;
 mod sign;
 mod text;
 mod top;
+mod traces;
 mod up;
 mod versions;
 mod watch;
@@ -75,6 +77,7 @@ enum Verb {
     Audit(audit::Audit),
     Console(console::Console),
     Top(top::Top),
+    Traces(traces::TracesVerb),
     Metrics(metrics::Metrics),
     Config(config::Config),
     Compile(compile::Compile),
@@ -106,6 +109,7 @@ impl Command {
             Verb::Audit(verb) => verb.run().await,
             Verb::Console(verb) => verb.run().await,
             Verb::Top(verb) => verb.run().await,
+            Verb::Traces(verb) => verb.run().await,
             Verb::Metrics(verb) => verb.run(),
             Verb::Config(verb) => verb.run(),
             Verb::Compile(verb) => verb.run(),

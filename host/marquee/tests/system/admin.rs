@@ -52,7 +52,8 @@ async fn it_is_what_its_document_says_and_its_errors_are_problems() {
             .replace("{number}", "1")
             .replace("{consumer}", "rating")
             .replace("{topic}", "metadata")
-            .replace("{label}", "unheard-of");
+            .replace("{label}", "unheard-of")
+            .replace("{trace}", "0000");
         for method in ["get", "post", "put", "delete"] {
             // An empty body is not what any operation that changes something takes.
             let answer = ask(&setup, &method.to_uppercase(), &path, "").await;

@@ -12,6 +12,7 @@ mod context;
 mod export;
 pub mod names;
 mod queue;
+pub mod ring;
 mod sampler;
 mod settings;
 mod span;

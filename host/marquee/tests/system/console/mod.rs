@@ -16,7 +16,7 @@ use crate::{
     admin::ask,
     host::{Host, Setup},
     raw::{self, Answer},
-    releases::{done, hello},
+    releases::{done, hello, refused},
     tools,
 };
 
@@ -39,6 +39,7 @@ fn session(setup: &Setup, arguments: &[&str]) -> String {
 async fn the_page_is_for_everybody_holds_nothing_and_may_run_only_its_own_scripts() {
     let folder = tempfile::tempdir().expect("a folder");
     let setup = Setup::application(hello(folder.path(), ""), &[]).await;
+    let setup = setup.with("MARQUEE_KEEP_TRACES", "false");
     let host = setup.start().await;
     let root = over_tcp(&host, "GET /", &[]).await;
     assert_eq!(
@@ -78,6 +79,10 @@ async fn the_page_is_for_everybody_holds_nothing_and_may_run_only_its_own_script
     ] {
         assert_eq!(over_tcp(&host, line, &[]).await.status, 403, "{line}");
     }
+    let said = done(&setup, &["traces"]);
+    assert!(said.contains("MARQUEE_KEEP_TRACES=false"), "{said}");
+    let none = ask(&setup, "GET", "/admin/v1/traces/0000", "").await;
+    assert_eq!(none.status, 404, "{none:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,6 +179,29 @@ async fn what_the_host_did_lately_is_kept_and_sent_on_to_who_looks_on() {
         assert!(top.contains(line), "{top}");
     }
 
+    let wanted = "/admin/v1/traces?component=metadata&newest=true";
+    let listed = ask(&setup, "GET", wanted, "").await.json();
+    let trace = { listed["traces"].as_array().expect("traces").iter() }
+        .find(|it| it["name"] == "GET /v1/movies")
+        .expect("that request");
+    assert_eq!(
+        (&trace["status"], &trace["failed"]),
+        (&json!(200), &json!(false))
+    );
+    let trace = trace["trace"].as_str().expect("its id");
+    let shown = done(&setup, &["traces", &trace[..16]]);
+    let depths = ["GET /v1/movies", "metadata", "SELECT"].map(|part| {
+        let line = shown.lines().skip(1).find(|line| line.contains(part));
+        let line = line.unwrap_or_else(|| panic!("no {part} in\n{shown}"));
+        line.find(part)
+    });
+    assert!(
+        depths.is_sorted(),
+        "what led to what is to the left: {shown}"
+    );
+    let none = refused(&setup, &["traces", "ffffffffffffffff"]);
+    assert!(none.contains("no such trace is kept"), "{none}");
+
     let mut sent = String::new();
     while !sent.contains("event: sample") {
         let mut piece = [0; 4_096];
@@ -258,6 +286,7 @@ async fn a_person_releases_versions_and_mends_a_message_in_a_browser() {
         "type": "movie.created", "id": "01a21fb4-6969-76b3-a9e8-5ea60fcce4c1", "title": "Mended", "year": 1957,
         "description": "", "director": "Ann", "version": 1,
     });
+    assert_eq!(raw::status(host.address(), "GET /v1/movies").await, 200);
     let links = json!({
         "link": done(&setup, &["console"]).trim(),
         "readOnly": done(&setup, &["console", "--read-only"]).trim(),

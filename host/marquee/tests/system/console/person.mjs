@@ -80,7 +80,7 @@ async function everyPageInBothThemesWideAndNarrow() {
     assert.ok(!page.url().includes("mqs_"), "the secret stays in the address");
     for (const [path, title] of [
       ["", "Overview"], ["components", "Components"], ["components/rating", "rating"], ["messages", "Messages"],
-      ["messages/rating/1", "Message rating/1"], ["schedules", "Schedules"], ["databases", "Databases"], ["audit", "Audit"],
+      ["messages/rating/1", "Message rating/1"], ["traces", "Traces"], ["schedules", "Schedules"], ["databases", "Databases"], ["audit", "Audit"],
     ]) {
       await visit(page, path, title);
       await check(page, `${title}, ${how}`);
@@ -155,6 +155,25 @@ async function aMessageIsMended(page) {
   }
 }
 
+async function aTraceIsOpened(page) {
+  await visit(page, "traces", "Traces");
+  await page.getByLabel("Component", { exact: true }).selectOption("metadata");
+  await page.getByLabel("Order", { exact: true }).selectOption("newest");
+  await page.getByRole("link", { name: "GET /v1/movies", exact: true }).first().click();
+  await page.getByRole("heading", { level: 1, name: /^Trace [0-9a-f]/ }).waitFor();
+  const spans = page.getByRole("listitem");
+  const statement = spans.filter({ hasText: "SELECT" }).first();
+  await statement.waitFor();
+  // By keyboard alone.
+  await statement.locator("summary").focus();
+  await page.keyboard.press("Enter");
+  await statement.getByText("db.query.text").waitFor();
+  await check(page, "a trace");
+  await page.setViewportSize(NARROW);
+  await check(page, "a trace, narrow");
+  await page.setViewportSize(WIDE);
+}
+
 async function whoOnlyLooksIsOfferedNothingElse() {
   const page = await opened(links.readOnly, WIDE, "light");
   await page.getByText("read only").waitFor();
@@ -174,6 +193,7 @@ try {
   await page.getByText("Live", { exact: true }).waitFor();
   await aRelease(page);
   await aMessageIsMended(page);
+  await aTraceIsOpened(page);
   await whoOnlyLooksIsOfferedNothingElse();
   assert.deepEqual(complaints, []);
 } finally {

@@ -4,12 +4,14 @@
 //! after it was acknowledged; ratings of the same user for the same film are sent in the order of the file, so
 //! that the last one counts. Bound: `concurrency` requests in flight, each with a list of 64 KiB at most.
 
+use std::sync::Arc;
+
 use futures::{StreamExt, stream::FuturesUnordered};
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use crate::{
-    api::{self, Client, Kept, Movie},
+    api::{self, Client, Kept, Movie, Titled, folded},
     feed::{Feed, Job, Row},
     input::{Line, Rating},
     progress::Progress,
@@ -88,7 +90,7 @@ pub async fn movies(
     run(lines, notes, concurrency, progress, send).await
 }
 
-/// Sends ratings; a film that is given by its title is looked up once.
+/// Sends ratings; a film that is given by its title, or its title and year, is looked up once.
 ///
 /// # Errors
 /// As [`movies`].
@@ -104,7 +106,7 @@ pub async fn ratings(
         let mut outcomes = Outcomes::new();
         let (mut keys, mut ratings) = (Vec::new(), Vec::new());
         for Job { key, row, .. } in jobs {
-            match film(client, &titles, &row.movie).await {
+            match film(client, &titles, row).await {
                 Ok(movie_id) => {
                     keys.push(*key);
                     ratings.push(api::Rating {
@@ -130,23 +132,44 @@ pub async fn ratings(
     run(lines, notes, concurrency, progress, send).await
 }
 
-/// The id of the film that is named by its id or its title.
-async fn film(
-    client: &Client,
-    titles: &Cache<String, Option<String>>,
-    named: &str,
-) -> Result<String, Failure> {
+/// The films of a title, or of a title and a year.
+type Titles = Cache<(String, Option<u16>), Arc<[Titled]>>;
+
+/// The id of the film that is named by its id, its title, or its title and year.
+async fn film(client: &Client, titles: &Titles, row: &Rating) -> Result<String, Failure> {
+    let (named, year) = (&row.movie, row.year);
     if let Ok(id) = Uuid::try_parse(named) {
         return Ok(id.to_string());
     }
+    let find = async { Ok::<_, api::Error>(client.find(named, year).await?.into()) };
     let found = titles
-        .get_or_insert_async(&named.to_lowercase(), client.find(named))
+        .get_or_insert_async(&(folded(named), year), find)
         .await?;
-    found.ok_or_else(|| {
-        Failure::Line(format!(
+    match (&*found, year) {
+        ([film], _) => Ok(film.id.clone()),
+        ([], None) => Err(Failure::Line(format!(
             "no film has the title {named:?}; import it first, or give its id"
-        ))
-    })
+        ))),
+        ([], Some(year)) => Err(Failure::Line(format!(
+            "no film of {year} has the title {named:?}; import it first, or give its id"
+        ))),
+        (several, _) => Err(Failure::Line(format!(
+            "{} films have the title {named:?} ({}); give the year, or the id",
+            several.len(),
+            years(several)
+        ))),
+    }
+}
+
+/// Of these films, for people.
+fn years(films: &[Titled]) -> String {
+    let mut years: Vec<_> = films.iter().map(|film| film.year).collect();
+    years.sort_unstable();
+    let shown = years.into_iter().map(|year| match year {
+        Some(year) => year.to_string(),
+        None => "no year".to_owned(),
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 async fn run<T: Row>(

@@ -39,8 +39,8 @@ pub struct Settings {
 /// A film of the demo.
 #[derive(Debug, Clone)]
 pub struct Film {
-    /// Its title.
-    pub title: String,
+    /// Its title and year, for people.
+    pub name: String,
     /// What must be served.
     pub expected: Tally,
     /// What is served; none when it is no average of whole values.
@@ -91,7 +91,7 @@ impl Report {
                 Some((film, served, served.average()?))
             })
             .collect();
-        films.sort_by(|a, b| b.2.total_cmp(&a.2).then_with(|| a.0.title.cmp(&b.0.title)));
+        films.sort_by(|a, b| b.2.total_cmp(&a.2).then_with(|| a.0.name.cmp(&b.0.name)));
         films.truncate(count);
         films
     }
@@ -123,11 +123,11 @@ pub enum Error {
     Moving,
     /// What was there before is not consistent.
     #[error(
-        "{title:?} is served with fewer ratings than this demo's own users have given it, before anything was sent: what the server keeps does not agree with itself"
+        "{film} is served with fewer ratings than this demo's own users have given it, before anything was sent: what the server keeps does not agree with itself"
     )]
     Inconsistent {
-        /// The film.
-        title: String,
+        /// Its title and year.
+        film: String,
     },
 }
 
@@ -161,9 +161,9 @@ pub async fn run(client: &Client, settings: Settings) -> Result<Report, Error> {
         .filter(|kept| matches!(kept, api::Kept::Created(_)))
         .count();
     let ids: Vec<&str> = kept.iter().map(api::Kept::id).collect();
-    let titles: Vec<&str> = sample.iter().map(|movie| movie.title.as_str()).collect();
+    let names: Vec<String> = sample.iter().map(name).collect();
 
-    let others = others(client, &plan, &ids, &titles, settings).await?;
+    let others = others(client, &plan, &ids, &names, settings).await?;
     let mut expected = others.clone();
     for rating in &plan.ratings {
         if let Some(tally) = expected.get_mut(rating.film) {
@@ -203,13 +203,13 @@ pub async fn run(client: &Client, settings: Settings) -> Result<Report, Error> {
     wait_until_applied(client, &ids, &expected, settings).await?;
     let applying = started.elapsed();
     // All once more: a film that was right for a moment may have moved on.
-    let served = aggregates(client, &ids, width).await?;
-    let films = titles
-        .iter()
+    let served = client.aggregates(&ids, width).await?;
+    let films = names
+        .into_iter()
         .zip(expected)
         .zip(served)
-        .map(|((title, expected), served)| Film {
-            title: (*title).to_owned(),
+        .map(|((name, expected), served)| Film {
+            name,
             expected,
             served: Tally::of(served),
             answer: match served.average {
@@ -236,13 +236,13 @@ async fn others(
     client: &Client,
     plan: &Plan,
     ids: &[&str],
-    titles: &[&str],
+    names: &[String],
     settings: Settings,
 ) -> Result<Vec<Tally>, Error> {
     let width = settings.concurrency.max(1);
     let places: HashMap<&str, usize> = ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
     let began = Instant::now();
-    let mut before = aggregates(client, ids, width).await?;
+    let mut before = client.aggregates(ids, width).await?;
     loop {
         let mut own = vec![Tally::default(); ids.len()];
         if before.iter().any(|served| served.count > 0) {
@@ -263,18 +263,16 @@ async fn others(
                 }
             }
         }
-        let after = aggregates(client, ids, width).await?;
+        let after = client.aggregates(ids, width).await?;
         if after == before {
-            return titles
+            return names
                 .iter()
                 .zip(after)
                 .zip(own)
-                .map(|((title, served), own)| {
+                .map(|((name, served), own)| {
                     Tally::of(served)
                         .and_then(|served| served.without(own))
-                        .ok_or_else(|| Error::Inconsistent {
-                            title: (*title).to_owned(),
-                        })
+                        .ok_or_else(|| Error::Inconsistent { film: name.clone() })
                 })
                 .collect();
         }
@@ -283,18 +281,6 @@ async fn others(
         }
         before = after;
     }
-}
-
-async fn aggregates(
-    client: &Client,
-    ids: &[&str],
-    width: usize,
-) -> Result<Vec<api::Aggregate>, api::Error> {
-    stream::iter(ids)
-        .map(async |id| client.aggregate(id).await)
-        .buffered(width)
-        .try_collect()
-        .await
 }
 
 /// Polls the films that are not yet as they must be; ends when all are, or when nothing moves any more.
@@ -312,7 +298,7 @@ async fn wait_until_applied(
     let mut moved = Instant::now();
     loop {
         let ids: Vec<&str> = open.iter().map(|(id, _)| *id).collect();
-        let served = aggregates(client, &ids, settings.concurrency.max(1)).await?;
+        let served = client.aggregates(&ids, settings.concurrency).await?;
         let mut partly = 0;
         let mut still = Vec::new();
         for ((id, expected), served) in open.into_iter().zip(served) {
@@ -341,6 +327,14 @@ async fn wait_until_applied(
             return Ok(());
         }
         tokio::time::sleep(POLL).await;
+    }
+}
+
+/// A film as people tell it from others of its title.
+fn name(movie: &Movie) -> String {
+    match movie.year {
+        Some(year) => format!("{} ({year})", movie.title),
+        None => movie.title.clone(),
     }
 }
 

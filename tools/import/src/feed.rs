@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use crate::{
-    api::{self, LIST_MAX_BYTES, Movie},
+    api::{self, LIST_MAX_BYTES, Movie, folded},
     input::{Line, Rating},
     state::{Key, State},
 };
@@ -22,8 +22,8 @@ pub(crate) trait Row: Serialize {
     /// Most bytes by which it is longer, as the API has it, than as JSON here.
     const GROWS: usize;
 
-    /// What it does, where the order in which that is done matters. A film that is named by its title in one line and by
-    /// its id in another is two films here.
+    /// What it does, where the order in which that is done matters. A film that is named in two ways, by its title, by its
+    /// title and year, by its id, is two films here.
     fn act(&self) -> Option<String>;
 }
 
@@ -42,7 +42,8 @@ impl Row for Rating {
     const GROWS: usize = uuid::fmt::Hyphenated::LENGTH;
 
     fn act(&self) -> Option<String> {
-        Some(format!("{}\n{}", self.user_id, self.movie.to_lowercase()))
+        let year = self.year.unwrap_or_default();
+        Some(format!("{}\n{year} {}", self.user_id, folded(&self.movie)))
     }
 }
 
@@ -153,6 +154,7 @@ mod tests {
             parsed: Ok(Rating {
                 user_id: user.to_owned(),
                 movie: "Heat".to_owned(),
+                year: None,
                 value: 7,
             }),
         }
@@ -176,6 +178,7 @@ mod tests {
             number,
             parsed: Ok(Movie {
                 title: format!("{number}"),
+                year: None,
                 description: "\"".repeat(length),
                 director: "D".to_owned(),
             }),
@@ -211,6 +214,23 @@ mod tests {
         assert_eq!(numbers(&third), [5]);
         feed.settled(&third.jobs);
         assert!(feed.next(None).is_none() && feed.under_way.is_empty());
+    }
+
+    #[test]
+    fn a_film_is_the_same_however_its_title_is_written_and_another_in_another_year() {
+        let act = |movie: &str, year| {
+            let (user_id, movie) = ("ann".to_owned(), movie.to_owned());
+            let rating = Rating {
+                user_id,
+                movie,
+                year,
+                value: 7,
+            };
+            rating.act()
+        };
+        assert_eq!(act("Straße", None), act("STRASSE", None));
+        assert_eq!(act("King Kong", Some(1933)), act("king kong", Some(1933)));
+        assert_ne!(act("King Kong", Some(1933)), act("King Kong", Some(2005)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The sample that ships with the product: titles, years and directors of real films.
+//! The sample that ships with the product: titles, years and directors of real films, remakes among them.
 
 use crate::{
     api::Movie,
@@ -24,16 +24,19 @@ mod tests {
 
     #[test]
     fn the_sample_is_large_unique_and_within_the_bounds_of_the_api() {
-        let mut titles = HashSet::new();
+        let mut films = HashSet::new();
         let mut rows = csv::Reader::from_reader(CSV.as_bytes());
         let mut count = 0;
         for row in rows.records() {
             let row = row.unwrap();
             let (title, year, director) = (&row[0], &row[1], &row[2]);
             assert_eq!(row.len(), 3, "{row:?}");
-            assert!(titles.insert(title.to_lowercase()), "twice: {title}");
-            let year: u32 = year.parse().unwrap();
+            let year: u16 = year.parse().unwrap();
             assert!((1888..=2026).contains(&year), "{title}: {year}");
+            let film = (title.to_lowercase(), year);
+            assert!(films.insert(film), "twice: {title} of {year}");
+            let in_title = format!("({year})");
+            assert!(!title.contains(&in_title), "its year has a column: {title}");
             for text in [title, director] {
                 assert_eq!(text.trim(), text, "{row:?}");
                 assert!(!text.chars().any(char::is_control), "{row:?}");
@@ -42,7 +45,12 @@ mod tests {
             count += 1;
         }
         assert!(count >= 520, "only {count}");
-        assert_eq!(sample().len(), count, "every row is a film");
+        let sample = sample();
+        assert_eq!(sample.len(), count, "every row is a film");
+        assert!(sample.iter().all(|film| film.year.is_some()));
+        let kongs = sample.iter().filter(|film| film.title == "King Kong");
+        let kongs: Vec<_> = kongs.filter_map(|film| film.year).collect();
+        assert_eq!(kongs, [1933, 2005], "a remake has the title of the first");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Films and ratings out of CSV or JSON lines.
 //!
 //! A bad line is an item with its number and reason, never the end, unless it has none itself: the rest is read. One line, of
-//! a megabyte at the most, is in memory at a time. Not here: the bounds of values, which the server knows better and answers with 422.
+//! a megabyte at the most, is in memory at a time. Not here: the bounds of values, which the server knows better and answers
+//! with 422.
 
 use std::{
     io::{self, BufRead, BufReader, Read},
@@ -53,6 +54,9 @@ pub struct Rating {
     pub user_id: String,
     /// A film's id or title.
     pub movie: String,
+    /// Which film of that title; of no matter beside an id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub year: Option<u16>,
     /// 1 to 10.
     pub value: i64,
 }
@@ -65,22 +69,16 @@ struct RawMovie {
     #[serde(default)]
     description: Option<String>,
     #[serde(default)]
-    year: Option<i32>,
+    year: Option<u16>,
 }
 
 impl RawMovie {
     fn check(self) -> Result<Movie, String> {
-        let description = match (self.description, self.year) {
-            (Some(text), _) if !text.trim().is_empty() => text,
-            (_, Some(year)) => format!("A film of {year}."),
-            _ => String::new(),
-        };
-        let title = filled("title", &self.title)?;
-        let director = filled("director", &self.director)?;
         Ok(Movie {
-            title,
-            description,
-            director,
+            title: filled("title", &self.title)?,
+            year: self.year,
+            description: self.description.unwrap_or_default(),
+            director: filled("director", &self.director)?,
         })
     }
 }
@@ -95,6 +93,8 @@ struct RawRating {
     movie: Option<String>,
     #[serde(default)]
     title: Option<String>,
+    #[serde(default)]
+    year: Option<u16>,
     value: i64,
 }
 
@@ -109,12 +109,13 @@ impl RawRating {
         Ok(Rating {
             user_id: filled("user_id", &self.user_id)?,
             movie: movie.trim().to_owned(),
+            year: self.year,
             value: self.value,
         })
     }
 }
 
-/// The films of an input: columns or fields `title`, `director`, and `description` or `year`.
+/// The films of an input: columns or fields `title`, `director`, and, where they are known, `year` and `description`.
 pub fn movies<R: Read + Send + 'static>(
     from: R,
     format: Format,
@@ -122,7 +123,8 @@ pub fn movies<R: Read + Send + 'static>(
     lines(from, format, RawMovie::check)
 }
 
-/// The ratings of an input: columns or fields `user_id`, `movie_id` or `title` (or `movie`: either), `value`.
+/// The ratings of an input: columns or fields `user_id`, `movie_id` or `title` (or `movie`: either), `value`, and `year`,
+/// where several films have the title.
 pub fn ratings<R: Read + Send + 'static>(
     from: R,
     format: Format,
@@ -179,7 +181,7 @@ fn csv_lines<R: Read + Send, Raw: DeserializeOwned + Send, T>(
                 let number = row.position().map_or(before, csv::Position::line);
                 let parsed = row
                     .deserialize::<Raw>(Some(&headers))
-                    .map_err(|error| plain(&error))
+                    .map_err(|error| plain(&error, &headers))
                     .and_then(check);
                 Some(Line { number, parsed })
             }
@@ -187,7 +189,7 @@ fn csv_lines<R: Read + Send, Raw: DeserializeOwned + Send, T>(
                 // Reading cannot go on after an error of the source itself; a bad row is one row.
                 ended = error.is_io_error();
                 let number = error.position().map_or(before, csv::Position::line);
-                Some(bad(number, plain(&error)))
+                Some(bad(number, plain(&error, &headers)))
             }
         }
     })
@@ -261,10 +263,18 @@ fn bad<T>(number: u64, reason: String) -> Line<T> {
     }
 }
 
-/// What is wrong with a row, without the position that is reported anyway.
-fn plain(error: &csv::Error) -> String {
+/// What is wrong with a row, without the position that is reported anyway; a column by its name.
+fn plain(error: &csv::Error, columns: &csv::StringRecord) -> String {
     match error.kind() {
-        csv::ErrorKind::Deserialize { err, .. } => err.to_string(),
+        csv::ErrorKind::Deserialize { err, .. } => {
+            let column = err
+                .field()
+                .and_then(|place| columns.get(usize::try_from(place).ok()?));
+            match column {
+                Some(column) => format!("{column}: {}", err.kind()),
+                None => err.kind().to_string(),
+            }
+        }
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
         } => format!("has {len} columns, the first row has {expected_len}"),
@@ -308,14 +318,44 @@ mod tests {
     }
 
     #[test]
-    fn a_year_becomes_a_description_where_there_is_none() {
-        let text =
+    fn a_film_has_a_year_and_a_description_where_they_are_given() {
+        let table =
             "title,year,director,description\nHeat,1995,Michael Mann,\nRan,,Akira Kurosawa,War.\n";
-        let films: Vec<_> = movies(text.as_bytes(), Format::Csv)
-            .map(|line| line.parsed.unwrap())
+        let objects = "{\"title\":\"Heat\",\"year\":1995,\"director\":\"Michael Mann\"}\n\
+            {\"title\":\"Ran\",\"year\":null,\"director\":\"Akira Kurosawa\",\"description\":\"War.\"}\n";
+        for (text, format) in [(table, Format::Csv), (objects, Format::Jsonl)] {
+            let films: Vec<_> = movies(text.as_bytes(), format)
+                .map(|line| line.parsed.unwrap())
+                .map(|film| (film.title, film.year, film.description))
+                .collect();
+            let film = |title: &str, year, text: &str| (title.to_owned(), year, text.to_owned());
+            assert_eq!(
+                films,
+                [film("Heat", Some(1995), ""), film("Ran", None, "War.")]
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_year_is_refused_with_its_line_and_column() {
+        let years = ["x", "-1995", "1995.5", "70000", "MCMXCV"];
+        let rows: String = years
+            .iter()
+            .map(|year| format!("Heat,{year},Michael Mann\n"))
             .collect();
-        assert_eq!(films[0].description, "A film of 1995.");
-        assert_eq!(films[1].description, "War.");
+        let text = format!("title,year,director\n{rows}Ran,1985,Akira Kurosawa\n");
+        let lines: Vec<_> = movies(std::io::Cursor::new(text), Format::Csv).collect();
+        assert_eq!(lines.len(), years.len() + 1);
+        for (line, number) in lines.iter().zip(2..7) {
+            let reason = line.parsed.as_ref().unwrap_err();
+            assert_eq!(line.number, number);
+            assert!(reason.starts_with("year: "), "{reason}");
+        }
+        assert_eq!(lines[5].parsed.as_ref().unwrap().year, Some(1985));
+
+        let text = "{\"title\":\"A\",\"director\":\"B\",\"year\":\"1995\"}\n{\"title\":\"A\",\"director\":\"B\",\"year\":-1}";
+        let lines = told(movies(text.as_bytes(), Format::Jsonl));
+        assert_eq!(lines, [(1, false), (2, false)]);
     }
 
     #[test]
@@ -357,6 +397,11 @@ mod tests {
         let text = "{\"user_id\":\"ana\",\"movie_id\":\"x\",\"value\":3}";
         let line = ratings(text.as_bytes(), Format::Jsonl).next().unwrap();
         assert_eq!(line.parsed.unwrap().movie, "x");
+        let text = "user_id,title,year,value\nana,King Kong,1933,9\nana,Heat,,9\nana,Ran,x,9\n";
+        let years: Vec<_> = ratings(text.as_bytes(), Format::Csv)
+            .map(|line| line.parsed.map(|rating| rating.year).ok())
+            .collect();
+        assert_eq!(years, [Some(Some(1933)), Some(None), None]);
     }
 
     #[test]

@@ -34,12 +34,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Send films: columns or fields title, director, and description or year
+    /// Send films: columns or fields title, director, and, where known, year and description
     #[command(
-        after_help = "Examples:\n  marquee-import movies films.csv\n  cat films.jsonl | marquee-import movies - --format jsonl"
+        after_help = "Examples:\n  marquee-import movies films.csv\n  cat films.jsonl | marquee-import movies - --format jsonl\nwhere films.csv is\n  title,year,director\n  Playtime,1967,Jacques Tati"
     )]
     Movies(Source),
-    /// Send ratings: columns or fields user_id, title or movie_id, and value (1 to 10)
+    /// Send ratings: columns or fields user_id, title (and year, where several have it) or movie_id, and value (1 to 10)
     #[command(
         after_help = "Example:\n  marquee-import ratings ratings.csv\nwhere ratings.csv is\n  user_id,title,value\n  ana,Playtime,9"
     )]
@@ -167,7 +167,7 @@ async fn run_demo(demo: &Demo) -> Result<bool, Failure> {
     table.set_header(["film", "average", "ratings"]);
     for (film, tally, average) in report.best(10, least) {
         table.add_row([
-            film.title.clone(),
+            film.name.clone(),
             format!("{average:.2}"),
             tally.count.to_string(),
         ]);
@@ -205,8 +205,8 @@ async fn run_demo(demo: &Demo) -> Result<bool, Failure> {
             |average| format!("average {average}"),
         );
         say(&format!(
-            "{:?}: served {}; must be {average}, count {}",
-            film.title, film.answer, film.expected.count
+            "{}: served {}; must be {average}, count {}",
+            film.name, film.answer, film.expected.count
         ))?;
     }
     if wrong == 0 {

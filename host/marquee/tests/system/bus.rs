@@ -18,6 +18,7 @@ pub(crate) fn client(url: &str) -> Client {
 pub(crate) fn film(title: &str) -> Movie {
     Movie {
         title: title.to_owned(),
+        year: None,
         description: "A film.".to_owned(),
         director: "Somebody".to_owned(),
     }

@@ -20,6 +20,7 @@ async fn with_nothing_configured_it_starts_what_it_needs_and_keeps_the_data() {
     let client = Client::new(&host.url, 2, Duration::from_secs(30)).expect("a client");
     let movie = Movie {
         title: "Vertigo".into(),
+        year: Some(1958),
         description: String::new(),
         director: "Alfred Hitchcock".into(),
     };
@@ -34,7 +35,8 @@ async fn with_nothing_configured_it_starts_what_it_needs_and_keeps_the_data() {
 
     let host = setup.start().await;
     let client = Client::new(&host.url, 2, Duration::from_secs(30)).expect("a client");
-    assert_eq!(client.find("Vertigo").await.expect("found"), Some(kept));
+    let found = client.find("Vertigo", None).await.expect("found");
+    assert_eq!((&found[0].id, found[0].year), (&kept, Some(1958)));
     // Killed, it leaves its server behind; the next start takes that over.
     host.kill();
     let host = setup.start().await;

@@ -4,7 +4,7 @@
 //! itself is settled by itself; of items to which it says "not now", those alone are sent again. A list that is refused
 //! for what may be one item's fault (400, 413, 422) is sent in halves until that item stands alone. A list of ratings
 //! has an idempotency key of its own: sent again since its answer was lost it counts once, and no late try of it undoes
-//! what was sent after it. A film is known by its title: one whose answer was lost is found to be there.
+//! what was sent after it. A film is known by its title and year: one whose answer was lost is found to be there.
 //!
 //! Bounds: one request at a time for a list; memory for what the list holds. Not here: how items become lists, and in
 //! which order lists are sent.

@@ -1,15 +1,16 @@
 //! The public API of Marquee, as a client sees it.
 //!
 //! Every call may be repeated without harm, and is, until it is answered, refused, or given up (`transport`). Many films
-//! or ratings go with one request (`lists`).
+//! or ratings go with one request (`lists`), and many films' figures come with one (`aggregates`).
 
+mod aggregates;
 mod error;
 mod lists;
+mod titles;
 mod transport;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use bytes::Bytes;
 use reqwest::{Method, StatusCode, Url};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -17,13 +18,19 @@ use serde_json::json;
 use crate::session::{Credentials, Session};
 use transport::{Answer, Call, Transport};
 
+pub use aggregates::Aggregate;
 pub use error::Error;
+pub use titles::Titled;
+pub(crate) use titles::folded;
 
 /// A film to be kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Movie {
-    /// Unique without regard to case.
+    /// Unique together with the year, without regard to case.
     pub title: String,
+    /// Of its release, 1870 to 2200. None is a year of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub year: Option<u16>,
     /// May be empty.
     pub description: String,
     /// One or more people.
@@ -59,7 +66,7 @@ pub const LIST_MAX_BYTES: usize = 64 << 10;
 pub enum Kept {
     /// It is new and has this id.
     Created(String),
-    /// One of this title was there, with this id.
+    /// One of this title and year was there, with this id.
     Existing(String),
 }
 
@@ -71,15 +78,6 @@ impl Kept {
             Kept::Created(id) | Kept::Existing(id) => id,
         }
     }
-}
-
-/// What a film's ratings come to.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub struct Aggregate {
-    /// The mean; none while there is no rating.
-    pub average: Option<f64>,
-    /// How many.
-    pub count: u64,
 }
 
 /// One rating of a user.
@@ -138,7 +136,7 @@ impl Client {
         self.transport.retries.load(Ordering::Relaxed)
     }
 
-    /// Keeps a film, or finds the one that has its title.
+    /// Keeps a film, or finds the one that has its title and year.
     ///
     /// # Errors
     /// `Refused`, `Answer` or `GaveUp`.
@@ -156,8 +154,8 @@ impl Client {
     }
 
     /// Keeps films as [`keep`](Self::keep) does each, a list of them with one request: an outcome for each, in their
-    /// order. Of two with one title in the list the first is new. One that is new and whose answer was lost counts as
-    /// one that was there.
+    /// order. Of two with one title and year in the list the first is new. One that is new and whose answer was lost
+    /// counts as one that was there.
     pub async fn keep_many(&self, movies: &[Movie]) -> Vec<Result<Kept, Error>> {
         lists::send(&self.transport, movies).await
     }
@@ -177,52 +175,6 @@ impl Client {
     /// counts once. A user must rate a film once in the list: of two ratings, either may be sent again and count.
     pub async fn rate_many(&self, ratings: &[Rating]) -> Vec<Result<(), Error>> {
         lists::send(&self.transport, ratings).await
-    }
-
-    /// A film's aggregate.
-    ///
-    /// # Errors
-    /// `Refused`, `Answer` or `GaveUp`.
-    pub async fn aggregate(&self, movie: &str) -> Result<Aggregate, Error> {
-        #[derive(Deserialize)]
-        struct Details {
-            rating: Aggregate,
-        }
-        let url = self.transport.url(&["v1", "movies", movie, "details"]);
-        let details: Details = self.get(url).await?;
-        Ok(details.rating)
-    }
-
-    /// The id of the film of this title, if there is one.
-    ///
-    /// # Errors
-    /// `Refused`, `Answer` or `GaveUp`.
-    pub async fn find(&self, title: &str) -> Result<Option<String>, Error> {
-        #[derive(Deserialize)]
-        struct Found {
-            id: String,
-            title: String,
-        }
-        #[derive(Deserialize)]
-        struct Page {
-            movies: Vec<Found>,
-            next: Option<String>,
-        }
-        let wanted = title.trim().to_lowercase();
-        let mut url = self.transport.url(&["v1", "movies"]);
-        url.query_pairs_mut().append_pair("prefix", title.trim());
-        let mut after = None::<String>;
-        loop {
-            let page: Page = self.get(page_of(&url, after.as_deref())).await?;
-            let mut movies = page.movies.into_iter();
-            if let Some(found) = movies.find(|movie| movie.title.to_lowercase() == wanted) {
-                return Ok(Some(found.id));
-            }
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(None),
-            }
-        }
     }
 
     /// All ratings of a user.
@@ -249,12 +201,7 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, url: Url) -> Result<T, Error> {
-        let call = Call {
-            method: Method::GET,
-            url,
-            body: Bytes::new(),
-            key: None,
-        };
+        let call = Call::get(url);
         succeeded(self.transport.call(&call).await?)?.parse(&call)
     }
 

@@ -83,6 +83,16 @@ impl Tries {
 }
 
 impl Call {
+    /// A read.
+    pub(super) fn get(url: Url) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            body: Bytes::new(),
+            key: None,
+        }
+    }
+
     pub(super) fn what(&self) -> String {
         format!("{} {}", self.method, self.url)
     }

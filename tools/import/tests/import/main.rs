@@ -7,6 +7,7 @@
     reason = "a test that panics says what is wrong"
 )]
 
+mod aggregates;
 mod server;
 
 use std::{

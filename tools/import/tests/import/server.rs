@@ -1,4 +1,5 @@
-//! A server on loopback that takes lists of films and ratings as the API does, except where it is told to make trouble.
+//! A server on loopback that takes lists of films and ratings as the API does, except where it is told to make trouble, and
+//! serves the figures of a catalogue.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::stream;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     body::{Frame, Incoming},
@@ -52,6 +53,10 @@ struct State {
     /// None: there is no bound.
     bound: Mutex<Option<Arc<Semaphore>>>,
     stuck: Notify,
+    /// Ids, the newest first. Each has as many ratings as films that are newer.
+    catalogue: Mutex<Vec<String>>,
+    /// In so many answers more no rating is known.
+    forgetful: Mutex<usize>,
 }
 
 /// A server, until it is dropped.
@@ -94,6 +99,12 @@ impl Server {
             state,
             _task: task,
         }
+    }
+
+    /// Serve these films, the newest first, and know no rating in the first answers.
+    pub(crate) fn serve(&self, catalogue: Vec<String>, forgetful: usize) {
+        *lock(&self.state.catalogue) = catalogue;
+        *lock(&self.state.forgetful) = forgetful;
     }
 
     /// How many requests came.
@@ -143,6 +154,9 @@ async fn answer(
     trouble: &(dyn Fn(&str, usize) -> Option<Trouble> + Send + Sync),
 ) -> Result<Response<Body>, std::io::Error> {
     *lock(&state.requests) += 1;
+    if request.method() == Method::GET {
+        return Ok(figures(request.uri(), state));
+    }
     let (name, most, done) = match request.uri().path() {
         "/v1/movies/batch" => ("title", 100, 201),
         "/v1/ratings/batch" => ("user", 500, 202),
@@ -205,6 +219,44 @@ async fn answer(
         full(whole)
     };
     Ok(response.body(body).expect("a response"))
+}
+
+/// A page of the catalogue, or one of its films.
+fn figures(uri: &Uri, state: &State) -> Response<Body> {
+    let catalogue = lock(&state.catalogue);
+    let mut forgetful = lock(&state.forgetful);
+    let is_known = *forgetful == 0;
+    *forgetful = forgetful.saturating_sub(1);
+    let rating = |place: usize| {
+        let average = (place > 0).then_some(7.0);
+        is_known.then(|| json!({"average": average, "count": place}))
+    };
+    let answer = match uri.path() {
+        "/v1/movies" => {
+            let query = uri.query().expect("a query");
+            let after = query.strip_prefix("sort=-created&limit=100");
+            let after = after.expect("the newest first");
+            let first = after.strip_prefix("&after=").unwrap_or("0");
+            let first: usize = first.parse().expect("a cursor of this server's");
+            let page = catalogue.iter().enumerate().skip(first).take(100);
+            let movies: Vec<_> = page
+                .map(|(place, id)| json!({"id": id, "rating": rating(place)}))
+                .collect();
+            let next = first + movies.len();
+            let next = (next < catalogue.len()).then(|| next.to_string());
+            json!({"movies": movies, "next": next})
+        }
+        path => {
+            let place = catalogue
+                .iter()
+                .position(|id| path == format!("/v1/movies/{id}/details"));
+            match place {
+                Some(place) => json!({"rating": rating(place)}),
+                None => return problem(404, None),
+            }
+        }
+    };
+    Response::new(full(answer.to_string()))
 }
 
 fn problem(status: u16, retry_after: Option<u64>) -> Response<Body> {

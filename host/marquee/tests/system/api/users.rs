@@ -499,6 +499,7 @@ async fn an_import_logs_in_and_again_when_its_session_has_ended() {
     };
     let film = Movie {
         title: "Heat".into(),
+        year: Some(1995),
         description: String::new(),
         director: "Michael Mann".into(),
     };

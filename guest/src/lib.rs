@@ -1,12 +1,13 @@
-//! What a component in Rust needs beside its domain: SQL with rows by name, messages with their verdicts, cursors,
-//! variables, and what every API over HTTP and gRPC has. It knows nothing of any application.
+//! What a component in Rust needs beside its domain: SQL with rows by name, messages with their verdicts, cursors, opaque
+//! ids, variables, and what every API over HTTP and gRPC has. It knows nothing of any application.
 //!
 //! **The way to write a component.** One crate (`cdylib`), built with `scripts/components NAME` or
 //! `cargo build --target wasm32-wasip2`:
 //!
 //! - `wit/` says what it exports and imports; [`component!`] makes the bindings of its world and exports its type.
 //! - `lib.rs` implements the exported interfaces: parse what came into values of the domain, ask the store, answer.
-//! - `domain/` has plain types and functions, tested natively. Of this crate it may use [`cursor`], which is pure.
+//! - `domain/` has plain types and functions, tested natively. Of this crate it may use [`cursor`] and [`opaque`], which
+//!   are pure.
 //! - `store.rs` has all the SQL, on a [`sql::Database`].
 //! - A component that answers HTTP has routes of axum, and a [`rest::Api`](rest) around them; gRPC is [`grpc`].
 //! - The manifest grants what it may use: a database, topics, variables.
@@ -61,6 +62,7 @@ pub mod grpc;
 pub mod http;
 #[cfg(feature = "messaging")]
 pub mod messaging;
+pub mod opaque;
 #[cfg(feature = "rest")]
 pub mod rest;
 #[cfg(feature = "sql")]

@@ -4,6 +4,7 @@
 //! What only the owners of the data can judge (how long a title is, whether the movie is known) is not checked here. A
 //! rating goes to the bus, where nobody can refuse it any more, so its bounds are.
 
+use marquee_guest::opaque;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
@@ -55,7 +56,7 @@ fn hyphenated(text: &str) -> Option<Uuid> {
 }
 
 /// Who rates. Opaque: compared byte for byte, never normalised. At most 128 bytes in UTF-8, without control characters,
-/// and without blanks at either end.
+/// and without blanks at either end. Rating refuses whatever else comes to it by whatever way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(
@@ -67,13 +68,8 @@ pub(crate) struct UserId(pub(crate) String);
 impl TryFrom<String> for UserId {
     type Error = &'static str;
 
-    /// No two ids look the same in a log for a blank's sake.
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let well_formed = (1..=128).contains(&text.len())
-            && text.trim().len() == text.len()
-            && !text.chars().any(char::is_control);
-        let rule = "must have 1 to 128 bytes, no control characters and no blanks at either end";
-        well_formed.then_some(Self(text)).ok_or(rule)
+        opaque::check(&text).map(|()| Self(text))
     }
 }
 

@@ -91,34 +91,11 @@ fn every_other_form_of_an_id_is_refused() {
 }
 
 #[test]
-fn a_user_id_is_taken_as_it_stands() {
-    for text in [
-        "u",
-        "a b",
-        "é",
-        "e\u{301}",
-        "👩‍👩‍👧",
-        "\u{202e}abc",
-        "%_'\"\\",
-        &"x".repeat(128),
-    ] {
+fn a_user_id_is_an_opaque_id_and_taken_as_it_stands() {
+    for text in ["u", "a b", "e\u{301}", "\u{202e}abc"] {
         assert_eq!(user(text).unwrap().0, text);
     }
-}
-
-#[test]
-fn a_user_id_outside_its_bounds_is_refused() {
-    for text in [
-        "",
-        " ",
-        " a",
-        "a\u{a0}",
-        "a\nb",
-        "a\u{1b}[31m",
-        "a\u{85}b",
-        &"x".repeat(129),
-        &"é".repeat(65),
-    ] {
+    for text in ["", " a", "a\nb", &"x".repeat(129)] {
         assert!(user(text).is_err(), "{text:?}");
     }
 }

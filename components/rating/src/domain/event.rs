@@ -4,6 +4,7 @@
 //! not know are passed over: while two versions run, the older one reads what the newer one sends. An event that says
 //! what it is in a field `type` is none of these, whatever else it has, and nothing to this version.
 
+use marquee_guest::opaque;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -40,7 +41,7 @@ impl Record {
     /// A record of any kind, for questions: one of a kind that nobody rates is merely not known.
     pub fn parse(kind: &str, id: &str) -> Result<Self, Invalid> {
         Self::check_kind(kind)?;
-        check_name("record_id", id, NAME_MAX_BYTES)?;
+        check_name("record_id", id, opaque::MAX_BYTES)?;
         Ok(Self {
             kind: kind.to_owned(),
             id: id.to_owned(),
@@ -189,9 +190,9 @@ pub fn parse_event_id(text: &str) -> Result<Uuid, Invalid> {
     id.ok_or_else(|| Invalid::new("event_id", "must be a UUID in its hyphenated form"))
 }
 
-/// A user's id as other contexts give it.
+/// A user's id as other contexts give it: the rule by which the gateway asks for it too.
 pub(super) fn check_user(user_id: &str) -> Result<(), Invalid> {
-    check_name("user_id", user_id, NAME_MAX_BYTES)
+    opaque::check(user_id).map_err(|rule| Invalid::new("user_id", rule))
 }
 
 #[derive(Deserialize)]
@@ -220,8 +221,6 @@ enum Verb {
 pub(crate) const MOVIE: &str = "movie";
 /// Most bytes of a kind of record.
 const KIND_MAX_BYTES: usize = 32;
-/// Most bytes of a record's or a user's id.
-const NAME_MAX_BYTES: usize = 128;
 /// The last microsecond of the year 9999.
 const OCCURRED_AT_MAX_US: u64 = 253_402_300_799_999_999;
 
@@ -263,6 +262,11 @@ mod tests {
         check(r#""r""#, r#""a\u0000b""#, false);
         check(r#""u""#, r#""""#, false);
         check(r#""u""#, r#""a\u0000b""#, false);
+        check(r#""u""#, r#""a\nb""#, false);
+        check(r#""u""#, r#""a\u0085b""#, false);
+        check(r#""u""#, r#"" u""#, false);
+        check(r#""u""#, r#""u\u00a0""#, false);
+        check(r#""u""#, r#""a b""#, true);
         check(r#""u""#, &format!("{:?}", "é".repeat(64)), true);
         check(r#""u""#, &format!("{:?}", "é".repeat(65)), false);
         check("0192f0c1-0000-7000-8000-000000000001", "7", false);

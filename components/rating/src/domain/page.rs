@@ -1,9 +1,12 @@
 //! A page of a list, and where it begins.
 
-use marquee_guest::cursor::{Cursors, Foreign, cut};
+use marquee_guest::{
+    cursor::{Cursors, Foreign, cut},
+    opaque,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Invalid, Record, event::check_user};
+use super::{Invalid, Record, check_name, event::check_user};
 
 /// Most entries of a page.
 pub const LIMIT_MAX: u32 = 100;
@@ -32,10 +35,11 @@ impl OfUser {
 }
 
 impl OfRecord {
-    /// Check every bound.
+    /// Check every bound. Users who are kept since the rule of their ids was a wider one are positions too.
     pub fn parse(record: &Record, after: Option<&str>, limit: u32) -> Result<Self, Invalid> {
         let cursors = Cursors::of("ratings-of-record", (record.kind(), record.id()));
-        Self::of(cursors, after, limit, |user| check_user(user).is_ok())
+        let is_kept = |user: &String| check_name("user_id", user, opaque::MAX_BYTES).is_ok();
+        Self::of(cursors, after, limit, is_kept)
     }
 }
 
@@ -111,7 +115,7 @@ mod tests {
             assert!(!after(cursor, user), "{cursor} {user}");
         }
         let cursors = Cursors::of("ratings-of-record", ("movie", "r"));
-        for (user, good) in [("ann", true), ("", false), ("a\0", false)] {
+        for (user, good) in [("ann", true), ("a\n", true), ("", false), ("a\0", false)] {
             let cursor = cursors.encode(&user);
             assert_eq!(
                 OfRecord::parse(&record("r"), Some(&cursor), 1).is_ok(),

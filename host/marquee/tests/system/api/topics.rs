@@ -86,4 +86,12 @@ async fn what_is_published_is_what_the_topics_document_tells() {
         "user.deleted",
     ];
     assert_eq!(kinds, all.map(str::to_owned).into());
+
+    // Whoever publishes ratings learns the rule of users' ids that clients of the API learn.
+    let openapi = system.ask("GET /openapi.json", None, &Value::Null).await;
+    let rule = &openapi.json()["components"]["schemas"]["UserId"]["pattern"];
+    for message in ["Rated", "RatingDeleted"] {
+        let fields = &document["components"]["schemas"][message]["properties"];
+        assert_eq!(&fields["user_id"]["pattern"], rule, "{message}");
+    }
 }

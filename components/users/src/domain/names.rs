@@ -1,9 +1,10 @@
 //! Names and e-mail addresses, and how they are compared.
 //!
-//! A [`Key`] is the canonical composition (NFC), lower-cased character by character, as movies' titles are compared: it
-//! matters neither how an accent was typed nor a letter's case. It is no full case folding ("ß" and "ss" differ), and it
-//! does not hide that letters of two scripts look alike. A name has no `@` and an address has one, so whoever logs in
-//! with either cannot be taken for somebody else.
+//! A [`Key`] is the canonical composition (NFC), lower-cased character by character: it matters neither how an accent was
+//! typed nor a letter's case. It is no full case folding, as titles of movies have it: "Weiß" and "Weiss" are two people,
+//! though "Straße" and "Strasse" are one title. It stays that way, since a wider rule would make one of two users who have
+//! their names already. It does not hide that letters of two scripts look alike. A name has no `@` and an address has
+//! one, so whoever logs in with either cannot be taken for somebody else.
 
 use unicode_normalization::UnicodeNormalization as _;
 

@@ -66,7 +66,7 @@ impl Drop for Held {
 }
 
 /// Fails where the answer to this request is none that the document promises.
-pub(crate) fn check(address: &str, request: &[u8], answer: &Answer) {
+pub(crate) fn check(address: &str, method: &str, target: &str, answer: &Answer) {
     let holds = ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
     if holds
         .as_ref()
@@ -75,20 +75,9 @@ pub(crate) fn check(address: &str, request: &[u8], answer: &Answer) {
         return;
     }
     drop(holds);
-    let line = String::from_utf8_lossy(
-        request
-            .split(|byte| *byte == b'\r')
-            .next()
-            .unwrap_or_default(),
-    )
-    .into_owned();
-    let mut words = line.split(' ');
-    let (Some(method), Some(target)) = (words.next(), words.next()) else {
-        return;
-    };
     let contract = CONTRACT.get().expect("a host was started");
     if let Err(breach) = contract.judge(method, target, answer) {
-        panic!("{line:.200}: {breach}: {answer:?}");
+        panic!("{method} {target:.200}: {breach}: {answer:?}");
     }
 }
 
@@ -138,6 +127,8 @@ impl Contract {
         let Some(operation) = operation else {
             return match (item, method, answer.status) {
                 (Some(_), "OPTIONS", 204) | (Some(_), _, 405) => self.allow(method, answer),
+                // A path of gRPC, which the document does not have.
+                (None, "POST", 415) => self.problem(method, answer),
                 // Whatever is asked for, the host and the router can refuse it.
                 (_, _, 400 | 404 | 405 | 408 | 413 | 414 | 503 | 504 | 505) => {
                     self.problem(method, answer)

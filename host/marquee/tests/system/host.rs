@@ -183,7 +183,8 @@ impl Setup {
         .await;
         host.url = host.said("serving");
         host.admin = host.said("health").trim_end_matches("/readyz").to_owned();
-        if self.manifest == Path::new("spin.toml") {
+        // Its document is asked for without TLS.
+        if self.manifest == Path::new("spin.toml") && host.url.starts_with("http:") {
             host.contract = Some(contract::hold(host.address()).await);
         }
         host
@@ -323,7 +324,8 @@ impl Host {
 
     /// Without the scheme.
     pub(crate) fn address(&self) -> &str {
-        self.url.trim_start_matches("http://")
+        let address = self.url.trim_start_matches("http://");
+        address.trim_start_matches("https://")
     }
 
     /// `kill -9`.

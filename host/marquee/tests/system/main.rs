@@ -27,6 +27,7 @@ mod grpc;
 mod h2spec;
 mod host;
 mod hosts;
+mod http2;
 mod imports;
 mod kafka;
 mod lifecycle;

@@ -12,6 +12,7 @@ use tokio::{net::TcpStream, task::JoinSet};
 use crate::{
     grpc,
     host::{Host, Setup},
+    http2::Raw,
     raw::{self, Answer},
     releases::guest,
 };
@@ -228,7 +229,7 @@ async fn a_class_names_calls_of_grpc_by_their_paths_and_its_refusal_is_a_status(
     let lines = "rates = [{ class = \"submit\", methods = [\"POST\"], paths = [\"/MetadataService/SubmitMetadata\"], client = { rate = \"2/h\" } }]";
     let setup = with(folder.path(), "hello", lines).await;
     let host = setup.start().await;
-    let mut raw = grpc::Raw::to(host.address()).await;
+    let mut raw = Raw::to(host.address()).await;
     let submit = format!("{}/MetadataService/SubmitMetadata", host.url);
     // The component speaks no gRPC; the host's refusal does.
     for _ in 0..2 {

@@ -39,7 +39,12 @@ impl Answer {
 /// Send these bytes and read until the server closes. What the movie system answers is held against its contract.
 pub(crate) async fn send(address: &str, bytes: &[u8]) -> Answer {
     let answer = send_unchecked(address, bytes).await;
-    contract::check(address, bytes, &answer);
+    let line = bytes.split(|byte| *byte == b'\r').next();
+    let line = String::from_utf8_lossy(line.unwrap_or_default());
+    let mut words = line.split(' ');
+    if let (Some(method), Some(target)) = (words.next(), words.next()) {
+        contract::check(address, method, target, &answer);
+    }
     answer
 }
 

@@ -24,7 +24,7 @@ use wasmtime::{
     component::{Component, types::ComponentItem},
 };
 
-use crate::{grpc, host::Setup, raw, tools};
+use crate::{contract, grpc, host::Setup, http2::Raw, raw, tools};
 
 fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -142,11 +142,13 @@ struct Spin {
     address: String,
     /// Whose token goes with what is asked.
     token: Option<String>,
+    /// What it answers is held against the same document.
+    _contract: contract::Held,
 }
 
 impl Spin {
     /// On databases that `marquee migrate` has prepared, and with nothing else of Marquee.
-    fn up(setup: &Setup) -> Self {
+    async fn up(setup: &Setup) -> Self {
         let url = url::Url::parse(setup.url("METADATA")).expect("a URL");
         let server = format!(
             "{}:{}",
@@ -178,14 +180,16 @@ impl Spin {
             let url = line.strip_prefix("Serving http://")?;
             Some(url.trim_end_matches('/').to_owned())
         });
-        let spin = Self {
-            child,
-            address: address.expect("spin says where it serves"),
-            token: None,
-        };
         // The rest is read too, so that it never waits for a reader.
         std::thread::spawn(move || lines.for_each(drop));
-        spin
+        let address = address.expect("spin says where it serves");
+        let contract = contract::hold(&address).await;
+        Self {
+            child,
+            address,
+            token: None,
+            _contract: contract,
+        }
     }
 
     async fn ask(&self, request: &str, body: &Value) -> raw::Answer {
@@ -240,7 +244,7 @@ async fn a_movie_is_made_rated_and_read_with_its_average_under_spin_up() {
         "{}",
         String::from_utf8_lossy(&migrated.stderr)
     );
-    let mut spin = Spin::up(&setup);
+    let mut spin = Spin::up(&setup).await;
 
     let movie = json!({"title": "Heat", "description": "", "director": "Michael Mann"});
     assert_eq!(spin.ask("POST /v1/movies", &movie).await.status, 401);
@@ -273,7 +277,7 @@ async fn a_movie_is_made_rated_and_read_with_its_average_under_spin_up() {
         json!({"average": 7.5, "count": 2})
     );
     // The same over gRPC: Spin takes HTTP/2 without TLS, and lets trailers through.
-    let mut grpc = grpc::Raw::to(&spin.address).await;
+    let mut grpc = Raw::to(&spin.address).await;
     let details = format!("http://{}/MovieService/GetMovieDetails", spin.address);
     let movie_id = id.clone();
     let by_id = grpc::frame(&grpc::ById { movie_id });

@@ -6,7 +6,7 @@ use marquee_testkit::{Proxy, eventually, proxy};
 use serde_json::json;
 
 use super::{Api, assert_problem};
-use crate::{grpc, host::Setup, raw::Answer};
+use crate::{grpc, host::Setup, http2::Raw, raw::Answer};
 
 /// A system whose databases of these names can be cut off.
 async fn behind_proxies<const N: usize>(names: [&str; N]) -> (Api, Vec<Proxy>) {
@@ -55,7 +55,7 @@ async fn while_ratings_are_away_movies_are_read_and_created() {
     ] {
         assert_away(&target, &api.get(&target).await);
     }
-    let mut raw = grpc::Raw::to(api.host.address()).await;
+    let mut raw = Raw::to(api.host.address()).await;
     let details = format!("{}/MovieService/GetMovieDetails", api.host.url);
     let movie_id = id.clone();
     let reply = raw

@@ -2,8 +2,11 @@
 
 use http::{Request, request::Builder};
 
-use super::client::{ById, Ending, Metadata, Raw, SubmitMetadata, frame, framed};
-use crate::api::{Api, assert_problem};
+use super::client::{ById, Metadata, SubmitMetadata, frame, framed};
+use crate::{
+    api::{Api, assert_problem},
+    http2::{Ending, Raw},
+};
 
 /// What is sent, and what comes back.
 struct Case {

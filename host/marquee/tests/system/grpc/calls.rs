@@ -8,9 +8,12 @@ use tonic_types::StatusExt as _;
 
 use super::client::{
     AggregatedRating, ById, Client, Details, GetAggregatedRating, Metadata, OneMetadata,
-    RatingSubmitted, Raw, SubmitMetadata, SubmitRating, framed,
+    RatingSubmitted, SubmitMetadata, SubmitRating, framed,
 };
-use crate::api::{Api, UNKNOWN, users::Guarded};
+use crate::{
+    api::{Api, UNKNOWN, users::Guarded},
+    http2::Raw,
+};
 
 fn heat() -> Metadata {
     Metadata {

@@ -1,18 +1,6 @@
-//! Two clients: tonic's, with messages that are written here by hand, since their numbers are what is promised; and one
-//! that sends over HTTP/2 what tonic's would not.
+//! tonic's client, with messages that are written here by hand, since their numbers are what is promised.
 
-use bytes::Bytes;
-use futures::{StreamExt as _, stream};
-use http::HeaderMap;
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::{
-    Request,
-    body::Frame,
-    client::conn::http2::{self, SendRequest},
-};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use tokio::{net::TcpStream, task::JoinSet};
 use tonic::{
     Status,
     client::Grpc,
@@ -171,84 +159,6 @@ impl Client {
         let codec = ProstCodec::default();
         Ok(client.unary(request, path, codec).await?.into_inner())
     }
-}
-
-/// What came back of one request over HTTP/2.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-    pub(crate) trailers: HeaderMap,
-}
-
-impl Reply {
-    /// The status of gRPC. It stands in trailers, or in headers of an answer that has nothing else.
-    pub(crate) fn code(&self) -> Option<&str> {
-        let trailers = [&self.trailers, &self.headers].into_iter();
-        let mut values = trailers.filter_map(|fields| fields.get("grpc-status"));
-        values.next()?.to_str().ok()
-    }
-}
-
-type Sent = http_body_util::combinators::UnsyncBoxBody<Bytes, std::convert::Infallible>;
-
-/// A connection on which everything can be sent that HTTP/2 allows.
-pub(crate) struct Raw {
-    sender: SendRequest<Sent>,
-    /// Drives the connection.
-    _driving: JoinSet<hyper::Result<()>>,
-}
-
-impl Raw {
-    pub(crate) async fn to(address: &str) -> Self {
-        let stream = TcpStream::connect(address).await.expect("it listens");
-        let io = TokioIo::new(stream);
-        let connected = http2::handshake(TokioExecutor::new(), io).await;
-        let (sender, connection) = connected.expect("it speaks HTTP/2");
-        let mut driving = JoinSet::new();
-        driving.spawn(connection);
-        Self {
-            sender,
-            _driving: driving,
-        }
-    }
-
-    /// A call of gRPC with these bytes as its body.
-    pub(crate) async fn call(&mut self, url: &str, body: impl Into<Bytes>) -> Reply {
-        let call = Request::post(url).header("content-type", "application/grpc");
-        self.send(call, body, Ending::AtOnce).await
-    }
-
-    pub(crate) async fn send(
-        &mut self,
-        request: http::request::Builder,
-        body: impl Into<Bytes>,
-        ending: Ending,
-    ) -> Reply {
-        let frames = stream::iter([Ok(Frame::data(body.into()))]);
-        let body = match ending {
-            Ending::AtOnce => StreamBody::new(frames).boxed_unsync(),
-            Ending::Never => StreamBody::new(frames.chain(stream::pending())).boxed_unsync(),
-        };
-        let request = request.body(body).expect("a request");
-        let answer = self.sender.send_request(request).await.expect("an answer");
-        let (parts, body) = answer.into_parts();
-        let collected = body.collect().await.expect("to its end");
-        Reply {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            trailers: collected.trailers().cloned().unwrap_or_default(),
-            body: collected.to_bytes(),
-        }
-    }
-}
-
-/// When a client says that its body is complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    AtOnce,
-    Never,
 }
 
 /// A message as it is framed.

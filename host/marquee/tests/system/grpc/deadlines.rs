@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 use http::Request;
 use marquee_testkit::eventually;
 
-use super::client::{Ending, Metadata, Raw, SubmitMetadata, frame};
-use crate::host::Setup;
+use super::client::{Metadata, SubmitMetadata, frame};
+use crate::{
+    host::Setup,
+    http2::{Ending, Raw},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_comes_by_the_deadline_and_what_was_begun_is_done() {

@@ -5,5 +5,8 @@ mod calls;
 mod client;
 mod deadlines;
 mod grpcurl;
+mod tls;
 
-pub(crate) use client::{ById, Raw, frame, framed};
+pub(crate) use client::{
+    ById, GetAggregatedRating, Metadata, SubmitMetadata, SubmitRating, frame, framed,
+};

@@ -4,6 +4,7 @@
 mod bad_input;
 mod documents;
 mod failures;
+mod matrix;
 mod movies;
 mod ratings;
 mod reading;

@@ -15,7 +15,7 @@ use crate::{
     raw::{self, Answer},
 };
 
-const PASSWORD: &str = "a quiet harbour";
+pub(super) const PASSWORD: &str = "a quiet harbour";
 const JSON: &str = "content-type: application/json";
 
 /// A running system that asks for tokens.
@@ -29,14 +29,17 @@ pub(crate) struct Guarded {
 pub(crate) struct Member {
     pub(crate) id: String,
     pub(crate) access: String,
-    refresh: String,
-    session: String,
+    pub(super) refresh: String,
+    pub(super) session: String,
 }
 
 impl Guarded {
     pub(crate) async fn start() -> Self {
         let setup = Setup::databases().await;
-        let setup = setup.with("SPIN_VARIABLE_AUTH", "required");
+        Self::on(setup.with("SPIN_VARIABLE_AUTH", "required")).await
+    }
+
+    pub(crate) async fn on(setup: Setup) -> Self {
         let host = setup.start().await;
         Self { host, setup }
     }
@@ -54,12 +57,12 @@ impl Guarded {
         raw::request(self.host.address(), line, &headers, body).await
     }
 
-    async fn register(&self, name: &str) -> Answer {
+    pub(super) async fn register(&self, name: &str) -> Answer {
         let user = json!({"name": name, "password": PASSWORD});
         self.ask("POST /v1/users", None, &user).await
     }
 
-    async fn log_in(&self, name: &str, password: &str) -> Answer {
+    pub(super) async fn log_in(&self, name: &str, password: &str) -> Answer {
         let login = json!({"login": name, "password": password});
         self.ask("POST /v1/sessions", None, &login).await
     }
@@ -92,7 +95,7 @@ impl Guarded {
     }
 }
 
-fn member(id: &Value, session: &Answer) -> Member {
+pub(super) fn member(id: &Value, session: &Answer) -> Member {
     let session = session.json();
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     Member {
@@ -142,167 +145,13 @@ async fn a_user_registers_logs_in_rates_as_themselves_and_logs_out() {
         )
         .await;
     assert_eq!(out.status, 204, "{out:?}");
-    eventually(
-        Duration::from_secs(20),
-        "the token is no good",
-        async || {
-            let me = system
-                .ask("GET /v1/users/me", Some(&ann.access), &Value::Null)
-                .await;
-            me.status == 401 && me.header("www-authenticate") == Some("Bearer realm=\"movies\"")
-        },
-    )
+    eventually(Duration::from_secs(20), "the token is no good", async || {
+        let me = system
+            .ask("GET /v1/users/me", Some(&ann.access), &Value::Null)
+            .await;
+        me.status == 401 && me.header("www-authenticate") == Some("Bearer realm=\"movies\"")
+    })
     .await;
-}
-
-/// Each route that is not for everybody, for each kind of caller.
-#[tokio::test(flavor = "multi_thread")]
-async fn each_route_is_for_whom_it_is_for() {
-    let system = Guarded::start().await;
-    let (a, b) = (system.member("a").await, system.member("b").await);
-    let moderator = system.member_as("moderator").await;
-    let importer = system.member_as("importer").await;
-    let admin = system.member_as("admin").await;
-    let movie = system.movie(&a, "Heat").await;
-
-    // A token that was logged out, one whose time is over, one that was replaced.
-    let again = async || {
-        let session = system.log_in("b", PASSWORD).await;
-        assert_eq!(session.status, 201, "{session:?}");
-        member(&json!(b.id), &session)
-    };
-    let (revoked, expired, rotated) = (again().await, again().await, again().await);
-    let out = system
-        .ask(
-            "DELETE /v1/sessions/current",
-            Some(&revoked.access),
-            &Value::Null,
-        )
-        .await;
-    assert_eq!(out.status, 204, "{out:?}");
-    let refreshed = json!({"refresh_token": rotated.refresh});
-    let refreshed = system
-        .ask("POST /v1/sessions/refresh", None, &refreshed)
-        .await;
-    assert_eq!(refreshed.status, 200, "{refreshed:?}");
-    let client = system.setup.connect("USERS").await;
-    let sql = "update sessions set access_expires_at = now() - interval '1 second'
-        where id::text = $1";
-    let changed = client.execute(sql, &[&expired.session]).await;
-    assert_eq!(changed.expect("it runs"), 1);
-
-    let callers = [
-        ("nobody", None),
-        ("a", Some(&a)),
-        ("b", Some(&b)),
-        ("moderator", Some(&moderator)),
-        ("importer", Some(&importer)),
-        ("admin", Some(&admin)),
-        ("expired", Some(&expired)),
-        ("revoked", Some(&revoked)),
-        ("rotated", Some(&rotated)),
-    ];
-    let value = json!({"value": 8});
-    let of_a = format!("/v1/movies/{movie}/ratings/{}", a.id);
-    let submitted =
-        json!({"record_id": movie, "record_type": "movie", "user_id": a.id, "value": 7});
-    let original =
-        json!({"title": "{caller} 2", "description": "", "director": "D", "record_type": "movie"});
-    let new = json!({"title": "{caller}", "description": "", "director": "D"});
-    // In the order of the callers; `e` is what nobody gets whose token is no good.
-    let everybody = |status| [status; 9];
-    let users = |status: u16| [401, status, status, status, status, status, 401, 401, 401];
-    let importers = [401, 202, 403, 403, 202, 202, 401, 401, 401];
-    let many = json!([{"movie_id": movie, "user": a.id, "value": 7}]);
-    let table: [(String, Value, [u16; 9]); 17] = [
-        ("GET /v1/movies".into(), Value::Null, everybody(200)),
-        (
-            format!("GET /v1/movies/{movie}"),
-            Value::Null,
-            everybody(200),
-        ),
-        (
-            format!("GET /v1/movies/{movie}/details"),
-            Value::Null,
-            everybody(200),
-        ),
-        (
-            format!("GET /v1/get-metadata?id={movie}"),
-            Value::Null,
-            everybody(200),
-        ),
-        (
-            format!("GET /v1/get-movie-details?id={movie}"),
-            Value::Null,
-            everybody(200),
-        ),
-        ("GET /openapi.json".into(), Value::Null, everybody(200)),
-        ("POST /v1/movies".into(), new, users(201)),
-        ("POST /v1/submit-metadata".into(), original, users(201)),
-        (format!("PUT {of_a}"), value.clone(), importers),
-        (format!("DELETE {of_a}"), Value::Null, importers),
-        ("POST /v1/submit-rating".into(), submitted, importers),
-        (
-            format!("PUT /v1/movies/{movie}/ratings/me"),
-            value,
-            users(202),
-        ),
-        (
-            format!("GET /v1/users/{}/ratings", a.id),
-            Value::Null,
-            [401, 200, 403, 200, 200, 200, 401, 401, 401],
-        ),
-        (
-            format!("GET /v1/movies/{movie}/ratings"),
-            Value::Null,
-            [200, 200, 200, 200, 200, 200, 401, 401, 401],
-        ),
-        // Whoever may not rate for a user is told so in the entry.
-        ("POST /v1/ratings/batch".into(), many.clone(), users(202)),
-        ("GET /v1/users/me".into(), Value::Null, users(200)),
-        (
-            format!("PUT /v1/users/{}/role", a.id),
-            json!({"role": "user"}),
-            [401, 403, 403, 403, 403, 200, 401, 401, 401],
-        ),
-    ];
-    for (line, body, expected) in table {
-        for ((name, caller), expected) in callers.iter().zip(expected) {
-            let body: Value = serde_json::from_str(&body.to_string().replace("{caller}", name))
-                .expect("still JSON");
-            let token = caller.map(|caller| caller.access.as_str());
-            let answer = system.ask(&line, token, &body).await;
-            assert_eq!(answer.status, expected, "{name}: {line}: {answer:?}");
-            match expected {
-                401 => drop(assert_problem(&line, &answer, 401, "unauthorized")),
-                403 => drop(assert_problem(&line, &answer, 403, "forbidden")),
-                _ => {}
-            }
-            assert_eq!(answer.header("marquee-auth"), None, "{line}");
-            assert_eq!(
-                answer.header("marquee-subject"),
-                None,
-                "it is for the host: {line}"
-            );
-        }
-    }
-    let of_movie = format!("GET /v1/movies/{movie}/ratings");
-    for (name, caller) in &callers[..6] {
-        let page = system
-            .ask(
-                &of_movie,
-                caller.map(|member| member.access.as_str()),
-                &Value::Null,
-            )
-            .await
-            .json();
-        let sees_users = !["nobody", "a", "b"].contains(name);
-        assert_eq!(page["ratings"].is_array(), sees_users, "{name}: {page}");
-    }
-    let answer = system
-        .ask("POST /v1/ratings/batch", Some(&b.access), &many)
-        .await;
-    assert_eq!(answer.json()[0]["status"], 403, "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,6 +197,12 @@ async fn another_password_ends_all_other_sessions() {
             .await
     };
 
+    let me = async |member: &Member| {
+        system
+            .ask("GET /v1/users/me", Some(&member.access), &Value::Null)
+            .await
+            .status
+    };
     let new = "an even quieter harbour";
     let answer = change(json!({"password": new})).await;
     assert_problem("without the old one", &answer, 422, "out-of-bounds");
@@ -371,12 +226,6 @@ async fn another_password_ends_all_other_sessions() {
         "unauthorized",
     );
     assert_eq!(system.log_in("anna", new).await.status, 201);
-    let me = async |member: &Member| {
-        system
-            .ask("GET /v1/users/me", Some(&member.access), &Value::Null)
-            .await
-            .status
-    };
     eventually(Duration::from_secs(20), "elsewhere is out", async || {
         me(&elsewhere).await == 401
     })

@@ -1,6 +1,7 @@
 //! The movie system's API as its clients see it: the real components on real servers. That every answer is one that the
 //! OpenAPI document promises is checked wherever one is seen (`contract`).
 
+mod bad_bodies;
 mod bad_input;
 mod documents;
 mod failures;

@@ -3,8 +3,7 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -13,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     host::{Host, Setup},
+    manifests,
     raw::{self, Answer},
 };
 
@@ -25,19 +25,11 @@ struct Movies {
 
 impl Movies {
     async fn kept_for(max_age: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-        for part in ["target", "migrations"] {
-            let to = root.canonicalize().expect("a folder").join(part);
-            symlink(to, folder.path().join(part)).expect("a link");
-        }
-        let text = fs::read_to_string(root.join("spin.toml")).expect("the manifest");
         let cache = format!(
             "[component.metadata.tool.marquee.cache]\n\
              \"movie:metadata/queries.movie-by-id\" = {{ tags = [\"movie:{{id}}\"], max_age = \"{max_age}\" }}\n"
         );
-        let manifest = folder.path().join("spin.toml");
-        fs::write(&manifest, format!("{text}\n{cache}")).expect("a manifest");
+        let (folder, manifest) = manifests::movies(|text| format!("{text}\n{cache}"));
         let names = ["METADATA", "RATING", "USERS", "BUS"];
         let setup = Setup::application(&manifest, &names).await;
         Self {

@@ -33,6 +33,7 @@ mod kafka;
 mod lifecycle;
 mod limits;
 mod logs;
+mod manifests;
 mod metrics;
 mod migrations;
 mod operators;

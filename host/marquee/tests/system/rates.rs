@@ -7,12 +7,15 @@ use http_body_util::Empty;
 use hyper::{Request, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use marquee_testkit::eventually;
+use serde_json::{Value, json};
 use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::{
+    api::users::Guarded,
     grpc,
     host::{Host, Setup},
     http2::Raw,
+    manifests,
     raw::{self, Answer},
     releases::guest,
 };
@@ -221,6 +224,36 @@ async fn tokens_have_buckets_of_their_own_until_the_component_says_whose_they_ar
     let log = host.log();
     assert!(log.contains("a request was refused by a rate"), "{log}");
     assert!(!log.contains("ann-1"), "tokens are in no log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_the_movie_system_has_one_rate_whichever_of_their_tokens_they_show() {
+    let own = "subject = { rate = \"100/s\", burst = 1000 }";
+    let (_folder, manifest) = manifests::movies(|text| {
+        assert!(text.contains(own), "{text}");
+        text.replace(own, "subject = { rate = \"3/h\" }")
+    });
+    let names = ["METADATA", "RATING", "USERS", "BUS"];
+    let setup = Setup::application(manifest, &names).await;
+    let system = Guarded::on(setup.with("SPIN_VARIABLE_AUTH", "required")).await;
+    let (ann, bob) = (system.member("ann").await, system.member("bob").await);
+    let login = json!({"login": "ann", "password": "a quiet harbour"});
+    let second = system.ask("POST /v1/sessions", None, &login).await.json();
+    let second = second["access_token"].as_str().expect("a token");
+    let me = async |token: &str| {
+        let line = "GET /v1/users/me";
+        system.ask(line, Some(token), &Value::Null).await.status
+    };
+    // Each is known as hers after its first answer.
+    assert_eq!(me(second).await, 200);
+    assert_eq!(me(&ann.access).await, 200);
+    let mut left = 4;
+    while me(&ann.access).await != 429 {
+        left -= 1;
+        assert!(left > 0, "three in an hour");
+    }
+    assert_eq!(me(second).await, 429, "it is hers too");
+    assert_eq!(me(&bob.access).await, 200, "he has his own");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,9 +49,9 @@ use axum::{
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, Empty};
 use marquee_problem::UNSUPPORTED_MEDIA_TYPE;
-use tonic::Status;
+use tonic::{Code, Status};
 
-use crate::rest::{Api, Failure, check_url};
+use crate::rest::{Api, Failure, ROUTE, check_url, name_route};
 
 /// A service, by its full name.
 #[derive(Debug, Clone, Copy)]
@@ -91,15 +91,20 @@ impl Services {
     }
 
     async fn serve(&'static self, request: Request) -> Response {
+        let method = request.uri().path().to_owned();
         let name = service(&request);
-        if let Some(own) = self.own(name) {
-            return (own.serve)(request).await;
+        let mut response = match (self.own(name), name) {
+            (Some(own), _) => (own.serve)(request).await,
+            (None, HEALTH) => health::serve(self, request).await,
+            (None, REFLECTION | REFLECTION_BEFORE) => reflection::serve(self, request).await,
+            (None, _) => Status::unimplemented("there is no such service").into_http(),
+        };
+        // What is not there has a name that the client made up.
+        let status = response.headers().get(Status::GRPC_STATUS);
+        if status.is_none_or(|code| Code::from_bytes(code.as_bytes()) != Code::Unimplemented) {
+            name_route(&mut response, &method);
         }
-        match name {
-            HEALTH => health::serve(self, request).await,
-            REFLECTION | REFLECTION_BEFORE => reflection::serve(self, request).await,
-            _ => Status::unimplemented("there is no such service").into_http(),
-        }
+        response
     }
 
     /// A client that does not speak gRPC is answered over HTTP.
@@ -120,7 +125,12 @@ impl Services {
             Ok(deadline) => deadline::keep(deadline, self.serve(request)).await,
             Err(status) => status.into_http(),
         };
-        finish(status::blame(response, domain, self.resource))
+        let route = response.headers().get(ROUTE).cloned();
+        let mut response = finish(status::blame(response, domain, self.resource));
+        if let Some(route) = route {
+            response.headers_mut().insert(ROUTE, route);
+        }
+        response
     }
 }
 

@@ -51,8 +51,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! Promises: an error is a problem of RFC 9457 whoever found it, axum's router too; every answer has the request's id, and
-//! is stored nowhere unless it says so; an answer with JSON to GET has a tag, and is not sent to whoever has it. Checks come
+//! Promises: an error is a problem of RFC 9457 whoever found it, axum's router too; every answer has the request's id, names its
+//! route to the host, and is stored nowhere unless it says so; an answer with JSON to GET has a tag, and is not sent to whoever has it. Checks come
 //! in this order, and the first that fails decides the status: escapes of the URL (400), path (404), method (405), Accept
 //! (406), then a route's parts in the order in which it takes them; of a body its headers (415), its size (413), JSON and
 //! shape (400). Bounds of values are the routes' own (422).
@@ -71,6 +71,7 @@ mod idempotency;
 mod moment;
 mod page;
 mod recent;
+mod route;
 mod url;
 
 use std::sync::{Arc, OnceLock};
@@ -97,6 +98,8 @@ pub use idempotency::IdempotencyKey;
 pub use moment::{moment_ms, moment_us};
 pub use page::{Limit, PageQuery};
 pub use recent::Recent;
+#[cfg(feature = "grpc")]
+pub(crate) use route::{ROUTE, name as name_route};
 pub(crate) use url::check as check_url;
 pub use url::{Path, Query};
 
@@ -300,6 +303,7 @@ pub fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 /// The routes behind what is checked of every URL.
 fn checked(routes: Router) -> Router {
+    let routes = route::named(routes);
     Router::new().fallback(move |request: Request| async move {
         let mut routes = routes;
         match check_url(request.uri()) {

@@ -20,7 +20,9 @@ use marquee_releases::{Ledger, Releases, Start, Trust, Versions};
 use marquee_runtime::{Room, Runtime};
 use marquee_telemetry::traces::{Traces, ring::Ring};
 use marquee_triggers::{
-    Deliverer, Proxies, Watch, Worker, bus, http, retry, schedule,
+    Deliverer, Proxies, Watch, Worker,
+    access::AccessLog,
+    bus, http, retry, schedule,
     server::{self, Address, Listener},
     telemetry::{DeliveryTally, HttpTally},
 };
@@ -227,7 +229,7 @@ impl Host {
     }
 
     /// Start everything.
-    pub(crate) fn start(self, omissions: Omissions) -> Running {
+    pub(crate) fn start(self, omissions: Omissions, access: Option<Arc<AccessLog>>) -> Running {
         let Self {
             databases,
             parts,
@@ -266,6 +268,7 @@ impl Host {
             tasks: [triggers.clone(), background.clone()],
             omissions: omissions.clone(),
             traces: traces.clone(),
+            access: access.clone(),
         };
         let metrics = Metrics::new(counting.source(), parts.events.clone(), alarms.audited());
         let mut asked = asked(&databases, parts.bus.as_ref(), parts.releases.clone());
@@ -350,6 +353,7 @@ impl Host {
             bounds: self.bounds,
             tally: http_tally,
             traces: traces.clone(),
+            access,
         };
         let runtime = parts.runtime.clone();
         let abort = http.abort.clone();

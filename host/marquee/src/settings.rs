@@ -3,6 +3,7 @@
 //! Flag, then environment, then the runtime config file, then the default; decided here and nowhere else, before
 //! anything is opened. What the manifest says about components stays in the manifest.
 
+mod access;
 mod kafka;
 mod traces;
 
@@ -19,10 +20,12 @@ use marquee_bus::embedded;
 use marquee_database::Secret;
 use marquee_triggers::{
     Proxies,
+    access::Which,
     server::{Address, Files, Networks},
 };
 use serde::Deserialize;
 
+pub(crate) use self::access::shown as shown_access_log;
 use self::kafka::Property;
 use crate::alarms::Thresholds;
 
@@ -77,6 +80,9 @@ pub(crate) struct UpFlags {
     /// How many of the newest versions stay on disk, beside those that are live, labelled or next in a rollback [default: 50]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) keep_versions: Option<usize>,
+    /// Which requests have a line in the log: off, all, or sampled (some, and all that fail or are slow) [default: off]
+    #[arg(long, value_name = "LINES")]
+    pub(crate) access_log: Option<String>,
 }
 
 /// Where a value came from.
@@ -101,6 +107,8 @@ pub(crate) struct Settings {
     pub(crate) manifest: Set<PathBuf>,
     pub(crate) data: Set<PathBuf>,
     pub(crate) log: Set<String>,
+    /// Which requests have a line. None: none has.
+    pub(crate) access_log: Set<Option<Which>>,
     pub(crate) listen: Set<Address>,
     pub(crate) admin_listen: Set<Address>,
     /// What opens the admin API over TCP. None: it is on its socket only.
@@ -142,6 +150,8 @@ pub(crate) struct Settings {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuntimeConfig {
+    #[serde(default)]
+    access_log: access::AccessLog,
     #[serde(default)]
     databases: BTreeMap<String, String>,
     #[serde(default)]
@@ -354,6 +364,7 @@ impl Settings {
             manifest,
             data,
             log,
+            access_log: Set::unset(None),
             listen,
             admin_listen,
             trusted_proxies,
@@ -396,6 +407,7 @@ impl Settings {
         let lag = settings.lookup("MARQUEE_HEALTH_LAG", |file| file.health.lag.as_ref());
         let lag = lag.map(|lag| lag.parse("a number of messages"));
         settings.health_lag = lag.transpose()?;
+        settings.access_log = settings.access_log(up.access_log.clone())?;
         settings.health_outbox =
             settings.duration("MARQUEE_HEALTH_OUTBOX", |file| file.health.outbox.as_ref())?;
         settings.health_stuck =

@@ -15,7 +15,9 @@ use marquee_telemetry::{
     Metric, Readings, Unit, document, label,
     traces::{self, Traces},
 };
-use marquee_triggers::{Deliverer, schedule, server::Listener, telemetry::HttpTally};
+use marquee_triggers::{
+    Deliverer, access::AccessLog, schedule, server::Listener, telemetry::HttpTally,
+};
 
 use crate::{logging::Omissions, tasks::Tasks};
 
@@ -113,6 +115,7 @@ pub(crate) struct Counting {
     pub(crate) tasks: [Tasks; 2],
     pub(crate) omissions: Omissions,
     pub(crate) traces: Traces,
+    pub(crate) access: Option<Arc<AccessLog>>,
 }
 
 impl Counting {
@@ -142,6 +145,9 @@ impl Counting {
             schedule.read(into);
         }
         self.http.read(into);
+        if let Some(access) = &self.access {
+            access.read(into);
+        }
         for (name, listener) in &self.listeners {
             listener.read(name, into);
         }

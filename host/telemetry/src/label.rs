@@ -38,8 +38,9 @@ pub static ROLE: Label = label("role", "`stable`, `canary`, `shadow` or `drainin
 /// A route.
 pub static ROUTE: Label = label(
     "route",
-    "a route of the manifest, as it stands there; `none` where no route fits",
-    "routes + 1",
+    "a route that the component names, by its pattern (`/v1/movies/{id}`); one of the manifest, as it stands there, where it names \
+     none; `none` where no route fits, `other` beyond the bound",
+    "the manifest's, 256 that components name, and 2",
 );
 /// A method of HTTP.
 pub static METHOD: Label = label(

@@ -3,12 +3,7 @@
 //! Bounds: how often a client may ask, and how much at once (429); requests at once (503); the length of the URI, the size
 //! of a body. A component that traps, or does not answer in time, is answered for.
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use governor::clock::DefaultClock;
@@ -16,7 +11,7 @@ use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, header, request};
 use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use marquee_manifest::{Canary, ComponentId, Http, Rates};
-use marquee_registry::Choice;
+use marquee_registry::{Choice, Digest};
 use marquee_runtime::{Call, ResponseBody, Runtime};
 use marquee_telemetry::traces::{Span, Trace, Traces};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -25,11 +20,12 @@ use uuid::Uuid;
 use wasmtime_wasi_http::Error as HttpError;
 
 use crate::{
+    access::{AccessLog, Came, Entry, Logged, TraceIds},
     client::{Proxies, client},
     problem::{self, Problem, Protocol},
     rates::Limits,
     server::{self, Held, Listener, Peer, RequestBody, Share, Shares, Stop, TooSlow},
-    telemetry::{HttpTally, RouteTally},
+    telemetry::{self, HttpTally, RouteTally},
     trace,
 };
 
@@ -50,6 +46,8 @@ pub struct Config {
     pub tally: Arc<HttpTally>,
     /// Where their spans go.
     pub traces: Traces,
+    /// Where each has a line, if they have.
+    pub access: Option<Arc<AccessLog>>,
 }
 
 impl Config {
@@ -86,10 +84,11 @@ pub struct Trigger {
     body_bytes: usize,
     tally: Arc<HttpTally>,
     traces: Traces,
+    access: Option<Arc<AccessLog>>,
 }
 
 struct Route {
-    /// As the manifest has it.
+    /// As it stands in the manifest.
     pattern: String,
     path: String,
     is_prefix: bool,
@@ -124,6 +123,7 @@ impl Trigger {
             body_bytes: config.bounds.body_bytes,
             tally: config.tally,
             traces: config.traces,
+            access: config.access,
         });
         let handler = move |request, peer| {
             let trigger = Arc::clone(&trigger);
@@ -142,19 +142,24 @@ impl Trigger {
         &self,
         request: Request<RequestBody>,
         peer: Peer,
-    ) -> Response<Held<Body, Span>> {
+    ) -> Response<Logged<Held<Body, Span>>> {
         let request_id = request_id(request.headers());
-        let mut span = trace::request(&self.traces, request.headers(), request.method());
+        let mut span = trace::request(&self.traces, &request);
         let started = Instant::now();
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let ids = Ids {
+            request_id: &request_id,
+            trace: span.trace(),
+        };
+        let mut entry = self.entry(&request, ids, started, peer);
         let (mut parts, body) = request.into_parts();
+        let method = parts.method.clone();
         let found = self.find(&mut parts);
-        let tally: &RouteTally = match &found {
-            Ok(route) => &route.tally,
+        let tally = match &found {
+            Ok(route) => &*route.tally,
             Err(_) => self.tally.none(),
         };
         let counted = tally.begin(&method, started);
-        let mut response = match found {
+        let mut response = match &found {
             Ok(Route {
                 component, pattern, ..
             }) => {
@@ -172,17 +177,48 @@ impl Trigger {
                 response.map(Either::Right)
             }
         };
-        counted.answered(response.status());
-        trace::answered(&mut span, &path, &request_id, response.status());
+        // For the host alone.
+        let named = response.headers_mut().remove(ROUTE);
+        let named = named.as_ref().and_then(telemetry::name);
+        self.tally.answered(counted, response.status(), named);
+        if let Some(named) = named {
+            trace::routed(&mut span, &method, named);
+        }
+        trace::answered(&mut span, &request_id, response.status());
+        if let Some(entry) = &mut entry {
+            let route = found.as_ref().ok();
+            entry.answered(
+                response.status(),
+                response.headers(),
+                named.or_else(|| Some(route?.pattern.as_str())),
+                route.map(|route| (&route.component, version(response.body()))),
+            );
+        }
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        tracing::debug!(
-            request_id, %method, path, status = response.status().as_u16(),
-            duration_ms = started.elapsed().as_millis(), "answered a request"
-        );
-        // It ends with the last byte of its answer.
-        response.map(|body| Held::new(body, span))
+        // Both end with the last byte of its answer.
+        response.map(|body| Logged::new(Held::new(body, span), entry))
+    }
+
+    /// What is remembered of a request, if it is to have a line.
+    fn entry(
+        &self,
+        request: &Request<RequestBody>,
+        ids: Ids<'_>,
+        at: Instant,
+        peer: Peer,
+    ) -> Option<Box<Entry>> {
+        let log = self.access.as_ref()?;
+        let headers = request.headers();
+        let came = Came {
+            at,
+            request_id: ids.request_id,
+            client: client(peer.ip(), headers, self.proxies),
+            trace: ids.trace.traceparent().as_deref().and_then(trace_ids),
+            progress: request.body().progress(),
+        };
+        Some(Box::new(Entry::new(log, request, came)))
     }
 
     /// Whose request it is, if it is one. Its URI becomes absolute.
@@ -266,7 +302,7 @@ impl Trigger {
         if let Ok(value) = HeaderValue::from_str(ids.request_id) {
             parts.headers.insert(REQUEST_ID, value);
         }
-        let slow = body.slow();
+        let progress = body.progress();
         let body = Limited::new(body, self.body_bytes)
             .map_err(body_error)
             .boxed_unsync();
@@ -283,7 +319,7 @@ impl Trigger {
             .handle_http(component, Request::from_parts(parts, body), call)
             .await;
         // Whatever the component made of it.
-        if slow.load(Ordering::Relaxed) {
+        if progress.is_slow() {
             return Err(problem::TOO_SLOW);
         }
         let response = response.map_err(|error| self.failed(component, ids, &error))?;
@@ -326,19 +362,26 @@ fn routes(config: Vec<(String, ComponentId)>, tally: &HttpTally) -> Vec<Route> {
     let mut routes: Vec<Route> = config
         .into_iter()
         .map(|(pattern, component)| {
-            let tally = Arc::clone(tally.route(&pattern));
             let prefix = pattern.strip_suffix("/...");
             Route {
                 path: prefix.unwrap_or(&pattern).to_owned(),
                 is_prefix: prefix.is_some(),
-                pattern,
                 component,
-                tally,
+                tally: tally.route(&pattern).cloned().unwrap_or_default(),
+                pattern,
             }
         })
         .collect();
     routes.sort_by_key(|route| (route.is_prefix, std::cmp::Reverse(route.path.len())));
     routes
+}
+
+/// The version that answered, if one did.
+fn version(body: &Body) -> Option<Digest> {
+    match body {
+        Either::Left(answer) => Some(answer.body().version()),
+        Either::Right(_) => None,
+    }
 }
 
 /// The URI with scheme and authority, as a component expects it. None without exactly one authority.
@@ -391,6 +434,15 @@ fn request_id(headers: &HeaderMap) -> String {
     own.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
+/// Of a `traceparent`: the span of the host where it is kept, else the client's.
+fn trace_ids(traceparent: &str) -> Option<TraceIds> {
+    let mut parts = traceparent.split('-').skip(1);
+    Some(TraceIds {
+        trace: parts.next()?.to_owned(),
+        span: parts.next()?.to_owned(),
+    })
+}
+
 fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
     if error.is::<LengthLimitError>() {
         HttpError::HttpRequestBodySize(None)
@@ -403,6 +455,8 @@ fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> HttpError {
 
 /// The name of a request in logs, problems and responses.
 const REQUEST_ID: &str = "x-request-id";
+/// Where a component names the route of its answer: its pattern, such as `/v1/movies/{id}`. Clients do not see it.
+const ROUTE: &str = "marquee-route";
 /// Where a component reads the client's address, the one that rates count by.
 const CLIENT: &str = "spin-client-addr";
 /// What servers in front of this one let through; longer ones are never meant.

@@ -2,6 +2,7 @@
 //!
 //! HTTP requests, messages from the bus, and the clock. None of them has SQL of its own.
 
+pub mod access;
 pub mod bus;
 mod client;
 mod delivery;

@@ -3,23 +3,20 @@
 //! Whoever counts holds its own counters, made when the host is put together: a request looks nothing up and allocates
 //! nothing for them.
 
+mod requests;
+
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant, SystemTime},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
 };
 
-use http::{Method, StatusCode};
 use marquee_delivery::{apply::Stretch, partition::Delivered};
 use marquee_telemetry::{Histogram, Metric, Readings, Unit, label};
 
+pub use self::requests::HttpTally;
+pub(crate) use self::requests::{RouteTally, name};
 use crate::{
-    Deliverer,
-    problem::{REASONS, Reason},
-    schedule,
+    Deliverer, schedule,
     server::{Connections, Listener},
 };
 
@@ -30,6 +27,7 @@ pub static METRICS: &[&Metric] = &[
     &REQUESTS_UNDER_WAY,
     &REQUESTS_ABANDONED,
     &PROBLEMS,
+    &ACCESS_LINES,
     &CONNECTIONS,
     &CONNECTIONS_OPENED,
     &CONNECTIONS_REFUSED,
@@ -57,13 +55,14 @@ static REQUESTS_UNDER_WAY: Metric = Metric::gauge(
     "marquee_http_requests_under_way",
     Unit::Of("requests"),
     &[&label::ROUTE],
-    "Requests that are not answered yet.",
+    "Requests that are not answered yet, by the manifest's route: the component has not named one.",
 );
 static REQUESTS_ABANDONED: Metric = Metric::counter(
     "marquee_http_requests_abandoned",
     Unit::Of("requests"),
     &[&label::ROUTE],
-    "Requests whose client went away before the head of the answer; they are not among those that were answered.",
+    "Requests whose client went away before the head of the answer, by the manifest's route; they are not among those that were \
+     answered.",
 );
 static PROBLEMS: Metric = Metric::counter(
     "marquee_http_problems",
@@ -72,6 +71,12 @@ static PROBLEMS: Metric = Metric::counter(
     "Requests that the host answered itself. Refused: `route` (there is none), `host`, `uri`, `method`, `protocol`, `body_size`, \
      `rate` (asked too often), `client_share` (too many of one client at once), `busy` (no place, no turn, or no room); given up: \
      `body_rate` (it came too slowly), `stopped`, `deadline`, `failed` (the component trapped, or the like).",
+);
+pub(crate) static ACCESS_LINES: Metric = Metric::counter(
+    "marquee_access_log_lines",
+    Unit::Of("lines"),
+    &[&label::OUTCOME],
+    "Lines of the access log, where there is one: `written`, `left_out` (it is sampled) or `dropped` (whoever reads it is too slow).",
 );
 static CONNECTIONS: Metric = Metric::gauge(
     "marquee_connections",
@@ -140,140 +145,6 @@ static RUN_LATENESS: Metric = Metric::durations(
     &[&label::COMPONENT, &label::SCHEDULE],
     "How long after its due time a run began, by this host's clock; that of a run that failed before counts from the same time.",
 );
-
-/// What is counted of requests: of each route, and over all.
-#[derive(Debug, Default)]
-pub struct HttpTally {
-    routes: BTreeMap<String, Arc<RouteTally>>,
-    none: Arc<RouteTally>,
-    problems: [AtomicU64; REASONS],
-}
-
-/// Of one route.
-#[derive(Debug)]
-pub(crate) struct RouteTally {
-    /// Of each method by status from 100 on; then all others.
-    answered: Box<[[AtomicU64; STATUSES + 1]]>,
-    took: Histogram,
-    under_way: AtomicU64,
-    abandoned: AtomicU64,
-}
-
-/// A request that is counted. Dropped before it was answered, it was abandoned.
-pub(crate) struct Counted<'a> {
-    tally: &'a RouteTally,
-    /// Its place among the methods.
-    method: usize,
-    begun: Instant,
-    is_answered: bool,
-}
-
-impl HttpTally {
-    /// Of these routes, as they stand in the manifest.
-    pub fn new(routes: impl IntoIterator<Item = String>) -> Self {
-        let routes = routes.into_iter();
-        Self {
-            routes: routes.map(|route| (route, Arc::default())).collect(),
-            ..Self::default()
-        }
-    }
-
-    /// That of a route.
-    pub(crate) fn route(&self, route: &str) -> &Arc<RouteTally> {
-        self.routes.get(route).unwrap_or(&self.none)
-    }
-
-    /// Of requests that no route fits.
-    pub(crate) fn none(&self) -> &RouteTally {
-        &self.none
-    }
-
-    /// The host answers a request itself.
-    pub(crate) fn problem(&self, reason: Reason) {
-        if let Some(count) = self.problems.get(reason as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// What they say now.
-    pub fn read(&self, into: &mut Readings) {
-        for (route, tally) in &self.routes {
-            tally.read(route, into);
-        }
-        self.none.read("none", into);
-        for (reason, count) in Reason::ALL.into_iter().zip(&self.problems) {
-            into.count(&PROBLEMS, &[reason.word()], count.load(Ordering::Relaxed));
-        }
-    }
-}
-
-impl Default for RouteTally {
-    fn default() -> Self {
-        let none = || std::array::from_fn(|_| AtomicU64::new(0));
-        Self {
-            answered: METHODS.iter().map(|_| none()).collect(),
-            took: Histogram::default(),
-            under_way: AtomicU64::new(0),
-            abandoned: AtomicU64::new(0),
-        }
-    }
-}
-
-impl RouteTally {
-    /// A request has come.
-    pub(crate) fn begin(&self, method: &Method, at: Instant) -> Counted<'_> {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        let known = METHODS.iter().position(|known| method == known);
-        Counted {
-            tally: self,
-            method: known.unwrap_or(OTHER),
-            begun: at,
-            is_answered: false,
-        }
-    }
-
-    fn read(&self, route: &str, into: &mut Readings) {
-        for (method, statuses) in METHODS.iter().zip(&self.answered) {
-            for (at, count) in statuses.iter().enumerate() {
-                let count = count.load(Ordering::Relaxed);
-                if count > 0 {
-                    let status = match at {
-                        STATUSES => "other".to_owned(),
-                        at => (at + 100).to_string(),
-                    };
-                    into.count(&REQUESTS, &[route, method, &status], count);
-                }
-            }
-        }
-        into.durations(&REQUEST_DURATION, &[route], self.took.read());
-        let under_way = self.under_way.load(Ordering::Relaxed);
-        into.gauge(&REQUESTS_UNDER_WAY, &[route], under_way as f64);
-        let abandoned = self.abandoned.load(Ordering::Relaxed);
-        into.count(&REQUESTS_ABANDONED, &[route], abandoned);
-    }
-}
-
-impl Counted<'_> {
-    /// The head of its answer is there.
-    pub(crate) fn answered(mut self, status: StatusCode) {
-        self.is_answered = true;
-        let at = usize::from(status.as_u16()).saturating_sub(100);
-        let statuses = self.tally.answered.get(self.method);
-        if let Some(count) = statuses.and_then(|statuses| statuses.get(at.min(STATUSES))) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        self.tally.took.observe(self.begun.elapsed());
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.tally.under_way.fetch_sub(1, Ordering::Relaxed);
-        if !self.is_answered {
-            self.tally.abandoned.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
 
 impl Listener {
     /// What its connections say now, under its name.
@@ -410,64 +281,5 @@ fn add(counter: Option<&AtomicU64>, more: usize) {
     }
 }
 
-/// Of those that HTTP knows: 100 to 599.
-const STATUSES: usize = 500;
-/// The last stands for all others.
-const METHODS: [&str; 8] = [
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other",
-];
-const OTHER: usize = METHODS.len() - 1;
 const DELIVERY_OUTCOMES: [&str; 5] = ["settled", "split", "conflict", "failed", "error"];
 const MESSAGE_OUTCOMES: [&str; 4] = ["done", "duplicate", "parked", "dead"];
-
-#[cfg(test)]
-mod tests {
-    use marquee_telemetry::Format;
-
-    use super::*;
-
-    #[test]
-    fn a_request_is_counted_by_its_route_and_status_and_one_without_an_answer_is_abandoned() {
-        let tally = HttpTally::new(["/v1/...".to_owned()]);
-        let told = || {
-            let mut readings = Readings::default();
-            tally.read(&mut readings);
-            readings.text(Format::Prometheus).expect("a text")
-        };
-        let route = tally.route("/v1/...");
-        let status = |status| StatusCode::from_u16(status).expect("a status");
-        let begin = |method| route.begin(&method, Instant::now());
-        for answer in [200, 200, 503, 999] {
-            begin(Method::GET).answered(status(answer));
-        }
-        let unheard_of = Method::from_bytes(b"BREW").expect("a method");
-        begin(unheard_of).answered(status(200));
-        let elsewhere = tally.none().begin(&Method::PUT, Instant::now());
-        elsewhere.answered(status(404));
-        tally.problem(Reason::Route);
-        let under_way = begin(Method::GET);
-        let said = told();
-        for line in [
-            "marquee_http_requests_total{route=\"/v1/...\",method=\"GET\",status=\"200\"} 2",
-            "marquee_http_requests_total{route=\"/v1/...\",method=\"GET\",status=\"503\"} 1",
-            "marquee_http_requests_total{route=\"/v1/...\",method=\"GET\",status=\"other\"} 1",
-            "marquee_http_requests_total{route=\"/v1/...\",method=\"other\",status=\"200\"} 1",
-            "marquee_http_requests_total{route=\"none\",method=\"PUT\",status=\"404\"} 1",
-            "marquee_http_problems_total{reason=\"route\"} 1",
-            "marquee_http_problems_total{reason=\"busy\"} 0",
-            "marquee_http_requests_under_way{route=\"/v1/...\"} 1.0",
-            "marquee_http_requests_abandoned_total{route=\"/v1/...\"} 0",
-            "marquee_http_request_duration_seconds_count{route=\"/v1/...\"} 5",
-        ] {
-            assert!(said.lines().any(|it| it == line), "{line}: {said}");
-        }
-        drop(under_way);
-        let said = told();
-        for line in [
-            "marquee_http_requests_under_way{route=\"/v1/...\"} 0.0",
-            "marquee_http_requests_abandoned_total{route=\"/v1/...\"} 1",
-        ] {
-            assert!(said.lines().any(|it| it == line), "{line}: {said}");
-        }
-    }
-}

@@ -3,19 +3,21 @@
 //! A request goes on with the trace that it came with, and so does a message that is delivered alone. A batch belongs to as
 //! many traces as it has messages: it has one of its own, which links to each. So has a retry: what happened before is over.
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use marquee_delivery::{Message, partition::Delivered};
 use marquee_telemetry::traces::{Span, SpanKind, Trace, Traces, names};
 
 use crate::work::Refusal;
 
 /// A request comes in.
-pub(crate) fn request(traces: &Traces, headers: &HeaderMap, method: &Method) -> Span {
-    let came_with = came_with(headers);
+pub(crate) fn request<B>(traces: &Traces, request: &Request<B>) -> Span {
+    let method = request.method();
+    let came_with = came_with(request.headers());
     let mut span = traces.begin(&came_with, SpanKind::Server, "HTTP");
     if span.is_recorded() {
         span.rename(known(method).to_owned());
         span.set(names::HTTP_METHOD, known(method));
+        span.set(names::URL_PATH, request.uri().path().to_owned());
     }
     span
 }
@@ -29,11 +31,10 @@ pub(crate) fn routed(span: &mut Span, method: &Method, route: &str) {
 }
 
 /// What is answered. What the client did wrong is no failure of the host's.
-pub(crate) fn answered(span: &mut Span, path: &str, request_id: &str, status: StatusCode) {
+pub(crate) fn answered(span: &mut Span, request_id: &str, status: StatusCode) {
     if !span.is_recorded() {
         return;
     }
-    span.set(names::URL_PATH, path.to_owned());
     span.set(names::REQUEST_ID, request_id.to_owned());
     span.set(names::HTTP_STATUS, i64::from(status.as_u16()));
     if status.is_server_error() {

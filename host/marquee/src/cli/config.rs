@@ -8,7 +8,7 @@ use comfy_table::{Table, presets::NOTHING};
 use super::{environment, print};
 use crate::{
     app,
-    settings::{Flags, Set, Settings, UpFlags},
+    settings::{Flags, Set, Settings, UpFlags, shown_access_log},
 };
 
 /// Print each setting and where it came from. Secrets are hidden.
@@ -138,6 +138,11 @@ impl Config {
         );
         let (value, from) = plain(&settings.log);
         row("log".into(), value, from);
+        row(
+            "access log".into(),
+            shown_access_log(settings.access_log.value),
+            settings.access_log.source.to_string(),
+        );
         match &settings.kafka_brokers {
             Some(brokers) => {
                 let (value, from) = plain(brokers);

@@ -32,7 +32,8 @@ impl Up {
         // Before anything is begun that would have to be ended.
         let mut signals = Signals::listen()?;
         let settings = Settings::decide(&self.flags, &self.up, environment())?;
-        let logging = logging::start(&settings.log.value, has_colours())?;
+        let mut logging = logging::start(&settings.log.value, has_colours())?;
+        let access = settings.access_log.value.map(|which| logging.access(which));
         let app = app::read(&settings.manifest.value)?;
         let stop = CancellationToken::new();
         let mut building = Box::pin(Host::build(&app, &settings, &stop));
@@ -51,7 +52,7 @@ impl Up {
             return Ok(ExitCode::SUCCESS);
         };
         let summary = host.summary(&settings);
-        let running = host.start(logging.omissions.clone());
+        let running = host.start(logging.omissions.clone(), access);
         // Whoever reads it finds the host ready.
         said(print(summary));
         if !stop.is_cancelled() {

@@ -1,25 +1,46 @@
-//! Log lines: for people on a terminal, JSON otherwise.
+//! Log lines: for people on a terminal, JSON of `docs/log.schema.json` otherwise.
 //!
 //! Promise: logging keeps nobody waiting, whether anybody reads or not, and a failure that repeats does not drown the rest.
 //! What is left out is counted and told. Bounds: lines that wait to be written; warnings and errors a second of one place in
 //! the code.
 
+mod access;
+mod json;
 mod moderation;
 
-use std::{io::IsTerminal as _, sync::Arc, time::Duration};
-
-use tokio_util::sync::CancellationToken;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{
-    EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::IsTerminal as _,
+    panic,
+    sync::Arc,
+    time::Duration,
 };
 
-use self::moderation::Moderation;
+use marquee_triggers::access::{AccessLog, Which};
+use tokio_util::sync::CancellationToken;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt::format::JsonFields, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use self::{access::Lines, json::Json, moderation::Moderation};
 
 /// Logging of the process. Dropped, it writes what waits, for a second at the most.
 pub(crate) struct Logging {
     pub(crate) omissions: Omissions,
-    _writer: WorkerGuard,
+    form: Form,
+    /// One of each queue.
+    writers: Vec<WorkerGuard>,
+}
+
+/// Whom lines are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Somebody at a terminal.
+    People,
+    /// Whatever reads JSON.
+    Programs,
 }
 
 /// What was left out. Cheap to clone.
@@ -33,11 +54,7 @@ pub(crate) struct Omissions {
 pub(crate) fn start(filter: &str, has_colours: bool) -> anyhow::Result<Logging> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| anyhow::anyhow!("the log filter {filter:?} cannot be read: {error}"))?;
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(WAITING_LINES)
-        .lossy(true)
-        .thread_name("log")
-        .finish(std::io::stderr());
+    let (writer, guard) = queue("log");
     let omissions = Omissions {
         moderation: Arc::default(),
         dropped: writer.error_counter(),
@@ -45,18 +62,57 @@ pub(crate) fn start(filter: &str, has_colours: bool) -> anyhow::Result<Logging> 
     let moderation = moderation::Filter(Arc::clone(&omissions.moderation));
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    if std::io::stderr().is_terminal() {
-        let lines = lines.with_target(false).with_ansi(has_colours).compact();
-        registry.with(lines.with_filter(moderation)).try_init()?;
-    } else {
-        // The fields of the call's span (request_id, component, version) stand in every line.
-        let lines = lines.json().flatten_event(true);
-        registry.with(lines.with_filter(moderation)).try_init()?;
+    let form = match std::io::stderr().is_terminal() {
+        true => Form::People,
+        false => Form::Programs,
+    };
+    match form {
+        Form::People => {
+            let lines = lines.with_target(false).with_ansi(has_colours).compact();
+            registry.with(lines.with_filter(moderation)).try_init()?;
+        }
+        Form::Programs => {
+            let lines = lines.fmt_fields(JsonFields::new()).event_format(Json);
+            registry.with(lines.with_filter(moderation)).try_init()?;
+        }
     }
+    panic::set_hook(Box::new(|panicked| {
+        let place = panicked.location().map(ToString::to_string);
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
+        let backtrace = backtrace.map(|backtrace| backtrace.to_string());
+        let said = panicked.payload_as_str();
+        tracing::error!(
+            place,
+            backtrace,
+            panic = said,
+            "a thread of the host panicked"
+        );
+    }));
     Ok(Logging {
         omissions,
-        _writer: guard,
+        form,
+        writers: vec![guard],
     })
+}
+
+impl Logging {
+    /// Write a line of each of these requests, too. They have a queue of their own: however many they are, no other line is dropped
+    /// for them.
+    pub(crate) fn access(&mut self, which: Which) -> Arc<AccessLog> {
+        let (writer, guard) = queue("access log");
+        self.writers.push(guard);
+        AccessLog::new(which, Lines::new(writer, self.form))
+    }
+}
+
+/// A thread that writes, and what waits for it.
+fn queue(name: &str) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .lossy(true)
+        .thread_name(name)
+        .finish(std::io::stderr())
 }
 
 impl Omissions {

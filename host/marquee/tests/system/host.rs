@@ -198,24 +198,31 @@ impl Setup {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        let log = Arc::new(Mutex::new(String::new()));
-        let outputs: [Box<dyn std::io::Read + Send>; 2] = [
-            Box::new(child.stdout.take().expect("piped")),
-            Box::new(child.stderr.take().expect("piped")),
+        let (log, lines) = (Arc::new(Mutex::new(String::new())), Lines::default());
+        let outputs: [(Box<dyn std::io::Read + Send>, Option<Lines>); 2] = [
+            (Box::new(child.stdout.take().expect("piped")), None),
+            (
+                Box::new(child.stderr.take().expect("piped")),
+                Some(lines.clone()),
+            ),
         ];
-        for output in outputs {
+        for (output, lines) in outputs {
             let log = Arc::clone(&log);
             std::thread::spawn(move || {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
                     let mut log = log.lock().expect("no panic");
                     log.push_str(&line);
                     log.push('\n');
+                    if let Some(Lines(lines)) = &lines {
+                        lines.lock().expect("no panic").push(line);
+                    }
                 }
             });
         }
         Host {
             child,
             log,
+            lines,
             url: String::new(),
             admin: String::new(),
             contract: None,
@@ -294,10 +301,22 @@ impl Drop for Ongoing {
     }
 }
 
+/// What a host has written to standard error, line by line; also when it has ended.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    /// All so far.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
 /// A running host. Dropped, it is killed, and if the test is failing its log is shown.
 pub(crate) struct Host {
     child: Child,
     log: Arc<Mutex<String>>,
+    lines: Lines,
     /// Where it serves.
     pub(crate) url: String,
     /// Where it answers about its health.
@@ -309,6 +328,11 @@ impl Host {
     /// All that it has printed so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("no panic").clone()
+    }
+
+    /// The lines of its log alone.
+    pub(crate) fn lines(&self) -> Lines {
+        self.lines.clone()
     }
 
     /// Its resident memory in KiB, and its open files and sockets.

@@ -6,6 +6,7 @@ use marquee_testkit::eventually;
 
 use crate::{
     host::{Host, Setup},
+    lines,
     raw::{self, Answer},
     releases::{guest, versions},
 };
@@ -52,8 +53,11 @@ async fn each_misdeed_is_an_error_of_its_own_call() {
     let folder = tempfile::tempdir().expect("a folder");
     let limits = "deadline = \"1s\", memory = \"16MiB\", handles = 100";
     let setup = beside_faulty(folder.path(), limits).await;
+    // What goes wrong has its line, however few others have.
+    let setup = setup.with("MARQUEE_ACCESS_LOG", "sampled");
+    let setup = setup.with("MARQUEE_ACCESS_LOG_RATE", "1");
     let host = setup.start().await;
-    for (misdeed, status) in [
+    let misdeeds = [
         ("error", 500),
         ("trap", 500),
         ("recurse", 500),
@@ -63,7 +67,8 @@ async fn each_misdeed_is_an_error_of_its_own_call() {
         ("spin", 504),
         ("wait", 504),
         ("yield", 504),
-    ] {
+    ];
+    for (misdeed, status) in misdeeds {
         let path = format!("/faulty/{misdeed}");
         let (bad, good) = tokio::join!(get(&host, &path), get(&host, "/Ada"));
         assert_eq!(bad.status, status, "{misdeed}: {bad:?}");
@@ -88,6 +93,15 @@ async fn each_misdeed_is_an_error_of_its_own_call() {
         (&9.into(), &9.into())
     );
     assert_eq!(counted["in_flight"], 0, "nothing goes on");
+    for (misdeed, status) in misdeeds {
+        let path = format!("/faulty/{misdeed}");
+        let found = lines::until(&host, |line| line["path"] == path.as_str()).await;
+        assert_eq!(found["status"], status, "{found}");
+        assert_eq!(found["component"], "faulty", "{found}");
+        assert_eq!(found["route"], "/faulty/...", "it names none: {found}");
+    }
+    let (status, _) = host.stop("TERM").await;
+    assert!(status.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,5 +179,10 @@ async fn a_component_logs_as_many_lines_a_second_as_it_may() {
         },
     )
     .await;
-    assert!(host.log().contains("\"component\":\"faulty\""));
+    let said = lines::read(&host.lines().all());
+    let mut of_guest = said.iter().filter(|line| line["target"] == "guest");
+    assert!(
+        of_guest.all(|line| line["component"] == "faulty" && line["request_id"] != ""),
+        "a person finds the request: {said:?}"
+    );
 }

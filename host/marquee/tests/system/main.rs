@@ -32,6 +32,7 @@ mod imports;
 mod kafka;
 mod lifecycle;
 mod limits;
+mod lines;
 mod logs;
 mod manifests;
 mod metrics;

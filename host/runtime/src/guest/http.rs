@@ -19,6 +19,7 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use marquee_manifest::ComponentId;
+use marquee_registry::Digest;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::{
     Error as HttpError, WasiBody, WasiHttpView as _, p3::Request as WasiRequest,
@@ -264,6 +265,11 @@ impl Body for ResponseBody {
 }
 
 impl ResponseBody {
+    /// The version whose answer it is.
+    pub fn version(&self) -> Digest {
+        self.version.component.version
+    }
+
     /// The answer is complete: what the guest still does, it does by itself.
     fn finish(&mut self) {
         self.client.goes_on();

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -30,14 +30,21 @@ pub struct RequestBody {
     grace: Duration,
     /// Then, bytes a second.
     rate: u64,
-    taken: u64,
     /// How long somebody has waited for the client.
     waited: Duration,
     /// Somebody waits since then.
     since: Option<Instant>,
     /// When the client has been too slow.
     timer: Option<Pin<Box<Sleep>>>,
-    slow: Arc<AtomicBool>,
+    progress: Arc<Progress>,
+}
+
+/// How far a request's body is.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    is_slow: AtomicBool,
+    /// Bytes.
+    taken: AtomicU64,
 }
 
 /// The client sends its body too slowly.
@@ -51,17 +58,16 @@ impl RequestBody {
             body,
             grace: limits.header_timeout,
             rate: limits.body_rate,
-            taken: 0,
             waited: Duration::ZERO,
             since: None,
             timer: None,
-            slow: Arc::default(),
+            progress: Arc::default(),
         }
     }
 
-    /// Tells, also when the body is gone, whether the client was too slow.
-    pub(crate) fn slow(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.slow)
+    /// Tells, also when the body is gone.
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 
     /// Only the time counts in which somebody waits for the client.
@@ -69,7 +75,8 @@ impl RequestBody {
         if self.since.is_none() {
             let now = Instant::now();
             self.since = Some(now);
-            let earned = Duration::from_millis(self.taken.saturating_mul(1_000) / self.rate.max(1));
+            let taken = self.progress.taken();
+            let earned = Duration::from_millis(taken.saturating_mul(1_000) / self.rate.max(1));
             let at = now + (self.grace + earned).saturating_sub(self.waited);
             match &mut self.timer {
                 Some(timer) => timer.as_mut().reset(at),
@@ -83,6 +90,18 @@ impl RequestBody {
     }
 }
 
+impl Progress {
+    /// Whether the client was too slow.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.is_slow.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes somebody has taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = Error;
@@ -93,7 +112,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
             ready!(self.poll_too_slow(cx));
-            self.slow.store(true, Ordering::Relaxed);
+            self.progress.is_slow.store(true, Ordering::Relaxed);
             return Poll::Ready(Some(Err(TooSlow.into())));
         };
         if let Some(since) = self.since.take() {
@@ -102,7 +121,8 @@ impl Body for RequestBody {
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            self.taken += data.len() as u64;
+            let more = data.len() as u64;
+            self.progress.taken.fetch_add(more, Ordering::Relaxed);
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
@@ -126,6 +146,11 @@ pub struct Held<B, T> {
 impl<B, T> Held<B, T> {
     pub(crate) fn new(body: B, held: T) -> Self {
         Self { body, _held: held }
+    }
+
+    /// Itself.
+    pub(crate) fn body(&self) -> &B {
+        &self.body
     }
 }
 

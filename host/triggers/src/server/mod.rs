@@ -26,15 +26,15 @@ use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::listener::Connections;
-pub(crate) use self::{
-    body::TooSlow,
-    share::{Share, Shares, network},
-};
 pub use self::{
     body::{Held, RequestBody},
     listener::{Address, InvalidAddress, Listener, Peer},
     proxy::{InvalidNetworks, Networks},
     tls::{Files, Tls, TlsError},
+};
+pub(crate) use self::{
+    body::{Progress, TooSlow},
+    share::{Share, Shares, network},
 };
 
 /// Bounds of what clients may send, and of what they may leave.

@@ -1,11 +1,14 @@
 //! Bad input of every class, and that nothing comes of it.
 
+use std::collections::BTreeSet;
+
 use http::{Request, request::Builder};
 
 use super::client::{ById, Metadata, SubmitMetadata, frame, framed};
 use crate::{
     api::{Api, assert_problem},
     http2::{Ending, Raw},
+    raw,
 };
 
 /// What is sent, and what comes back.
@@ -35,7 +38,7 @@ fn case(what: &'static str, request: Builder, body: Vec<u8>, code: &'static str)
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_gets_the_status_of_its_class_and_nothing_comes_of_it() {
     let api = Api::start().await;
-    let mut raw = Raw::to(api.host.address()).await;
+    let mut client = Raw::to(api.host.address()).await;
     let url = |path: &str| format!("{}{path}", api.host.url);
     let post = |path: &str| Request::post(url(path));
     let submit = || post("/MetadataService/SubmitMetadata");
@@ -223,7 +226,7 @@ async fn bad_input_gets_the_status_of_its_class_and_nothing_comes_of_it() {
     ];
     for case in cases {
         let what = case.what;
-        let reply = raw.send(case.request, case.body, case.ending).await;
+        let reply = client.send(case.request, case.body, case.ending).await;
         assert_eq!(reply.status, case.status, "{what}: {reply:?}");
         assert_eq!(reply.code(), case.code, "{what}: {reply:?}");
         assert!(
@@ -255,8 +258,28 @@ async fn bad_input_gets_the_status_of_its_class_and_nothing_comes_of_it() {
     let asked = frame(&ById {
         movie_id: api.known.clone(),
     });
-    let reply = raw.call(&url("/MovieService/GetMovieDetails"), asked).await;
+    let reply = client
+        .call(&url("/MovieService/GetMovieDetails"), asked)
+        .await;
     assert_eq!(reply.code(), Some("0"), "{reply:?}");
+    assert!(!reply.headers.contains_key("marquee-route"), "{reply:?}");
+    // What a client makes up is no route.
+    let admin = api.host.admin.trim_start_matches("http://");
+    let metrics = raw::request(admin, "GET /metrics", &[], "").await.body;
+    let routes: BTreeSet<&str> = { metrics.lines() }
+        .filter_map(|line| line.strip_prefix("marquee_http_requests_total{route=\""))
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    let expected = [
+        "/...",
+        "/MetadataService/SubmitMetadata",
+        "/MovieService/GetMovieDetails",
+        "/v1/movies",
+    ];
+    assert!(expected.iter().all(|it| routes.contains(it)), "{routes:?}");
+    for made_up in ["/MetadataService/Nothing", "/Nobody/SubmitMetadata"] {
+        assert!(!routes.contains(made_up), "{routes:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,9 @@ impl Prepared {
 
     /// The linear memory of its instances, in calls and idle, in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        self.0.standing().map_or(0, |standing| standing.memory_bytes)
+        self.0
+            .standing()
+            .map_or(0, |standing| standing.memory_bytes)
     }
 }
 

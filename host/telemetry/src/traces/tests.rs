@@ -74,7 +74,11 @@ fn while_nobody_listens_what_came_with_a_request_is_passed_on_as_it_came() {
     assert_eq!(part.trace().traceparent().as_deref(), Some(CALLER));
     let alone = off.begin(&Trace::default(), SpanKind::Server, "GET /...");
     assert_eq!(alone.trace().traceparent(), None);
-    let batch = off.linked([request.trace().clone()], SpanKind::Consumer, "process ratings");
+    let batch = off.linked(
+        [request.trace().clone()],
+        SpanKind::Consumer,
+        "process ratings",
+    );
     assert_eq!(batch.trace().traceparent().as_deref(), Some(CALLER));
 }
 
@@ -121,7 +125,11 @@ fn parts_of_work_are_children_and_say_what_they_were() {
     part.set(names::DB_QUERY, "x".repeat(5_000));
     part.fail("40001", "it was in the way of another");
     assert_eq!(part.trace().tracestate().as_deref(), Some("vendor=1"));
-    let mut event = traces.linked([part.trace().clone()], SpanKind::Consumer, "process ratings");
+    let mut event = traces.linked(
+        [part.trace().clone()],
+        SpanKind::Consumer,
+        "process ratings",
+    );
     event.link(&came);
     drop(part);
     request.set(names::HTTP_STATUS, 503_i64);

@@ -188,7 +188,7 @@ fn line(row: &Row) -> String {
     let indent = "  ".repeat(row.depth.min(20));
     let link = if row.linked { "~ " } else { "" };
     let mut line = format!("{indent}{link}{}", plain(&row.name));
-    let told = |name: &str| row.attributes.get(name).map(|it| plain(&text(it)));
+    let told = |name: &str| row.attributes.get(name).map(text);
     for name in [
         names::URL_PATH,
         names::HTTP_STATUS,
@@ -210,7 +210,7 @@ fn line(row: &Row) -> String {
         line.push_str("  canary");
     }
     if let Some(error) = &row.error {
-        line.push_str(&format!("  ! {}", cut(&plain(error))));
+        line.push_str(&format!("  ! {}", cut(error)));
     }
     line
 }
@@ -237,7 +237,7 @@ fn short(trace: &str) -> String {
 /// Of a statement or an error, what fits into a line.
 fn cut(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let text = words.join(" ");
+    let text = plain(&words.join(" "));
     match text.char_indices().nth(LINE) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         None => text,

@@ -11,28 +11,34 @@ use uuid::Uuid;
 use super::{Api, UNKNOWN};
 use crate::host::Setup;
 
-/// Somebody with an outbox of their own.
+/// Somebody who writes to the bus, without a database and so without numbers.
 struct Producer(Client);
 
 impl Producer {
     /// Publishes these bytes, in which `{event}` is the id of the event, which it returns.
-    async fn publish(&mut self, key: &str, text: &str) -> Uuid {
-        let transaction = self.0.transaction().await.expect("it begins");
-        let publish = "select marquee.publish('ratings', $1, null, convert_to('to come', 'utf8'))";
-        let published = transaction.execute(publish, &[&key]).await;
-        published.expect("it is taken");
-        let fill = "update marquee.outbox
-            set value = convert_to(replace($2, '{event}', event_id::text), 'utf8')
-            where topic = 'ratings' and key = $1
-            returning event_id";
-        let row = transaction.query_one(fill, &[&key, &text]).await;
-        let event = row.expect("it is in the outbox").get(0);
-        transaction.commit().await.expect("it is kept");
+    async fn publish(&self, key: &str, text: &str) -> Uuid {
+        let event = Uuid::now_v7();
+        let id = event.to_string();
+        let mut headers = Vec::new();
+        for part in ["marquee-event-id", &id] {
+            headers.extend(
+                u32::try_from(part.len())
+                    .expect("it is short")
+                    .to_be_bytes(),
+            );
+            headers.extend(part.as_bytes());
+        }
+        let append =
+            "select marquee_bus.append(array[id], array[0], array[$1], array[$2], array[$3])
+            from marquee_bus.topics where name = 'ratings'";
+        let value = text.replace("{event}", &id).into_bytes();
+        let appended = self.0.query_one(append, &[&key, &headers, &value]).await;
+        assert_eq!(appended.expect("it is taken").get::<_, i64>(0), 1);
         event
     }
 
     /// Publishes that a user gave a movie 8, some seconds from now.
-    async fn rate(&mut self, movie: &str, user: &str, ahead_s: i64, more: Value) -> Uuid {
+    async fn rate(&self, movie: &str, user: &str, ahead_s: i64, more: Value) -> Uuid {
         let now = "select (extract(epoch from now()) * 1000000)::bigint";
         let now = self.0.query_one(now, &[]).await.expect("a time");
         let now_us: i64 = now.get(0);
@@ -60,9 +66,8 @@ async fn becomes(api: &Api, event: Uuid, status: &str) {
 async fn acts_of_another_producer_are_applied_wait_or_are_rejected_and_hurt_nobody() {
     let setup = Setup::databases().await;
     let ratings = setup.connect("RATING").await;
-    let producer = setup.connect("METADATA").await;
+    let producer = Producer(setup.connect("BUS").await);
     let api = Api::on(setup).await;
-    let mut producer = Producer(producer);
     let known = api.known.clone();
 
     // Of a record that nobody knows; it was not asked about.

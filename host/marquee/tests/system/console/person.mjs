@@ -157,8 +157,8 @@ async function aMessageIsMended(page) {
 
 async function aTraceIsOpened(page) {
   await visit(page, "traces", "Traces");
-  await page.getByLabel("Component", { exact: true }).selectOption("metadata");
-  await page.getByLabel("Order", { exact: true }).selectOption("newest");
+  await page.getByRole("combobox", { name: /^Component/ }).selectOption("metadata");
+  await page.getByRole("combobox", { name: /^Order/ }).selectOption("newest");
   await page.getByRole("link", { name: "GET /v1/movies", exact: true }).first().click();
   await page.getByRole("heading", { level: 1, name: /^Trace [0-9a-f]/ }).waitFor();
   const spans = page.getByRole("listitem");

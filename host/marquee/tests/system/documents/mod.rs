@@ -96,10 +96,11 @@ async fn the_operations_do_what_they_say() {
         "docker compose up",
         "docker compose exec",
         "MARQUEE_ADMIN_TOKEN_FILE",
-        // There is no cluster, nor a Prometheus to be set up.
+        // There is no cluster, no collector, nor a Prometheus to be set up.
         "kubectl apply -k",
         "kind: PrometheusRule",
         "kubectl -n marquee port-forward",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
         "promtool check config",
     ];
     followed("OPERATIONS.md", Reader::in_a_clone, left_out).await;

@@ -272,7 +272,7 @@ impl Bench {
     }
 
     /// How many instances there are, of all components.
-    pub(crate) fn places(&self) -> u64 {
+    pub(crate) fn places(&self) -> f64 {
         let mut readings = Readings::default();
         self.runtime.read(&mut readings);
         let text = readings.text(Format::Prometheus).expect("text");

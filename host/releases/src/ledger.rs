@@ -194,6 +194,14 @@ impl Ledger {
             for digest in needed {
                 let name = digest.as_bytes();
                 if has.contains(name) {
+                    // It may have been brought before somebody vouched for it.
+                    if let Some(signature) = versions.signature(digest).await? {
+                        let signature = signature.as_bytes();
+                        let row: [&(dyn ToSql + Sync); 4] =
+                            [application, &component, &name, &signature];
+                        let signed = unit.execute(SIGN, &row).await;
+                        signed.map_err(LedgerError::from)?;
+                    }
                     continue;
                 }
                 let Some(stored) = versions.stored(id, digest).await? else {
@@ -384,6 +392,9 @@ do update set revision = excluded.revision, state = excluded.state, forced = exc
 const PUT: &str = "\
 insert into marquee_releases.versions (application, component, digest, bytes, stored_by, signature)
 values ($1, $2, $3, $4, $5, $6) on conflict do nothing";
+const SIGN: &str = "\
+update marquee_releases.versions set signature = $4
+where application = $1 and component = $2 and digest = $3 and signature is distinct from $4";
 const VERSION: &str = "\
 select bytes, stored_by, signature from marquee_releases.versions where application = $1 and component = $2 and digest = $3";
 const COLLECT: &str = "\

@@ -312,13 +312,19 @@ impl Inner {
         let Some(ledger) = &self.ledger else {
             return Ok(());
         };
-        if !self.versions.has(id, digest).await? {
-            let stored = ledger.version(id, digest).await?;
-            let bytes = io::Cursor::new(stored.bytes);
-            self.versions.put(bytes, id, &stored.by).await?;
-            self.versions.sign(digest, stored.signature).await?;
+        if self.versions.has(id, digest).await? {
+            // It may have come before somebody vouched for it, and others have heard who does.
+            if !self.versions.is_trusted(digest).await?
+                && let Ok(stored) = ledger.version(id, digest).await
+            {
+                self.versions.sign(digest, stored.signature).await?;
+            }
+            return Ok(());
         }
-        Ok(())
+        let stored = ledger.version(id, digest).await?;
+        let bytes = io::Cursor::new(stored.bytes);
+        self.versions.put(bytes, id, &stored.by).await?;
+        self.versions.sign(digest, stored.signature).await
     }
 
     /// What is live in a state on this host.

@@ -108,7 +108,7 @@ impl Versions {
     }
 
     /// Who vouches for one.
-    async fn signature(&self, digest: Digest) -> Result<Option<Signature>, Error> {
+    pub(crate) async fn signature(&self, digest: Digest) -> Result<Option<Signature>, Error> {
         let kept = self.blocking(move |inner| inner.store.signature(&digest));
         Ok(kept.await??.as_deref().and_then(Signature::of))
     }
@@ -130,6 +130,14 @@ impl Versions {
         let signature = self.signature(digest).await?;
         let bytes = self.bytes(digest).await?;
         Ok(self.0.trust.check(&bytes, signature.as_ref())?)
+    }
+
+    /// Whether one that is here may be loaded, as far as it matters who vouches for it.
+    pub(crate) async fn is_trusted(&self, digest: Digest) -> Result<bool, Error> {
+        match self.check(digest).await {
+            Err(Error::Unsigned(_)) => Ok(false),
+            checked => checked.map(|()| true),
+        }
     }
 
     /// How many are kept that nobody needs.

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use marquee_runtime::{JOB, Limits, Spec};
-use tokio::sync::Semaphore;
 
 use crate::support::{Bench, Gate, IT};
 
@@ -76,7 +75,7 @@ fn never_starts(code: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_is_given_up_ends_whether_it_computes_or_waits() {
     for code in ["(loop br 0)", "(call $pass)"] {
-        let bench = Bench::giving(Arc::new(Gate(Arc::new(Semaphore::new(0)))));
+        let bench = Bench::giving(Arc::new(Gate::closed()));
         let mut spec = bench.spec(IT);
         spec.limits.deadline = Duration::from_secs(60);
         let begun = async {

@@ -91,8 +91,14 @@ impl Capability for Where {
     }
 }
 
-/// A host function that keeps its caller's whole store waiting until it is opened.
-pub(crate) struct Gate(pub(crate) Arc<Semaphore>);
+/// Two host functions, `pass` and `last`, that keep their caller's whole store waiting until each is opened.
+pub(crate) struct Gate(pub(crate) [Arc<Semaphore>; 2]);
+
+impl Gate {
+    pub(crate) fn closed() -> Self {
+        Self([0, 0].map(|open| Arc::new(Semaphore::new(open))))
+    }
+}
 
 impl Capability for Gate {
     fn interfaces(&self) -> &'static [&'static str] {
@@ -104,15 +110,18 @@ impl Capability for Gate {
     }
 
     fn link(&self, linker: &mut Linker<State>) -> wasmtime::Result<()> {
-        let gate = Arc::clone(&self.0);
         let mut it = linker.instance("test:gate/it")?;
-        it.func_wrap_async("pass", move |_, ()| {
-            let gate = Arc::clone(&gate);
-            Box::new(async move {
-                gate.acquire().await?.forget();
-                Ok(())
-            })
-        })
+        for (name, gate) in ["pass", "last"].into_iter().zip(&self.0) {
+            let gate = Arc::clone(gate);
+            it.func_wrap_async(name, move |_, ()| {
+                let gate = Arc::clone(&gate);
+                Box::new(async move {
+                    gate.acquire().await?.forget();
+                    Ok(())
+                })
+            })?;
+        }
+        Ok(())
     }
 
     fn view(&self, _: &Grant, _: &Call) -> View {

@@ -85,7 +85,7 @@ async fn under_load_every_line_is_of_the_schema_and_none_has_what_was_said_in_a_
     };
     let query = "GET /v1/movies?q=hidden-query";
     let one = ask(query, "one", 200).await;
-    ask("GET /v1/movies/no-such-id", "two", 404).await;
+    ask("GET /v1/movies/no-such-id", "two", 400).await;
     ask("GET /nowhere", "three", 404).await;
     ask("PUT /v1/movies", "four", 405).await;
     let done = AtomicUsize::new(0);

@@ -28,8 +28,9 @@ impl Producer {
             );
             headers.extend(part.as_bytes());
         }
-        let append =
-            "select marquee_bus.append(array[id], array[0], array[$1], array[$2], array[$3])
+        let append = "select marquee_bus.append(
+                array[id], array[0], array[$1::text], array[$2::bytea], array[$3::bytea]
+            )
             from marquee_bus.topics where name = 'ratings'";
         let value = text.replace("{event}", &id).into_bytes();
         let appended = self.0.query_one(append, &[&key, &headers, &value]).await;

@@ -5,10 +5,13 @@ use std::{io::Write as _, path::Path, process::Command};
 #[test]
 fn a_short_swap_proof_fails_no_request_and_loses_no_rating() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spin.toml");
+    let before = manifest.with_file_name("target/before/spin.toml");
     let proof = Command::new(env!("CARGO_BIN_EXE_marquee-bench"))
         .args(["swaps", "--rounds", "10", "--pause-ms", "100"])
         .args(["--seconds", "2", "--manifest"])
         .arg(&manifest)
+        .arg("--before")
+        .arg(&before)
         // Nothing but what the command starts itself.
         .env_remove("KAFKA_BROKERS")
         .env_remove("DATABASE_URL_METADATA")
@@ -25,7 +28,7 @@ fn a_short_swap_proof_fails_no_request_and_loses_no_rating() {
         "{said}{complained}"
     );
     let versions = "versions: metadata and rating of the release before and of today";
-    if !manifest.with_file_name("target/before").exists() {
+    if !before.exists() {
         // What a test prints is not shown when it passes; this is.
         let _ = std::io::stderr()
             .write_all(b"NOT TRIED: versions whose code differs (scripts/components --before)\n");

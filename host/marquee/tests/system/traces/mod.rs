@@ -91,7 +91,7 @@ async fn is_one_trace_from_request_to_effect(setup: Setup, collector: &Collector
     served(&client, &id, 2, 7.0).await;
 
     let of_movie = [
-        "POST /...",
+        "POST /v1/movies",
         "gateway handle",
         "metadata movie:metadata/",
         "",
@@ -100,7 +100,7 @@ async fn is_one_trace_from_request_to_effect(setup: Setup, collector: &Collector
         "rating handle messages",
     ];
     let of_rating = [
-        "PUT /...",
+        "PUT /v1/movies/{id}/ratings/{user}",
         "gateway handle",
         "send ratings",
         "process ratings",
@@ -126,7 +126,10 @@ async fn is_one_trace_from_request_to_effect(setup: Setup, collector: &Collector
 
     let request = chain(&spans, RATING, &of_rating[..1]).expect("the request");
     assert_eq!(hex(&request.parent_span_id), "b7ad6b7169203331");
-    assert_eq!(attribute(request, "http.route").as_deref(), Some("/..."));
+    assert_eq!(
+        attribute(request, "http.route").as_deref(),
+        Some("/v1/movies/{id}/ratings/{user}")
+    );
     let status = attribute(request, "http.response.status_code");
     assert_eq!(status.as_deref(), Some("202"));
     let sent = chain(&spans, RATING, &of_rating[..3]).expect("its sending");
@@ -135,7 +138,12 @@ async fn is_one_trace_from_request_to_effect(setup: Setup, collector: &Collector
     let asked = chain(
         &spans,
         RATING,
-        &["PUT /...", "gateway handle", "metadata ", "SELECT"],
+        &[
+            "PUT /v1/movies/{id}/ratings/{user}",
+            "gateway handle",
+            "metadata ",
+            "SELECT",
+        ],
     );
     let asked = asked.expect("whether there is such a movie");
     assert_eq!(

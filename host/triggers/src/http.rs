@@ -181,17 +181,18 @@ impl Trigger {
         let named = response.headers_mut().remove(ROUTE);
         let named = named.as_ref().and_then(telemetry::name);
         self.tally.answered(counted, response.status(), named);
-        if let Some(named) = named {
-            trace::routed(&mut span, &method, named);
+        let found = found.as_ref().ok();
+        let route = named.or_else(|| Some(found?.pattern.as_str()));
+        if let Some(route) = route {
+            trace::routed(&mut span, &method, route);
         }
-        trace::answered(&mut span, &request_id, response.status());
+        trace::answered(&mut span, route, &request_id, response.status());
         if let Some(entry) = &mut entry {
-            let route = found.as_ref().ok();
             entry.answered(
                 response.status(),
                 response.headers(),
-                named.or_else(|| Some(route?.pattern.as_str())),
-                route.map(|route| (&route.component, version(response.body()))),
+                route,
+                found.map(|route| (&route.component, version(response.body()))),
             );
         }
         if let Ok(value) = HeaderValue::from_str(&request_id) {

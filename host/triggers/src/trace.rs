@@ -26,14 +26,16 @@ pub(crate) fn request<B>(traces: &Traces, request: &Request<B>) -> Span {
 pub(crate) fn routed(span: &mut Span, method: &Method, route: &str) {
     if span.is_recorded() {
         span.rename(format!("{} {route}", known(method)));
-        span.set(names::HTTP_ROUTE, route.to_owned());
     }
 }
 
-/// What is answered. What the client did wrong is no failure of the host's.
-pub(crate) fn answered(span: &mut Span, request_id: &str, status: StatusCode) {
+/// What is answered, and by which route. What the client did wrong is no failure of the host's.
+pub(crate) fn answered(span: &mut Span, route: Option<&str>, request_id: &str, status: StatusCode) {
     if !span.is_recorded() {
         return;
+    }
+    if let Some(route) = route {
+        span.set(names::HTTP_ROUTE, route.to_owned());
     }
     span.set(names::REQUEST_ID, request_id.to_owned());
     span.set(names::HTTP_STATUS, i64::from(status.as_u16()));

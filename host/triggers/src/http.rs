@@ -183,8 +183,8 @@ impl Trigger {
         self.tally.answered(counted, response.status(), named);
         let found = found.as_ref().ok();
         let route = named.or_else(|| Some(found?.pattern.as_str()));
-        if let Some(route) = route {
-            trace::routed(&mut span, &method, route);
+        if let Some(named) = named {
+            trace::routed(&mut span, &method, named);
         }
         trace::answered(&mut span, route, &request_id, response.status());
         if let Some(entry) = &mut entry {

@@ -21,7 +21,7 @@ mod postgres;
 mod proxy;
 
 pub use condition::{eventually, unique};
-pub use log::{Errors, errors};
+pub use log::{Errors, errors, not_tried};
 pub use ports::free_port;
 pub use postgres::{PostgresServer, TestDatabase, database, for_a_run, postgres, sweep_databases};
 pub use proxy::{Proxy, proxy};

@@ -1,4 +1,4 @@
-//! What the code under test logs.
+//! What the code under test logs, and what a test says of itself.
 
 use std::{
     io::Write,
@@ -6,6 +6,14 @@ use std::{
 };
 
 use tracing::subscriber::DefaultGuard;
+
+/// Say that something was not tried, since what it takes is not there. What a test prints is not shown when it passes;
+/// this is.
+pub fn not_tried(missing: &str) {
+    let line = format!("NOT TRIED: there is no {missing}\n");
+    // It goes past what captures a test's output. Nobody there to read it is no reason to fail.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
 
 /// The errors that this thread logs while it is kept. A test's tasks run on its thread.
 pub struct Errors {

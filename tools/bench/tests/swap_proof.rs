@@ -1,6 +1,6 @@
 //! `make swap-proof`, short: the command itself, with a host and servers of its own.
 
-use std::{io::Write as _, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 #[test]
 fn a_short_swap_proof_fails_no_request_and_loses_no_rating() {
@@ -27,9 +27,7 @@ fn a_short_swap_proof_fails_no_request_and_loses_no_rating() {
             "versions: metadata and rating of the release before and of today",
         )
     } else {
-        // What a test prints is not shown when it passes; this is.
-        let _ = std::io::stderr()
-            .write_all(b"NOT TRIED: versions whose code differs (scripts/components --before)\n");
+        marquee_testkit::not_tried("release before (scripts/components --before)");
         ("steps: 36 swaps and 6 rollbacks", "versions: today's")
     };
     for expected in [steps, versions] {

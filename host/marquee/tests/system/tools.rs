@@ -1,10 +1,12 @@
 //! Servers of others that tests run, as programs alone.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
+
+pub(crate) use marquee_testkit::not_tried;
 
 /// A server that runs. Dropped, it is ended.
 pub(crate) struct Server {
@@ -72,11 +74,4 @@ pub(crate) fn has(name: &str) -> bool {
 /// What is missing, and who may have it.
 pub(crate) fn fetched(name: &str) -> String {
     format!("{name} (scripts/setup test fetches what can be had)")
-}
-
-/// Say that something was not tried, since what it takes is not there. What a test prints is not shown when it passes;
-/// this is.
-pub(crate) fn not_tried(missing: &str) {
-    let line = format!("NOT TRIED: there is no {missing}\n");
-    let _ = std::io::stderr().write_all(line.as_bytes());
 }

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, Method, Request, StatusCode};
 use marquee_delivery::{Message, partition::Delivered};
-use marquee_telemetry::traces::{Span, SpanKind, Trace, Traces, names};
+use marquee_telemetry::traces::{Span, SpanKind, TRACEPARENT, TRACESTATE, Trace, Traces, names};
 
 use crate::work::Refusal;
 
@@ -133,7 +133,7 @@ fn came_with(headers: &HeaderMap) -> Trace {
     let Some(parent) = headers.get(TRACEPARENT) else {
         return Trace::default();
     };
-    let states = headers.get_all("tracestate").iter();
+    let states = headers.get_all(TRACESTATE).iter();
     let states: Vec<&str> = states.filter_map(|state| state.to_str().ok()).collect();
     let states = (!states.is_empty()).then(|| states.join(","));
     Trace::came_with(parent.to_str().unwrap_or_default(), states.as_deref())
@@ -154,5 +154,3 @@ fn known(method: &Method) -> &'static str {
         _ => "_OTHER",
     }
 }
-
-const TRACEPARENT: &str = "traceparent";

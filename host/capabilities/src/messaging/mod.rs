@@ -15,7 +15,7 @@ use bytes::Bytes;
 use marquee_bus::{Bus, MAX_KEY_BYTES, MAX_OWN_HEADERS, MAX_VALUE_BYTES, Outgoing, Record};
 use marquee_manifest::ComponentId;
 use marquee_runtime::{Call, Capability, DryRun, Grant, LetDown, Pending, Published, State, View};
-use marquee_telemetry::traces::{Span, SpanKind, Trace, names};
+use marquee_telemetry::traces::{Span, SpanKind, TRACEPARENT, Trace, names};
 use uuid::Uuid;
 use wasmtime::component::{Accessor, HasData, Linker};
 
@@ -267,9 +267,8 @@ fn size(message: &types::Outgoing) -> usize {
 /// A healthy bus answers in milliseconds; one that has not in this time is worth a fallback.
 const PATIENCE: Duration = Duration::from_secs(3);
 const MESSAGES: usize = 500;
-/// What the host adds.
+/// What the host adds, beside the trace.
 const EVENT_ID: &str = "marquee-event-id";
-const TRACEPARENT: &str = "traceparent";
 /// As marquee.check_headers has it; the bus takes more, for what others publish.
 const HEADER_BYTES: usize = 16 * 1024;
 

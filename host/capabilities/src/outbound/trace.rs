@@ -1,7 +1,7 @@
 //! Spans of requests that go out, and what they tell whoever is asked.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use marquee_telemetry::traces::{Span, SpanKind, Trace, names};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use marquee_telemetry::traces::{Span, SpanKind, TRACEPARENT, TRACESTATE, Trace, names};
 use wasmtime_wasi_http::Error;
 
 /// A request is sent.
@@ -30,12 +30,12 @@ pub(super) fn request<B>(trace: &Trace, request: &Request<B>) -> Span {
 
 /// Whoever is asked learns what it is part of, unless the guest has said so itself.
 pub(super) fn pass_on(trace: &Trace, headers: &mut HeaderMap) {
-    if headers.contains_key(&TRACEPARENT) {
+    if headers.contains_key(TRACEPARENT) {
         return;
     }
     for (name, value) in [
-        (&TRACEPARENT, trace.traceparent()),
-        (&TRACESTATE, trace.tracestate()),
+        (TRACEPARENT, trace.traceparent()),
+        (TRACESTATE, trace.tracestate()),
     ] {
         if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
             headers.insert(name, value);
@@ -59,6 +59,3 @@ pub(super) fn answered<B, I>(span: &mut Span, sent: &Result<(Response<B>, I), Er
         Err(error) => span.fail("connection", error.to_string()),
     }
 }
-
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");

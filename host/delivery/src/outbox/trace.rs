@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use marquee_bus::{Bus, Error, Outgoing};
-use marquee_telemetry::traces::{Span, SpanKind, Trace, Traces, names};
+use marquee_telemetry::traces::{Span, SpanKind, TRACEPARENT, Trace, Traces, names};
 
 /// The sending of a run: of each row that is recorded its place in the run, and its span.
 #[derive(Default)]
@@ -63,6 +63,3 @@ fn kind(error: &Error) -> &'static str {
         _ => "unavailable",
     }
 }
-
-/// As `marquee.publish` names it.
-const TRACEPARENT: &str = "traceparent";

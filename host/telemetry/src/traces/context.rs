@@ -126,5 +126,9 @@ fn parse(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     is_one.then_some((trace_id, span_id, flags))
 }
 
+/// The header in which a trace travels, with requests and with messages: W3C's.
+pub const TRACEPARENT: &str = "traceparent";
+/// What else goes along with a request, of those who keep traces.
+pub const TRACESTATE: &str = "tracestate";
 /// As much of a `tracestate` as everybody has to pass on.
 const STATE_BYTES: usize = 512;

@@ -31,7 +31,7 @@ use crate::{Metric, Readings, Unit, label};
 use context::By;
 use queue::Tally;
 
-pub use context::Trace;
+pub use context::{TRACEPARENT, TRACESTATE, Trace};
 pub use export::StartError;
 pub use opentelemetry::trace::SpanKind;
 pub use sampler::{Sampling, TRACES_A_SECOND};
